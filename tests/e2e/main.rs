@@ -1,0 +1,1 @@
+//! Whole-system tests with our own tools: real daemons, veth pairs, namespaces.

@@ -1,0 +1,1 @@
+//! Stock Open vSwitch tools and controllers against our daemons.
