@@ -1,1 +1,32 @@
-//! See ARCHITECTURE.md.
+//! The Open vSwitch database protocol (RFC 7047 and Open vSwitch's ovsdb-server(7)).
+//!
+//! Values, schema, operations and the JSON-RPC framing are plain data and pure functions: no
+//! sockets, no clock. `db-server` executes operations; the client and the replica issue them.
+//!
+//! | Module | RFC 7047 |
+//! | --- | --- |
+//! | [`value`] | 5.1, atoms, sets, maps |
+//! | [`schema`] | 3.2, database, table, column, type |
+//! | [`condition`], [`mutation`] | 5.1, `<condition>`, `<mutation>` with their evaluation |
+//! | [`operation`] | 5.2, one operation of a `transact` request |
+//! | [`error`] | 3.1 and 5.2, error strings |
+//! | [`jsonrpc`] | 4, JSON-RPC 1.0 messages on a byte stream |
+
+pub mod condition;
+pub mod error;
+pub mod jsonrpc;
+pub mod mutation;
+pub mod operation;
+pub mod schema;
+pub mod value;
+
+pub use condition::{Clause, Function};
+pub use error::{Error, ErrorKind};
+pub use mutation::{Mutation, Mutator};
+pub use operation::Operation;
+pub use schema::{
+    AtomicType, BaseType, ColumnSchema, ColumnType, Constraint, DatabaseSchema, RefKind,
+    TableSchema,
+};
+pub use uuid::Uuid;
+pub use value::{Atom, Datum, Real};

@@ -1,0 +1,813 @@
+//! Atoms and datums: the values of columns.
+//!
+//! A [`Datum`] is a sorted set of distinct atoms, or a map with sorted distinct keys; a scalar is
+//! a set of one. What a datum may hold is said by a [`ColumnType`], against which JSON is checked
+//! on the way in.
+//!
+//! Source: RFC 7047, 5.1 (`<value>`, `<atom>`, `<set>`, `<map>`).
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result, sorted_json};
+use crate::schema::{AtomicType, BaseType, ColumnType};
+
+/// A finite floating-point number with a total order.
+#[derive(Debug, Clone, Copy)]
+pub struct Real(pub f64);
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Real {}
+
+impl PartialOrd for Real {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Real {
+    /// Numeric order; the two zeros are equal, as they print and compare alike for users.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0
+            .partial_cmp(&other.0)
+            .unwrap_or_else(|| self.0.total_cmp(&other.0))
+    }
+}
+
+/// One atomic value. Order is only meaningful between atoms of one type.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Atom {
+    Integer(i64),
+    Real(Real),
+    Boolean(bool),
+    String(Arc<str>),
+    Uuid(Uuid),
+}
+
+/// Looks up the UUID that stands for a `named-uuid` while operations are parsed.
+pub trait Names {
+    /// The UUID for `name`, or the reason why none can be given.
+    fn resolve(&mut self, name: &str) -> Result<Uuid>;
+}
+
+/// Refuses every `named-uuid`: for places where no transaction is under way.
+pub struct NoNames;
+
+impl Names for NoNames {
+    fn resolve(&mut self, name: &str) -> Result<Uuid> {
+        Err(Error::new(
+            ErrorKind::SyntaxError,
+            format!("named-uuid \"{name}\" is only allowed within a transaction"),
+        ))
+    }
+}
+
+/// UUIDs of rows inserted in the same transaction and the names they go by on the wire.
+pub type UuidNames = BTreeMap<Uuid, String>;
+
+impl Atom {
+    /// The value that an atom of type `kind` has when nobody set it.
+    pub fn default_of(kind: AtomicType) -> Self {
+        match kind {
+            AtomicType::Integer => Self::Integer(0),
+            AtomicType::Real => Self::Real(Real(0.0)),
+            AtomicType::Boolean => Self::Boolean(false),
+            AtomicType::String => Self::String(Arc::from("")),
+            AtomicType::Uuid => Self::Uuid(Uuid::nil()),
+        }
+    }
+
+    pub fn atomic_type(&self) -> AtomicType {
+        match self {
+            Self::Integer(_) => AtomicType::Integer,
+            Self::Real(_) => AtomicType::Real,
+            Self::Boolean(_) => AtomicType::Boolean,
+            Self::String(_) => AtomicType::String,
+            Self::Uuid(_) => AtomicType::Uuid,
+        }
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Real(number) => Some(number.0),
+            _ => None,
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Boolean(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    pub fn as_uuid(&self) -> Option<Uuid> {
+        match self {
+            Self::Uuid(uuid) => Some(*uuid),
+            _ => None,
+        }
+    }
+
+    /// Reads an atom of type `kind`, without looking at constraints.
+    pub fn from_json(json: &Value, kind: AtomicType, names: &mut dyn Names) -> Result<Self> {
+        let atom = match kind {
+            AtomicType::Integer => json_integer(json).map(Self::Integer),
+            AtomicType::Real => json
+                .as_f64()
+                .filter(|number| number.is_finite())
+                .map(|n| Self::Real(Real(n))),
+            AtomicType::Boolean => json.as_bool().map(Self::Boolean),
+            AtomicType::String => json.as_str().map(|text| Self::String(Arc::from(text))),
+            AtomicType::Uuid => return uuid_from_json(json, names).map(Self::Uuid),
+        };
+        atom.ok_or_else(|| Error::syntax(json, format!("expected {}", kind.as_str())))
+    }
+
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Integer(number) => Value::from(*number),
+            Self::Real(number) => Value::from(number.0),
+            Self::Boolean(flag) => Value::from(*flag),
+            Self::String(text) => Value::from(&**text),
+            Self::Uuid(uuid) => uuid_to_json(uuid),
+        }
+    }
+
+    /// Like [`Atom::to_json`]; a UUID in `names` becomes a `named-uuid`.
+    pub fn to_json_named(&self, names: &UuidNames) -> Value {
+        match self.as_uuid().and_then(|uuid| names.get(&uuid)) {
+            Some(name) => json!(["named-uuid", name]),
+            None => self.to_json(),
+        }
+    }
+}
+
+/// `["uuid", "..."]`.
+pub fn uuid_to_json(uuid: &Uuid) -> Value {
+    json!(["uuid", uuid.hyphenated().to_string()])
+}
+
+/// Reads `["uuid", text]` or `["named-uuid", name]`.
+pub fn uuid_from_json(json: &Value, names: &mut dyn Names) -> Result<Uuid> {
+    let pair = match json.as_array().map(Vec::as_slice) {
+        Some([tag, text]) => tag.as_str().zip(text.as_str()),
+        _ => None,
+    };
+    match pair {
+        Some(("uuid", text)) => parse_uuid(text)
+            .ok_or_else(|| Error::syntax(json, format!("\"{text}\" is not a valid UUID"))),
+        Some(("named-uuid", name)) => names.resolve(name),
+        Some(_) => Err(Error::syntax(json, "expected \"uuid\" or \"named-uuid\"")),
+        None => Err(Error::syntax(json, "expected [\"uuid\", <string>]")),
+    }
+}
+
+/// Parses the one spelling of a UUID that RFC 7047 has: 8-4-4-4-12 hexadecimal digits.
+pub fn parse_uuid(text: &str) -> Option<Uuid> {
+    (text.len() == 36)
+        .then(|| Uuid::try_parse(text).ok())
+        .flatten()
+}
+
+/// An integer, also when it is written as a whole real such as `1e3`.
+pub fn json_integer(json: &Value) -> Option<i64> {
+    json.as_i64().or_else(|| {
+        let number = json.as_f64()?;
+        // `i64::MAX as f64` is 2^63, the first number that does not fit.
+        let fits = number >= i64::MIN as f64 && number < i64::MAX as f64;
+        (fits && number.fract() == 0.0).then_some(number as i64)
+    })
+}
+
+impl fmt::Display for Atom {
+    /// The text of ovsdb-server's messages and of `ovs-vsctl`: strings that are no plain word are
+    /// quoted as JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Real(number) => write!(f, "{}", Value::from(number.0)),
+            Self::Boolean(flag) => write!(f, "{flag}"),
+            Self::String(text) if needs_quotes(text) => write!(f, "{}", Value::from(&**text)),
+            Self::String(text) => f.write_str(text),
+            Self::Uuid(uuid) => write!(f, "{}", uuid.hyphenated()),
+        }
+    }
+}
+
+/// Whether a string could be read as something else when printed bare.
+fn needs_quotes(text: &str) -> bool {
+    let mut chars = text.chars();
+    let starts = chars
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    let rest = chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    !starts || !rest || text == "true" || text == "false" || parse_uuid(text).is_some()
+}
+
+impl From<i64> for Atom {
+    fn from(value: i64) -> Self {
+        Self::Integer(value)
+    }
+}
+
+impl From<bool> for Atom {
+    fn from(value: bool) -> Self {
+        Self::Boolean(value)
+    }
+}
+
+impl From<&str> for Atom {
+    fn from(value: &str) -> Self {
+        Self::String(Arc::from(value))
+    }
+}
+
+impl From<String> for Atom {
+    fn from(value: String) -> Self {
+        Self::String(Arc::from(value))
+    }
+}
+
+impl From<Uuid> for Atom {
+    fn from(value: Uuid) -> Self {
+        Self::Uuid(value)
+    }
+}
+
+/// The value of a column: a set of atoms, or a map from atoms to atoms.
+///
+/// Shapes: `keys` is strictly ascending; `values` is empty for a set and as long as `keys` for a
+/// map. An empty map and an empty set are the same value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Datum {
+    keys: Vec<Atom>,
+    values: Vec<Atom>,
+}
+
+impl Datum {
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A set of one.
+    pub fn scalar(atom: impl Into<Atom>) -> Self {
+        Self {
+            keys: vec![atom.into()],
+            values: Vec::new(),
+        }
+    }
+
+    pub fn string(text: &str) -> Self {
+        Self::scalar(text)
+    }
+
+    pub fn integer(number: i64) -> Self {
+        Self::scalar(number)
+    }
+
+    pub fn real(number: f64) -> Self {
+        Self::scalar(Atom::Real(Real(number)))
+    }
+
+    pub fn boolean(flag: bool) -> Self {
+        Self::scalar(flag)
+    }
+
+    pub fn uuid(uuid: Uuid) -> Self {
+        Self::scalar(uuid)
+    }
+
+    /// A set of zero or one.
+    pub fn optional(atom: Option<impl Into<Atom>>) -> Self {
+        atom.map(Self::scalar).unwrap_or_default()
+    }
+
+    /// A set; duplicates fall together.
+    pub fn set<A: Into<Atom>>(atoms: impl IntoIterator<Item = A>) -> Self {
+        let mut keys: Vec<Atom> = atoms.into_iter().map(Into::into).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self {
+            keys,
+            values: Vec::new(),
+        }
+    }
+
+    /// A map; of entries with equal keys the last one stays.
+    pub fn map<K: Into<Atom>, V: Into<Atom>>(entries: impl IntoIterator<Item = (K, V)>) -> Self {
+        let entries: BTreeMap<Atom, Atom> = entries
+            .into_iter()
+            .map(|(key, value)| (key.into(), value.into()))
+            .collect();
+        let (keys, values) = entries.into_iter().unzip();
+        Self { keys, values }
+    }
+
+    /// The value of a column of type `column_type` that nobody set.
+    pub fn default_of(column_type: &ColumnType) -> Self {
+        if column_type.min == 0 {
+            return Self::empty();
+        }
+        let values = column_type
+            .value
+            .iter()
+            .map(|base| Atom::default_of(base.atomic))
+            .collect();
+        Self {
+            keys: vec![Atom::default_of(column_type.key.atomic)],
+            values,
+        }
+    }
+
+    /// Whether this is what an unset column of type `column_type` holds.
+    pub fn is_default(&self, column_type: &ColumnType) -> bool {
+        *self == Self::default_of(column_type)
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether this holds map entries. An empty datum is neither.
+    pub fn is_map(&self) -> bool {
+        !self.values.is_empty()
+    }
+
+    /// The set's atoms, or the map's keys, ascending.
+    pub fn keys(&self) -> &[Atom] {
+        &self.keys
+    }
+
+    /// The map's values, in the order of their keys; empty for a set.
+    pub fn values(&self) -> &[Atom] {
+        &self.values
+    }
+
+    /// The set's atoms, or the map's keys.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Atom> {
+        self.keys.iter()
+    }
+
+    /// The map's entries; nothing for a set.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Atom, &Atom)> {
+        self.keys.iter().zip(&self.values)
+    }
+
+    /// The first atom: the value of a scalar or optional column.
+    pub fn first(&self) -> Option<&Atom> {
+        self.keys.first()
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        self.first().and_then(Atom::as_str)
+    }
+
+    pub fn as_i64(&self) -> Option<i64> {
+        self.first().and_then(Atom::as_i64)
+    }
+
+    pub fn as_f64(&self) -> Option<f64> {
+        self.first().and_then(Atom::as_f64)
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        self.first().and_then(Atom::as_bool)
+    }
+
+    pub fn as_uuid(&self) -> Option<Uuid> {
+        self.first().and_then(Atom::as_uuid)
+    }
+
+    /// The strings of a set of strings.
+    pub fn strings(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(Atom::as_str)
+    }
+
+    /// The UUIDs of a set of references.
+    pub fn uuids(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.keys.iter().filter_map(Atom::as_uuid)
+    }
+
+    /// The text under `key` in a map from strings to strings.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.keys.binary_search_by(|atom| match atom {
+            Atom::String(text) => (**text).cmp(key),
+            _ => Ordering::Less,
+        });
+        self.values.get(found.ok()?).and_then(Atom::as_str)
+    }
+
+    /// The value under `key` in a map.
+    pub fn get_atom(&self, key: &Atom) -> Option<&Atom> {
+        self.values.get(self.position(key)?)
+    }
+
+    /// Whether `key` is in the set, or is a key of the map.
+    pub fn contains_key(&self, key: &Atom) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// Whether every element (for maps: every entry) of `other` is here too.
+    pub fn includes_all(&self, other: &Datum) -> bool {
+        (0..other.len()).all(|i| self.holds(other, i))
+    }
+
+    /// Whether no element (for maps: no entry) of `other` is here.
+    pub fn excludes_all(&self, other: &Datum) -> bool {
+        (0..other.len()).all(|i| !self.holds(other, i))
+    }
+
+    /// Adds the elements of `other`; entries of a map whose key is here already stay as they are.
+    pub fn union(&mut self, other: &Datum) {
+        for (i, key) in other.keys.iter().enumerate() {
+            if let Err(at) = self.keys.binary_search(key) {
+                self.keys.insert(at, key.clone());
+                if let Some(value) = other.values.get(i) {
+                    self.values.insert(at, value.clone());
+                }
+            }
+        }
+    }
+
+    /// Sets one entry of a map, replacing the value that was there.
+    pub fn put(&mut self, key: impl Into<Atom>, value: impl Into<Atom>) {
+        let key = key.into();
+        match self.keys.binary_search(&key) {
+            Ok(at) => {
+                if let Some(slot) = self.values.get_mut(at) {
+                    *slot = value.into();
+                }
+            }
+            Err(at) => {
+                self.keys.insert(at, key);
+                self.values.insert(at, value.into());
+            }
+        }
+    }
+
+    /// Removes the elements of `other`. A map loses the entries whose key is in `other`, and when
+    /// `other` is a map, only those whose value is equal too.
+    pub fn subtract(&mut self, other: &Datum) {
+        for (i, key) in other.keys.iter().enumerate() {
+            let Some(at) = self.position(key) else {
+                continue;
+            };
+            let differs = other
+                .values
+                .get(i)
+                .is_some_and(|value| self.values.get(at) != Some(value));
+            if !differs {
+                self.keys.remove(at);
+                if !self.values.is_empty() {
+                    self.values.remove(at);
+                }
+            }
+        }
+    }
+
+    /// Keeps the elements for which `keep` holds, given the key and the map's value.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Atom, Option<&Atom>) -> bool) {
+        let keys = std::mem::take(&mut self.keys);
+        let mut values = std::mem::take(&mut self.values).into_iter();
+        for key in keys {
+            let value = values.next();
+            if keep(&key, value.as_ref()) {
+                self.keys.push(key);
+                self.values.extend(value);
+            }
+        }
+    }
+
+    /// What turns `old` into `new`, as `update2` sends it: for a set the elements in only one of
+    /// them; for a map the entries only in `new` or changed, and those removed with their old
+    /// value. Applying it to `old` again gives `new`.
+    ///
+    /// Source: ovsdb-server(7), 4.1.14, `<row-update2>`.
+    pub fn diff(old: &Datum, new: &Datum) -> Datum {
+        let mut diff = Datum::default();
+        let (mut i, mut j) = (0, 0);
+        loop {
+            let order = match (old.keys.get(i), new.keys.get(j)) {
+                (Some(a), Some(b)) => a.cmp(b),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return diff,
+            };
+            match order {
+                Ordering::Less => diff.push_from(old, i),
+                Ordering::Greater => diff.push_from(new, j),
+                Ordering::Equal if old.values.get(i) != new.values.get(j) => diff.push_from(new, j),
+                Ordering::Equal => {}
+            }
+            i += usize::from(order != Ordering::Greater);
+            j += usize::from(order != Ordering::Less);
+        }
+    }
+
+    /// Applies a [`Datum::diff`].
+    pub fn apply_diff(&mut self, diff: &Datum) {
+        for (i, key) in diff.keys.iter().enumerate() {
+            let value = diff.values.get(i);
+            match self.keys.binary_search(key) {
+                Ok(at) => match (self.values.get_mut(at), value) {
+                    (Some(old), Some(value)) if old != value => *old = value.clone(),
+                    _ => {
+                        self.keys.remove(at);
+                        if at < self.values.len() {
+                            self.values.remove(at);
+                        }
+                    }
+                },
+                Err(at) => {
+                    self.keys.insert(at, key.clone());
+                    if let Some(value) = value {
+                        self.values.insert(at, value.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads a value of `column_type` and checks it against the constraints.
+    ///
+    /// Errors: `syntax error` for the wrong shape, type or number of elements, `constraint
+    /// violation` for a value outside the enumeration, range or length, `ovsdb error` for
+    /// duplicates.
+    pub fn from_json(
+        json: &Value,
+        column_type: &ColumnType,
+        names: &mut dyn Names,
+    ) -> Result<Self> {
+        let mut keys = Vec::new();
+        let mut values = Vec::new();
+        match &column_type.value {
+            Some(value_type) => {
+                let entries = tagged_array(json, "map")
+                    .ok_or_else(|| Error::syntax(json, "expected [\"map\", <array>]"))?;
+                check_count(json, entries.len(), column_type)?;
+                let mut pairs = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    let Some([key, value]) = entry.as_array().map(Vec::as_slice) else {
+                        return Err(Error::syntax(entry, "expected 2-element array"));
+                    };
+                    pairs.push((
+                        checked_atom(key, &column_type.key, names)?,
+                        checked_atom(value, value_type, names)?,
+                    ));
+                }
+                pairs.sort();
+                (keys, values) = pairs.into_iter().unzip();
+            }
+            None => match tagged_array(json, "set") {
+                Some(atoms) => {
+                    check_count(json, atoms.len(), column_type)?;
+                    for atom in atoms {
+                        keys.push(checked_atom(atom, &column_type.key, names)?);
+                    }
+                    keys.sort();
+                }
+                None => keys.push(checked_atom(json, &column_type.key, names)?),
+            },
+        }
+        if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
+            let what = if column_type.value.is_some() {
+                "map contains duplicate key"
+            } else {
+                "set contains duplicate"
+            };
+            return Err(Error::new(ErrorKind::OvsdbError, what));
+        }
+        Ok(Self { keys, values })
+    }
+
+    /// The wire form for a column of `column_type`.
+    pub fn to_json(&self, column_type: &ColumnType) -> Value {
+        self.emit(column_type, &Atom::to_json)
+    }
+
+    /// Like [`Datum::to_json`]; UUIDs in `names` become `named-uuid`s.
+    pub fn to_json_named(&self, column_type: &ColumnType, names: &UuidNames) -> Value {
+        self.emit(column_type, &|atom| atom.to_json_named(names))
+    }
+
+    fn emit(&self, column_type: &ColumnType, atom: &dyn Fn(&Atom) -> Value) -> Value {
+        if column_type.value.is_some() || self.is_map() {
+            let entries: Vec<Value> = self
+                .entries()
+                .map(|(key, value)| json!([atom(key), atom(value)]))
+                .collect();
+            return json!(["map", entries]);
+        }
+        match self.keys.as_slice() {
+            [only] => atom(only),
+            keys => json!(["set", keys.iter().map(atom).collect::<Vec<_>>()]),
+        }
+    }
+
+    fn position(&self, key: &Atom) -> Option<usize> {
+        self.keys.binary_search(key).ok()
+    }
+
+    fn holds(&self, other: &Datum, i: usize) -> bool {
+        let Some(at) = other.keys.get(i).and_then(|key| self.position(key)) else {
+            return false;
+        };
+        other
+            .values
+            .get(i)
+            .is_none_or(|value| self.values.get(at) == Some(value))
+    }
+
+    fn push_from(&mut self, other: &Datum, i: usize) {
+        self.keys.extend(other.keys.get(i).cloned());
+        self.values.extend(other.values.get(i).cloned());
+    }
+}
+
+impl fmt::Display for Datum {
+    /// `ovs-vsctl`'s text: `{k=v, ...}` for a map, `[a, b]` for a set of other than one element.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_map() {
+            let entries: Vec<String> = self
+                .entries()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            return write!(f, "{{{}}}", entries.join(", "));
+        }
+        match self.keys.as_slice() {
+            [only] => write!(f, "{only}"),
+            keys => {
+                let atoms: Vec<String> = keys.iter().map(Atom::to_string).collect();
+                write!(f, "[{}]", atoms.join(", "))
+            }
+        }
+    }
+}
+
+/// The array of `[tag, [...]]`.
+fn tagged_array<'a>(json: &'a Value, tag: &str) -> Option<&'a [Value]> {
+    match json.as_array()?.as_slice() {
+        [Value::String(found), Value::Array(items)] if found == tag => Some(items),
+        _ => None,
+    }
+}
+
+fn checked_atom(json: &Value, base: &BaseType, names: &mut dyn Names) -> Result<Atom> {
+    let atom = Atom::from_json(json, base.atomic, names)?;
+    base.check(&atom)?;
+    Ok(atom)
+}
+
+fn check_count(json: &Value, count: usize, column_type: &ColumnType) -> Result<()> {
+    let (min, max) = (column_type.min as usize, column_type.max as usize);
+    if (min..=max).contains(&count) {
+        return Ok(());
+    }
+    let kind = if column_type.value.is_some() {
+        "map"
+    } else {
+        "set"
+    };
+    let bounds = if min == 1 && max == 1 {
+        "exactly one member".to_owned()
+    } else if column_type.is_unlimited() {
+        format!("{min} or more members")
+    } else {
+        format!("{min} to {max} members")
+    };
+    Err(Error::syntax(
+        json,
+        format!("{kind} must have {bounds} but {count} are present"),
+    ))
+}
+
+/// The JSON text of a datum with its members in a fixed order, for messages.
+pub fn datum_text(datum: &Datum, column_type: &ColumnType) -> String {
+    sorted_json(&datum.to_json(column_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn column(json: Value) -> ColumnType {
+        ColumnType::from_json(&json).unwrap()
+    }
+
+    #[test]
+    fn json_round_trips() {
+        let cases = [
+            (json!("integer"), json!(-5)),
+            (json!("real"), json!(1.5)),
+            (json!("boolean"), json!(true)),
+            (json!("string"), json!("a \u{1F600}")),
+            (
+                json!("uuid"),
+                json!(["uuid", "12858ac6-8938-4e1e-8141-fb9412fd2528"]),
+            ),
+            (json!({"key": "string", "min": 0}), json!(["set", []])),
+            (json!({"key": "string", "min": 0}), json!("x")),
+            (
+                json!({"key": "string", "min": 0, "max": "unlimited"}),
+                json!(["set", ["a", "b"]]),
+            ),
+            (
+                json!({"key": "string", "value": "integer", "min": 0, "max": "unlimited"}),
+                json!(["map", [["a", 1], ["b", 2]]]),
+            ),
+            (
+                json!({"key": "string", "value": "integer", "min": 0, "max": "unlimited"}),
+                json!(["map", []]),
+            ),
+        ];
+        for (column_type, value) in cases {
+            let column_type = column(column_type);
+            let datum = Datum::from_json(&value, &column_type, &mut NoNames).unwrap();
+            assert_eq!(datum.to_json(&column_type), value);
+        }
+    }
+
+    #[test]
+    fn getters() {
+        let map = Datum::map([("b", "2"), ("a", "1"), ("b", "3")]);
+        assert_eq!(
+            (map.get("a"), map.get("b"), map.get("c")),
+            (Some("1"), Some("3"), None)
+        );
+        assert_eq!(map.to_string(), "{a=\"1\", b=\"3\"}");
+        assert_eq!(Datum::set(["b", "a", "b"]).to_string(), "[a, b]");
+        assert_eq!(Datum::integer(5).as_i64(), Some(5));
+        assert_eq!(Datum::empty().as_str(), None);
+        assert_eq!(Datum::optional(None::<i64>), Datum::empty());
+    }
+
+    #[test]
+    fn whole_reals_are_integers() {
+        for (json, expected) in [
+            (json!(1e3), Some(1000)),
+            (json!(1.5), None),
+            (json!(9.3e18), None),
+            (json!(-9223372036854775808i64), Some(i64::MIN)),
+            (json!(18446744073709551615u64), None),
+            (json!("1"), None),
+        ] {
+            assert_eq!(json_integer(&json), expected, "{json}");
+        }
+    }
+
+    fn map_or_set() -> impl Strategy<Value = (Datum, Datum)> {
+        let set = || prop::collection::vec(0i64..8, 0..6).prop_map(Datum::set);
+        let map = || prop::collection::vec((0i64..8, 0i64..3), 0..6).prop_map(Datum::map);
+        prop_oneof![(set(), set()), (map(), map())]
+    }
+
+    proptest! {
+        #[test]
+        fn diff_leads_from_old_to_new((old, new) in map_or_set()) {
+            let mut datum = old.clone();
+            datum.apply_diff(&Datum::diff(&old, &new));
+            prop_assert_eq!(datum, new);
+        }
+
+        #[test]
+        fn union_and_subtract((a, b) in map_or_set()) {
+            let mut sum = a.clone();
+            sum.union(&b);
+            prop_assert!(sum.includes_all(&a));
+            prop_assert!(b.iter().all(|key| sum.contains_key(key)));
+            prop_assert!(sum.keys().is_sorted());
+            sum.subtract(&Datum::set(b.keys().to_vec()));
+            prop_assert!(sum.iter().all(|key| a.contains_key(key) && !b.contains_key(key)));
+            prop_assert!(sum.values().is_empty() || sum.values().len() == sum.len());
+        }
+    }
+}
