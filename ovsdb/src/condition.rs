@@ -99,7 +99,7 @@ impl Clause {
             Error::with_syntax(
                 ErrorKind::UnknownColumn,
                 json,
-                format!("No column {column_name} in table."),
+                format!("No column {column_name} in table {}.", table.name),
             )
         })?;
         let function = Function::from_text(function).ok_or_else(|| {
@@ -134,15 +134,14 @@ impl Clause {
                     ..column_type.clone()
                 }
             }
-            Function::Equal | Function::NotEqual => column_type.clone(),
-            Function::Includes => ColumnType {
+            Function::Includes if !column_type.is_scalar() => ColumnType {
                 min: 0,
                 ..column_type.clone()
             },
-            Function::Excludes => column_type.any_count(),
+            Function::Excludes if !column_type.is_scalar() => column_type.any_count(),
+            _ => column_type.clone(),
         };
-        // Constraints bind what is stored; a condition may ask for any value of the type.
-        let value = Datum::from_json(argument, &argument_type.unconstrained(), names)?;
+        let value = Datum::from_json(argument, &argument_type, names)?;
         Ok(Self::new(column_name, function, value))
     }
 
@@ -210,16 +209,17 @@ pub fn from_json(json: &Value, table: &TableSchema, names: &mut dyn Names) -> Re
 /// A type in the words of ovsdb-server's messages.
 pub(crate) fn type_text(column_type: &ColumnType) -> String {
     let key = column_type.key.atomic.as_str();
-    let one = column_type.max == 1;
-    let limit = if column_type.is_unlimited() {
-        String::new()
-    } else {
-        format!(" up to {}", column_type.max)
+    if column_type.is_scalar() {
+        return key.to_owned();
+    }
+    let count = match (column_type.min, column_type.is_unlimited()) {
+        (0, true) => String::new(),
+        (0, false) => format!(" up to {}", column_type.max),
+        (min, true) => format!(" {min} or more"),
+        (min, false) => format!(" {min} to {}", column_type.max),
     };
     match &column_type.value {
-        Some(value) => format!("map of{limit} {key}-{} pairs", value.atomic.as_str()),
-        None if column_type.is_scalar() => key.to_owned(),
-        None if one => format!("optional {key}"),
-        None => format!("set of{limit} {key}s"),
+        Some(value) => format!("map of{count} ({key}, {}) pairs", value.atomic.as_str()),
+        None => format!("set of{count} {key}s"),
     }
 }

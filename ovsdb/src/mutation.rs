@@ -68,13 +68,8 @@ impl Mutation {
         }
     }
 
-    /// Reads `[column, mutator, value]`; `table_name` is for messages.
-    pub fn from_json(
-        json: &Value,
-        table: &TableSchema,
-        table_name: &str,
-        names: &mut dyn Names,
-    ) -> Result<Self> {
+    /// Reads `[column, mutator, value]`.
+    pub fn from_json(json: &Value, table: &TableSchema, names: &mut dyn Names) -> Result<Self> {
         let Some(
             [
                 Value::String(column_name),
@@ -89,14 +84,17 @@ impl Mutation {
             Error::with_syntax(
                 ErrorKind::UnknownColumn,
                 json,
-                format!("No column {column_name} in table {table_name}."),
+                format!("No column {column_name} in table {}.", table.name),
             )
         })?;
         if !column.mutable {
             return Err(Error::with_syntax(
                 ErrorKind::ConstraintViolation,
                 json,
-                format!("Cannot mutate immutable column {column_name} in table {table_name}."),
+                format!(
+                    "Cannot mutate immutable column {column_name} in table {}.",
+                    table.name
+                ),
             ));
         }
         let mutator = Mutator::from_text(mutator_name).ok_or_else(|| {
@@ -128,13 +126,13 @@ impl Mutation {
                 }
                 let any = column_type.any_count();
                 // Entries of a map may be named by key alone.
-                match Datum::from_json(argument, &any, names) {
-                    Err(error) if any.value.is_some() => {
-                        let keys = ColumnType { value: None, ..any };
-                        Datum::from_json(argument, &keys, names).map_err(|_| error)?
-                    }
-                    other => other?,
-                }
+                let by_entry = argument.get(0).is_some_and(|tag| tag == "map");
+                let argument_type = if by_entry {
+                    any
+                } else {
+                    ColumnType { value: None, ..any }
+                };
+                Datum::from_json(argument, &argument_type, names)?
             }
             _ => {
                 let atomic = column_type.key.atomic;
@@ -201,7 +199,10 @@ impl Mutation {
                 if result.len() != before {
                     return Err(Error::new(
                         ErrorKind::ConstraintViolation,
-                        "Result of arithmetic operation causes duplicates in the set.",
+                        format!(
+                            "Result of \"{}\" operation contains duplicates.",
+                            self.mutator.as_str()
+                        ),
                     ));
                 }
             }

@@ -102,7 +102,7 @@ impl Operation {
                     Some(_) => return Err(members.mismatch("uuid")),
                 };
                 members.finish()?;
-                let row = row_from_json(row_json, &table, table_schema, names)?;
+                let row = row_from_json(row_json, table_schema, names)?;
                 Ok(Self::Insert {
                     table,
                     row,
@@ -131,7 +131,7 @@ impl Operation {
                 let condition_json = members.array("where")?;
                 let row_json = members.object("row")?;
                 members.finish()?;
-                let row = row_from_json(row_json, &table, table_schema, names)?;
+                let row = row_from_json(row_json, table_schema, names)?;
                 let fixed = row.keys().find(|name| {
                     table_schema
                         .column(name)
@@ -158,7 +158,7 @@ impl Operation {
                 members.finish()?;
                 let mut mutations = Vec::new();
                 for json in mutations_json.as_array().into_iter().flatten() {
-                    mutations.push(Mutation::from_json(json, table_schema, &table, names)?);
+                    mutations.push(Mutation::from_json(json, table_schema, names)?);
                 }
                 let condition = condition::from_json(condition_json, table_schema, names)?;
                 Ok(Self::Mutate {
@@ -182,13 +182,16 @@ impl Operation {
                 let until = members.string("until")?;
                 let rows_json = members.array("rows")?;
                 members.finish()?;
-                let timeout = match timeout_json {
-                    None => None,
-                    Some(number) => match json_integer(number) {
-                        Some(ms) => Some(u64::try_from(ms).unwrap_or(0)),
-                        None => return Err(members.mismatch("timeout")),
-                    },
-                };
+                let timeout =
+                    match timeout_json {
+                        None => None,
+                        Some(number) => match json_integer(number) {
+                            Some(ms) => Some(u64::try_from(ms).map_err(|_| {
+                                Error::syntax(number, "timeout must be nonnegative")
+                            })?),
+                            None => return Err(members.mismatch("timeout")),
+                        },
+                    };
                 let condition = condition::from_json(condition_json, table_schema, names)?;
                 let columns = columns_json
                     .map(|json| column_names(json, table_schema))
@@ -197,8 +200,8 @@ impl Operation {
                     "==" => Until::Equal,
                     "!=" => Until::NotEqual,
                     _ => {
-                        return Err(Error::new(
-                            ErrorKind::SyntaxError,
+                        return Err(Error::syntax(
+                            &json!(until),
                             "\"until\" must be \"==\" or \"!=\"",
                         ));
                     }
@@ -207,8 +210,8 @@ impl Operation {
                 for json in rows_json.as_array().into_iter().flatten() {
                     let row = json
                         .as_object()
-                        .ok_or_else(|| Error::syntax(json, "<row> must be object"))?;
-                    rows.push(row_from_json(row, &table, table_schema, names)?);
+                        .ok_or_else(|| Error::syntax(json, "row must be JSON object"))?;
+                    rows.push(row_from_json(row, table_schema, names)?);
                 }
                 Ok(Self::Wait {
                     table,
@@ -234,7 +237,7 @@ impl Operation {
                 Ok(Self::Comment { comment })
             }
             "assert" => {
-                let lock = members.string("lock")?.to_owned();
+                let lock = members.id("lock")?.to_owned();
                 members.finish()?;
                 Ok(Self::Assert { lock })
             }
@@ -368,7 +371,6 @@ impl Operation {
 /// Reads the columns of a `<row>`; `_uuid` and `_version` are accepted and dropped by the caller.
 pub fn row_from_json(
     json: &Map<String, Value>,
-    table_name: &str,
     table: &TableSchema,
     names: &mut dyn Names,
 ) -> Result<Row> {
@@ -378,7 +380,7 @@ pub fn row_from_json(
             Error::with_syntax(
                 ErrorKind::UnknownColumn,
                 &Value::Object(json.clone()),
-                format!("No column {name} in table {table_name}."),
+                format!("No column {name} in table {}.", table.name),
             )
         })?;
         row.insert(

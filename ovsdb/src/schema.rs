@@ -107,6 +107,8 @@ pub struct ColumnSchema {
 /// `<table-schema>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableSchema {
+    /// The name that the database schema has the table under.
+    pub name: String,
     pub columns: BTreeMap<String, ColumnSchema>,
     /// Most rows after a transaction; `None` for no limit.
     pub max_rows: Option<u64>,
@@ -176,7 +178,7 @@ impl DatabaseSchema {
                     format!("\"{table_name}\" is not a valid name of a table"),
                 ));
             }
-            let table = TableSchema::from_json(table_json)
+            let table = TableSchema::from_json(table_name, table_json)
                 .map_err(|error| within(error, &format!("table {table_name}")))?;
             tables.insert(table_name.clone(), table);
         }
@@ -261,7 +263,7 @@ impl DatabaseSchema {
 }
 
 impl TableSchema {
-    fn from_json(json: &Value) -> Result<Self> {
+    fn from_json(name: &str, json: &Value) -> Result<Self> {
         let members = Members::new(json, "table schema")?;
         let columns_json = members.object("columns")?;
         let max_rows = match members.get("maxRows") {
@@ -291,6 +293,7 @@ impl TableSchema {
             columns.insert(name.clone(), column);
         }
         let mut table = Self {
+            name: name.to_owned(),
             columns,
             max_rows,
             is_root,
@@ -381,7 +384,7 @@ pub fn column_names(json: &Value, table: &TableSchema) -> Result<Vec<String>> {
 
 impl ColumnSchema {
     fn from_json(json: &Value) -> Result<Self> {
-        let members = Members::new(json, "column schema")?;
+        let members = Members::new(json, "schema for column")?;
         let mutable = members.bool("mutable", true)?;
         let ephemeral = members.bool("ephemeral", false)?;
         let type_json = members.require("type")?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result, sorted_json};
-use crate::schema::{AtomicType, BaseType, ColumnType};
+use crate::schema::{AtomicType, BaseType, ColumnType, is_id};
 
 /// A finite floating-point number with a total order.
 #[derive(Debug, Clone, Copy)]
@@ -180,9 +180,11 @@ pub fn uuid_from_json(json: &Value, names: &mut dyn Names) -> Result<Uuid> {
     match pair {
         Some(("uuid", text)) => parse_uuid(text)
             .ok_or_else(|| Error::syntax(json, format!("\"{text}\" is not a valid UUID"))),
-        Some(("named-uuid", name)) => names.resolve(name),
-        Some(_) => Err(Error::syntax(json, "expected \"uuid\" or \"named-uuid\"")),
-        None => Err(Error::syntax(json, "expected [\"uuid\", <string>]")),
+        Some(("named-uuid", name)) if is_id(name) => names.resolve(name),
+        Some(("named-uuid", _)) => {
+            Err(Error::syntax(json, "named-uuid string is not a valid <id>"))
+        }
+        _ => Err(Error::syntax(json, "expected [\"uuid\", <string>]")),
     }
 }
 
@@ -698,8 +700,6 @@ fn check_count(json: &Value, count: usize, column_type: &ColumnType) -> Result<(
     };
     let bounds = if min == 1 && max == 1 {
         "exactly one member".to_owned()
-    } else if column_type.is_unlimited() {
-        format!("{min} or more members")
     } else {
         format!("{min} to {max} members")
     };
