@@ -32,13 +32,35 @@ const MAX_PENDING: usize = 64;
 pub struct Request {
     pub command: String,
     pub args: Vec<String>,
-    reply: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// An answer, and whom to tell that it was written to the socket.
+#[derive(Debug)]
+struct Reply {
+    answer: Answer,
+    written: Option<oneshot::Sender<()>>,
 }
 
 impl Request {
     /// Answers. A client that has left does not mind.
     pub fn reply(self, answer: Answer) {
-        let _ = self.reply.send(answer);
+        let _ = self.reply.send(Reply {
+            answer,
+            written: None,
+        });
+    }
+
+    /// Answers, and waits until the answer was written or the client has left: for `exit`.
+    pub async fn reply_written(self, answer: Answer) {
+        let (written, done) = oneshot::channel();
+        let reply = Reply {
+            answer,
+            written: Some(written),
+        };
+        if self.reply.send(reply).is_ok() {
+            let _ = done.await;
+        }
     }
 }
 
@@ -250,8 +272,13 @@ async fn serve(
     loop {
         while let Some(object) = framing.next_object().map_err(io::Error::other)? {
             let (id, command, args) = parse(&object).map_err(io::Error::other)?;
-            let answer = execute(commands, sender, command, args).await;
-            stream.write_all(encode(&id, answer).as_bytes()).await?;
+            let reply = execute(commands, sender, command, args).await;
+            stream
+                .write_all(encode(&id, reply.answer).as_bytes())
+                .await?;
+            if let Some(written) = reply.written {
+                let _ = written.send(());
+            }
         }
         let n = stream.read(&mut chunk).await?;
         if n == 0 {
@@ -266,12 +293,19 @@ async fn execute(
     sender: &mpsc::Sender<Request>,
     command: String,
     args: Vec<String>,
-) -> Answer {
-    let found = commands.find(&command, args.len())?;
+) -> Reply {
+    let at_once = |answer| Reply {
+        answer,
+        written: None,
+    };
+    let found = match commands.find(&command, args.len()) {
+        Ok(found) => found,
+        Err(text) => return at_once(Err(text)),
+    };
     tracing::debug!(target: "unixctl", "received request {command}{args:?}");
     match &found.handler {
-        Handler::Function(function) => function(&args),
-        Handler::EventLoop if command == "list-commands" => Ok(commands.list()),
+        Handler::Function(function) => at_once(function(&args)),
+        Handler::EventLoop if command == "list-commands" => at_once(Ok(commands.list())),
         Handler::EventLoop => {
             let (reply, answer) = oneshot::channel();
             let request = Request {
@@ -279,12 +313,11 @@ async fn execute(
                 args,
                 reply,
             };
-            let gone = |_| "the daemon is exiting".to_owned();
-            sender
-                .send(request)
-                .await
-                .map_err(|_| "the daemon is exiting".to_owned())?;
-            answer.await.map_err(gone)?
+            let exiting = || at_once(Err("the daemon is exiting".to_owned()));
+            if sender.send(request).await.is_err() {
+                return exiting();
+            }
+            answer.await.unwrap_or_else(|_| exiting())
         }
     }
 }
