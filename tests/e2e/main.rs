@@ -1,1 +1,8 @@
 //! Whole-system tests with our own tools: real daemons, veth pairs, namespaces.
+//!
+//! The cases take turns (`--test-threads=1`): namespaces have fixed names.
+
+mod barrier;
+mod forwarding;
+mod ports;
+mod restart;

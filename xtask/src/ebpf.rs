@@ -28,17 +28,23 @@ pub fn setup_toolchain() -> Result<()> {
     if missing.compiler {
         packages.extend(["rustc-web", "cargo-web", "rust-web-src"]);
     }
-    if missing.linker && !Path::new("/usr/lib").join(&llvm).join("bin/llvm-config").exists() {
+    if missing.linker
+        && !Path::new("/usr/lib")
+            .join(&llvm)
+            .join("bin/llvm-config")
+            .exists()
+    {
         // The linker is linked against LLVM, which needs a C++ compiler and zlib and zstd.
         packages.extend([llvm_dev.as_str(), "g++", "zlib1g-dev", "libzstd-dev"]);
     }
     if !packages.is_empty() {
-        apt_install(&packages).with_context(|| missing.to_string())?;
+        crate::setup::install(&packages).with_context(|| missing.to_string())?;
     }
     if missing.linker {
         let features = ["--no-default-features", "--features", &llvm, "--locked"];
         let mut cmd = Command::new("cargo");
-        cmd.args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION]).args(features);
+        cmd.args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION])
+            .args(features);
         cmd.env("LLVM_PREFIX", format!("/usr/lib/{llvm}"));
         // `cargo xtask` sets these for its own build.
         cmd.env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS");
@@ -55,31 +61,30 @@ pub fn setup_toolchain() -> Result<()> {
 /// `cargo build -p dpif` builds and embeds the same object by itself; this is for working on it.
 pub fn build() -> Result<()> {
     let tools = toolchain::find().map_err(|missing| anyhow::anyhow!("{missing}"))?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no parent directory")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no parent directory")?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map(PathBuf::from)
         .unwrap_or_else(|| root.join("target"))
         .join("ebpf");
-    run(&mut toolchain::build_command(&tools, &root.join("datapath-bpf"), &target))?;
-    println!("{}", target.join("bpfel-unknown-none/release/datapath").display());
-    Ok(())
-}
-
-fn apt_install(packages: &[&str]) -> Result<()> {
-    ensure!(
-        Path::new("/usr/bin/apt-get").exists(),
-        "this is no Debian or Ubuntu: install by hand what the message above names"
+    run(&mut toolchain::build_command(
+        &tools,
+        &root.join("datapath-bpf"),
+        &target,
+    ))?;
+    println!(
+        "{}",
+        target.join("bpfel-unknown-none/release/datapath").display()
     );
-    run(Command::new("apt-get").args(["update", "-q"]))?;
-    run(Command::new("apt-get")
-        .args(["install", "-y", "-q", "--no-install-recommends"])
-        .args(packages)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
+    Ok(())
 }
 
 fn run(cmd: &mut Command) -> Result<()> {
     println!("+ {cmd:?}");
-    let status = cmd.status().with_context(|| format!("could not start {cmd:?}"))?;
+    let status = cmd
+        .status()
+        .with_context(|| format!("could not start {cmd:?}"))?;
     ensure!(status.success(), "{cmd:?}: {status}");
     Ok(())
 }

@@ -1,1 +1,168 @@
-fn main() {}
+//! `cargo xtask`: everything that a developer does that is longer than one cargo command.
+
+mod demo;
+mod ebpf;
+mod setup;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Sluice")]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Show a switch at work: hosts in namespaces, VLANs, an OpenFlow rule, the kernel cache
+    Demo {
+        /// Leave it running at the end
+        #[arg(long)]
+        keep: bool,
+        /// Remove what `--keep` left
+        #[arg(long, conflicts_with = "keep")]
+        clean: bool,
+    },
+    /// Install what the machine lacks, then run every check and every test, as CI does
+    Test {
+        /// Run only this step (fmt, clippy, deny, tidy, unit, datapath, sim, e2e, interop, ...)
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Build the eBPF programs
+    BuildEbpf,
+    /// Install what the machine lacks for building the eBPF programs and for the tests
+    Setup,
+}
+
+fn main() -> Result<()> {
+    // Paths below are relative to the workspace.
+    std::env::set_current_dir(workspace()).context("cannot enter the workspace")?;
+    match Cli::parse().command {
+        Task::Demo { clean: true, .. } => demo::clean(),
+        Task::Demo { keep, .. } => {
+            setup::for_demo()?;
+            demo::run_all(keep)
+        }
+        Task::Test { only } => test(only.as_deref()),
+        Task::BuildEbpf => {
+            setup::toolchain()?;
+            ebpf::build()
+        }
+        Task::Setup => setup::everything(),
+    }
+}
+
+/// The workspace's directory.
+fn workspace() -> PathBuf {
+    let mut dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    dir.pop();
+    dir
+}
+
+/// Runs a cargo command in the workspace, showing it.
+fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).envs(env.iter().copied());
+    step(&format!("cargo {}", args.join(" ")));
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("cargo {} failed ({status})", args.join(" "));
+    }
+    Ok(())
+}
+
+/// Says what is done next.
+fn step(what: &str) {
+    println!("\n==> {what}");
+}
+
+/// The steps of `cargo xtask test`, in order. What fails soonest comes first.
+fn test(only: Option<&str>) -> Result<()> {
+    let strict = [("SLUICE_REQUIRE_ROOT", "1")];
+    let mut ran = 0;
+    let mut wants = |name: &str| {
+        let yes = only.is_none_or(|o| o == name);
+        ran += usize::from(yes);
+        yes
+    };
+    if wants("setup") || only.is_some() {
+        setup::everything()?;
+    }
+    if wants("fmt") {
+        cargo(&["fmt", "--all", "--check"], &[])?;
+    }
+    if wants("tidy") {
+        step("crate arrows");
+        tidy::check()?;
+    }
+    if wants("deny") {
+        deny()?;
+    }
+    if wants("clippy") {
+        cargo(
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &[],
+        )?;
+    }
+    if wants("unit") {
+        cargo(&["build", "--workspace", "--bins"], &[])?;
+        cargo(&["test", "--workspace", "--exclude", "tests"], &strict)?;
+    }
+    for suite in setup::test_suites()? {
+        if wants(&suite) {
+            cargo(&["build", "--workspace", "--bins"], &[])?;
+            // Namespaces have fixed names, so the cases of a suite take turns.
+            let args = [
+                "test",
+                "--package",
+                "tests",
+                "--test",
+                &suite,
+                "--",
+                "--test-threads=1",
+            ];
+            cargo(&args, &strict)?;
+        }
+    }
+    if ran == 0 {
+        bail!("no step is called {:?}", only.unwrap_or_default());
+    }
+    println!("\nall steps passed");
+    Ok(())
+}
+
+/// Licences, sources and duplicate versions; advisories where their database can be had.
+fn deny() -> Result<()> {
+    cargo(&["deny", "check", "bans", "licenses", "sources"], &[])?;
+    step("cargo deny check advisories");
+    let out = Command::new("cargo")
+        .args(["deny", "check", "advisories"])
+        .output()
+        .context("cannot run cargo deny")?;
+    let text = String::from_utf8_lossy(&out.stderr);
+    if out.status.success() {
+        println!("no advisories");
+    } else if text.contains("failed to fetch advisory database")
+        || text.contains("failed to load advisory database")
+    {
+        println!("SKIPPED: the advisory database cannot be reached from this machine");
+    } else {
+        bail!("cargo deny check advisories failed:\n{text}");
+    }
+    Ok(())
+}
