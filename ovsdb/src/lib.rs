@@ -1,7 +1,7 @@
 //! The Open vSwitch database protocol (RFC 7047 and Open vSwitch's ovsdb-server(7)).
 //!
-//! Values, schema, operations and the JSON-RPC framing are plain data and pure functions: no
-//! sockets, no clock. `db-server` executes operations; the client and the replica issue them.
+//! All but [`client`] are plain data and pure functions: no sockets, no clock. `db-server`
+//! executes operations; the client and the replica issue them.
 //!
 //! | Module | RFC 7047 |
 //! | --- | --- |
@@ -11,12 +11,16 @@
 //! | [`operation`] | 5.2, one operation of a `transact` request |
 //! | [`error`] | 3.1 and 5.2, error strings |
 //! | [`jsonrpc`] | 4, JSON-RPC 1.0 messages on a byte stream |
+//! | [`client`] | 4.1, a client's end of a connection; the one module with I/O |
+//! | [`replica`] | 4.1.5 and 4.1.6, a followed copy of tables and changes to it |
 
+pub mod client;
 pub mod condition;
 pub mod error;
 pub mod jsonrpc;
 pub mod mutation;
 pub mod operation;
+pub mod replica;
 pub mod schema;
 pub mod value;
 

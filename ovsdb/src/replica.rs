@@ -1,0 +1,305 @@
+//! A copy of chosen tables and columns of a server's database, kept up to date by its updates.
+//!
+//! The replica (OVS calls it the IDL) does no I/O: [`Session`] says what to send and takes what
+//! came, [`Replica`] holds the rows, and [`Transaction`] turns wished-for changes into operations
+//! that fail rather than overwrite what somebody else wrote in between.
+//!
+//! A program that follows a database reads straight down:
+//!
+//! ```text
+//! let mut selection = Selection::new(schema);           // what to follow, checked by name
+//! selection.column("Bridge", "name")?;
+//! let mut session = Session::new(Replica::new(selection));
+//! loop {                                                // once per connection
+//!     session.handle_connected();
+//!     loop {
+//!         while let Some(message) = session.poll_message() { client.queue(&message)?; }
+//!         session.handle_message(client.recv().await?);
+//!         while let Some(event) = session.poll_event() { ... }  // Synced, Updated, Transacted
+//!     }
+//!     session.handle_disconnected();                    // rows stay; the next monitor resumes
+//! }
+//! ```
+//!
+//! To change something: `let mut txn = Transaction::new(session.replica())`, then
+//! [`Transaction::write`] and its siblings, [`Transaction::build`], [`Session::transact`], and
+//! wait for [`Event::Transacted`].
+//!
+//! Source: RFC 7047, 4.1.5 and 4.1.6 (`monitor`, `update`); ovsdb-server(7), 4.1.12 to 4.1.15
+//! (`monitor_cond`, `monitor_cond_since`, `update2`, `update3`). Called by `vswitchd` and the
+//! tools. Left out: conditions on rows; every row of a chosen table is followed.
+
+mod row;
+mod session;
+mod transaction;
+mod update;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::schema::{ColumnSchema, DatabaseSchema, TableSchema};
+use crate::value::Datum;
+
+pub use row::Row;
+pub use session::{Event, Session, Unfit};
+pub use transaction::{Outcome, Request, Transaction};
+pub use update::UpdateError;
+
+/// A table or column that the schema does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    #[error("no table {0} in the schema")]
+    NoTable(String),
+    #[error("no column {column} in table {table}")]
+    NoColumn { table: String, column: String },
+}
+
+/// The tables and columns that a replica follows.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    schema: Arc<DatabaseSchema>,
+    tables: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Selection {
+    /// Nothing of `schema` yet. `schema` is the one that this program was written for; a server
+    /// with an older one is served without the columns that it lacks.
+    pub fn new(schema: Arc<DatabaseSchema>) -> Self {
+        Self {
+            schema,
+            tables: BTreeMap::new(),
+        }
+    }
+
+    /// Every column of every table.
+    pub fn everything(schema: Arc<DatabaseSchema>) -> Self {
+        let tables = schema
+            .tables
+            .iter()
+            .map(|(name, table)| (name.clone(), table.columns.keys().cloned().collect()))
+            .collect();
+        Self { schema, tables }
+    }
+
+    /// Adds the rows of `table`, without any column.
+    pub fn table(&mut self, table: &str) -> Result<(), SelectionError> {
+        if self.schema.table(table).is_none() {
+            return Err(SelectionError::NoTable(table.to_owned()));
+        }
+        self.tables.entry(table.to_owned()).or_default();
+        Ok(())
+    }
+
+    /// Adds one column, and the table to which it refers.
+    pub fn column(&mut self, table: &str, column: &str) -> Result<(), SelectionError> {
+        let Some(table_schema) = self.schema.table(table) else {
+            return Err(SelectionError::NoTable(table.to_owned()));
+        };
+        let Some(column_schema) = table_schema.columns.get(column) else {
+            return Err(SelectionError::NoColumn {
+                table: table.to_owned(),
+                column: column.to_owned(),
+            });
+        };
+        let targets: Vec<String> = referenced_tables(column_schema)
+            .map(str::to_owned)
+            .collect();
+        self.tables
+            .entry(table.to_owned())
+            .or_default()
+            .insert(column.to_owned());
+        for target in targets {
+            self.tables.entry(target).or_default();
+        }
+        Ok(())
+    }
+
+    /// Adds several columns of one table.
+    pub fn columns(&mut self, table: &str, columns: &[&str]) -> Result<(), SelectionError> {
+        columns
+            .iter()
+            .try_for_each(|column| self.column(table, column))
+    }
+}
+
+fn referenced_tables(column: &ColumnSchema) -> impl Iterator<Item = &str> {
+    [
+        Some(&column.column_type.key),
+        column.column_type.value.as_ref(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(|base| base.reference().map(|(table, _)| table))
+}
+
+/// What happened to a row since [`Replica::take_changes`] was last called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Inserted,
+    /// Which of the followed columns have other values.
+    Modified(BTreeSet<Arc<str>>),
+    Deleted,
+}
+
+/// Changes by table and row.
+pub type Changes = BTreeMap<String, BTreeMap<Uuid, Change>>;
+
+/// One followed table.
+#[derive(Debug, Clone)]
+struct Table {
+    /// Followed columns, ascending; the places of the data in a row.
+    columns: Vec<Arc<str>>,
+    rows: BTreeMap<Uuid, Vec<Datum>>,
+}
+
+impl Table {
+    fn position(&self, column: &str) -> Option<usize> {
+        self.columns
+            .binary_search_by(|name| (**name).cmp(column))
+            .ok()
+    }
+}
+
+/// The rows of the followed tables.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    schema: Arc<DatabaseSchema>,
+    tables: BTreeMap<String, Table>,
+    changes: Changes,
+    seqno: u64,
+    last_id: Uuid,
+}
+
+impl Replica {
+    pub fn new(selection: Selection) -> Self {
+        let tables = selection
+            .tables
+            .into_iter()
+            .map(|(name, columns)| {
+                let table = Table {
+                    columns: columns.into_iter().map(Arc::from).collect(),
+                    rows: BTreeMap::new(),
+                };
+                (name, table)
+            })
+            .collect();
+        Self {
+            schema: selection.schema,
+            tables,
+            changes: Changes::new(),
+            seqno: 0,
+            last_id: Uuid::nil(),
+        }
+    }
+
+    /// The schema that the selection was made from.
+    pub fn schema(&self) -> &Arc<DatabaseSchema> {
+        &self.schema
+    }
+
+    /// Counts the updates that changed something; a retry waits until this has moved.
+    pub fn seqno(&self) -> u64 {
+        self.seqno
+    }
+
+    /// The server's id of the last transaction seen here; nil when it gives none.
+    pub fn last_id(&self) -> Uuid {
+        self.last_id
+    }
+
+    /// Whether `column` of `table` is followed.
+    pub fn follows(&self, table: &str, column: &str) -> bool {
+        self.tables
+            .get(table)
+            .is_some_and(|table| table.position(column).is_some())
+    }
+
+    /// All rows of `table`, by ascending UUID; none for a table that is not followed.
+    pub fn rows<'a>(&'a self, table: &str) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        self.tables
+            .get_key_value(table)
+            .into_iter()
+            .flat_map(move |(name, table)| {
+                table
+                    .rows
+                    .iter()
+                    .map(move |(uuid, data)| Row::new(self, name, table, *uuid, data))
+            })
+    }
+
+    /// How many rows `table` has.
+    pub fn len(&self, table: &str) -> usize {
+        self.tables.get(table).map_or(0, |table| table.rows.len())
+    }
+
+    /// Whether `table` has no row.
+    pub fn is_empty(&self, table: &str) -> bool {
+        self.len(table) == 0
+    }
+
+    /// One row.
+    pub fn row(&self, table: &str, uuid: Uuid) -> Option<Row<'_>> {
+        let (name, table) = self.tables.get_key_value(table)?;
+        let data = table.rows.get(&uuid)?;
+        Some(Row::new(self, name, table, uuid, data))
+    }
+
+    /// The first row whose `column` is the string `value`.
+    pub fn find(&self, table: &str, column: &str, value: &str) -> Option<Row<'_>> {
+        self.rows(table)
+            .find(|row| row.string(column) == Some(value))
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether anything changed since [`Replica::take_changes`] was last called.
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// `<monitor-cond-requests>` for what both this selection and the server's schema have.
+    fn monitor_requests(&self, server: &DatabaseSchema) -> Value {
+        let mut requests = Map::new();
+        for (name, table) in &self.tables {
+            let Some(server_table) = server.table(name) else {
+                continue;
+            };
+            let columns: Vec<&str> = table
+                .columns
+                .iter()
+                .map(|column| &**column)
+                .filter(|column| server_table.columns.contains_key(*column))
+                .collect();
+            requests.insert(name.clone(), json!([{"columns": columns}]));
+        }
+        Value::Object(requests)
+    }
+
+    /// Followed tables and columns that a server's schema lacks, for a warning.
+    fn missing_in(&self, server: &DatabaseSchema) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (name, table) in &self.tables {
+            match server.table(name) {
+                None => missing.push(format!("{name} table")),
+                Some(server_table) => missing.extend(
+                    table
+                        .columns
+                        .iter()
+                        .filter(|column| !server_table.columns.contains_key(&***column))
+                        .map(|column| format!("{column} column in {name} table")),
+                ),
+            }
+        }
+        missing
+    }
+
+    fn table_schema(&self, table: &str) -> Option<&TableSchema> {
+        self.schema.table(table)
+    }
+}
