@@ -8,6 +8,8 @@
 //!
 //! Methods take `&self`: handler threads, the revalidator and the main thread share the handle.
 
+pub mod edit;
+
 use std::time::Duration;
 
 use packet::{Action, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
