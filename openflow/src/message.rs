@@ -1,0 +1,181 @@
+//! OpenFlow messages as plain values, the same for every version.
+//!
+//! [`crate::codec`] turns them into bytes and back. Numbers that versions encode differently
+//! (ports, flags, reasons, states) have one form here. What a version cannot carry is left out
+//! when encoding and has its default when decoding: for example byte counts of 1.0 table
+//! statistics.
+//!
+//! Counters that a switch does not keep are `u64::MAX` on the wire and here (OpenFlow 1.3.5,
+//! 7.3.5.6), and `None` where the type is an `Option`.
+//!
+//! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
+
+mod asynchronous;
+mod flow;
+mod port;
+mod switch;
+
+pub use asynchronous::{
+    AsyncConfig, AsyncMask, FlowRemovedReason, PacketIn, PacketInFormat, PacketInReason,
+    PortReason, Role, RoleMessage,
+};
+pub use flow::{
+    AggregateStats, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowStats,
+    FlowStatsReply, FlowStatsRequest, PacketOut,
+};
+pub use port::{
+    PortConfig, PortDesc, PortFeatures, PortMod, PortState, PortStats, PortStatus, QueueConfig,
+    QueueStats, QueueStatsRequest,
+};
+pub use switch::{
+    Capabilities, Desc, ErrorMessage, FragHandling, Hello, Refused, SwitchConfig, SwitchFeatures,
+    TableMod, TableStats,
+};
+
+use bytes::Bytes;
+use packet::OfPort;
+
+/// "No buffer": the packet is in the message.
+pub const NO_BUFFER: u32 = 0xffff_ffff;
+/// All tables, in flow-mods that delete and in statistics requests.
+pub const TABLE_ALL: u8 = 0xff;
+/// Any group (or none), in flow-mods and statistics requests.
+pub const GROUP_ANY: u32 = 0xffff_ffff;
+/// All queues of a port.
+pub const QUEUE_ALL: u32 = 0xffff_ffff;
+
+/// Which of two encodings a message has, where both may occur on one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Flavor {
+    /// The specification's own.
+    #[default]
+    Standard,
+    /// Nicira's extension (NXT or NXST).
+    Nicira,
+}
+
+/// A message, without its transaction id.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Message {
+    Hello(Hello),
+    Error(ErrorMessage),
+    EchoRequest(Bytes),
+    EchoReply(Bytes),
+
+    FeaturesRequest,
+    FeaturesReply(SwitchFeatures),
+    GetConfigRequest,
+    GetConfigReply(SwitchConfig),
+    SetConfig(SwitchConfig),
+
+    PacketIn(PacketIn),
+    FlowRemoved(FlowRemoved),
+    PortStatus(PortStatus),
+    PacketOut(PacketOut),
+    FlowMod(FlowMod),
+    PortMod(PortMod),
+    TableMod(TableMod),
+    BarrierRequest,
+    BarrierReply,
+    /// Well-formed, but of a kind that this switch refuses; the error says how.
+    Refused(Refused),
+
+    QueueGetConfigRequest {
+        port: OfPort,
+    },
+    QueueGetConfigReply {
+        port: OfPort,
+        queues: Vec<QueueConfig>,
+    },
+
+    RoleRequest(RoleMessage),
+    RoleReply(RoleMessage),
+    GetAsyncRequest,
+    GetAsyncReply(AsyncConfig),
+    SetAsync {
+        flavor: Flavor,
+        config: AsyncConfig,
+    },
+
+    /// NXT_SET_FLOW_FORMAT
+    SetFlowFormat(FlowFormat),
+    /// NXT_FLOW_MOD_TABLE_ID
+    SetFlowModTableId(bool),
+    /// NXT_SET_PACKET_IN_FORMAT
+    SetPacketInFormat(PacketInFormat),
+    /// NXT_SET_CONTROLLER_ID
+    SetControllerId(u16),
+
+    DescRequest,
+    DescReply(Desc),
+    FlowStatsRequest(FlowStatsRequest),
+    FlowStatsReply(FlowStatsReply),
+    AggregateRequest(FlowStatsRequest),
+    AggregateReply {
+        flavor: Flavor,
+        stats: AggregateStats,
+    },
+    TableStatsRequest,
+    TableStatsReply(Vec<TableStats>),
+    /// `OfPort::ANY` asks for all ports.
+    PortStatsRequest {
+        port: OfPort,
+    },
+    PortStatsReply(Vec<PortStats>),
+    QueueStatsRequest(QueueStatsRequest),
+    QueueStatsReply(Vec<QueueStats>),
+    PortDescRequest,
+    PortDescReply(Vec<PortDesc>),
+}
+
+impl Message {
+    /// Name as the specification has it, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Message::Hello(_) => "OFPT_HELLO",
+            Message::Error(_) => "OFPT_ERROR",
+            Message::EchoRequest(_) => "OFPT_ECHO_REQUEST",
+            Message::EchoReply(_) => "OFPT_ECHO_REPLY",
+            Message::FeaturesRequest => "OFPT_FEATURES_REQUEST",
+            Message::FeaturesReply(_) => "OFPT_FEATURES_REPLY",
+            Message::GetConfigRequest => "OFPT_GET_CONFIG_REQUEST",
+            Message::GetConfigReply(_) => "OFPT_GET_CONFIG_REPLY",
+            Message::SetConfig(_) => "OFPT_SET_CONFIG",
+            Message::PacketIn(_) => "OFPT_PACKET_IN",
+            Message::FlowRemoved(_) => "OFPT_FLOW_REMOVED",
+            Message::PortStatus(_) => "OFPT_PORT_STATUS",
+            Message::PacketOut(_) => "OFPT_PACKET_OUT",
+            Message::FlowMod(_) => "OFPT_FLOW_MOD",
+            Message::PortMod(_) => "OFPT_PORT_MOD",
+            Message::TableMod(_) => "OFPT_TABLE_MOD",
+            Message::BarrierRequest => "OFPT_BARRIER_REQUEST",
+            Message::BarrierReply => "OFPT_BARRIER_REPLY",
+            Message::Refused(refused) => refused.name,
+            Message::QueueGetConfigRequest { .. } => "OFPT_QUEUE_GET_CONFIG_REQUEST",
+            Message::QueueGetConfigReply { .. } => "OFPT_QUEUE_GET_CONFIG_REPLY",
+            Message::RoleRequest(_) => "OFPT_ROLE_REQUEST",
+            Message::RoleReply(_) => "OFPT_ROLE_REPLY",
+            Message::GetAsyncRequest => "OFPT_GET_ASYNC_REQUEST",
+            Message::GetAsyncReply(_) => "OFPT_GET_ASYNC_REPLY",
+            Message::SetAsync { .. } => "OFPT_SET_ASYNC",
+            Message::SetFlowFormat(_) => "NXT_SET_FLOW_FORMAT",
+            Message::SetFlowModTableId(_) => "NXT_FLOW_MOD_TABLE_ID",
+            Message::SetPacketInFormat(_) => "NXT_SET_PACKET_IN_FORMAT",
+            Message::SetControllerId(_) => "NXT_SET_CONTROLLER_ID",
+            Message::DescRequest => "OFPST_DESC request",
+            Message::DescReply(_) => "OFPST_DESC reply",
+            Message::FlowStatsRequest(_) => "OFPST_FLOW request",
+            Message::FlowStatsReply(_) => "OFPST_FLOW reply",
+            Message::AggregateRequest(_) => "OFPST_AGGREGATE request",
+            Message::AggregateReply { .. } => "OFPST_AGGREGATE reply",
+            Message::TableStatsRequest => "OFPST_TABLE request",
+            Message::TableStatsReply(_) => "OFPST_TABLE reply",
+            Message::PortStatsRequest { .. } => "OFPST_PORT request",
+            Message::PortStatsReply(_) => "OFPST_PORT reply",
+            Message::QueueStatsRequest(_) => "OFPST_QUEUE request",
+            Message::QueueStatsReply(_) => "OFPST_QUEUE reply",
+            Message::PortDescRequest => "OFPST_PORT_DESC request",
+            Message::PortDescReply(_) => "OFPST_PORT_DESC reply",
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What the switch tells controllers unasked, and who gets it: packet-ins, reasons, roles and
+//! the asynchronous configuration.
+
+use bytes::Bytes;
+
+use crate::flow_match::Match;
+use crate::version::Version;
+
+/// Why a packet was sent to the controller.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PacketInReason {
+    /// No flow matched.
+    NoMatch,
+    /// An action said so.
+    Action,
+    /// The TTL ran out.
+    InvalidTtl,
+}
+
+impl PacketInReason {
+    pub const fn wire(self) -> u8 {
+        match self {
+            PacketInReason::NoMatch => 0,
+            PacketInReason::Action => 1,
+            PacketInReason::InvalidTtl => 2,
+        }
+    }
+
+    pub const fn from_wire(n: u8) -> Option<PacketInReason> {
+        match n {
+            0 => Some(PacketInReason::NoMatch),
+            1 => Some(PacketInReason::Action),
+            2 => Some(PacketInReason::InvalidTtl),
+            _ => None,
+        }
+    }
+}
+
+/// Why a flow was removed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FlowRemovedReason {
+    IdleTimeout,
+    HardTimeout,
+    Delete,
+    /// 1.1 and later; 1.0 peers are told `Delete`.
+    GroupDelete,
+    /// 1.4 and later; earlier peers are told `Delete`.
+    MeterDelete,
+    /// Evicted to make room, 1.4 and later; earlier peers are told `Delete`.
+    Eviction,
+}
+
+impl FlowRemovedReason {
+    pub const fn wire(self) -> u8 {
+        match self {
+            FlowRemovedReason::IdleTimeout => 0,
+            FlowRemovedReason::HardTimeout => 1,
+            FlowRemovedReason::Delete => 2,
+            FlowRemovedReason::GroupDelete => 3,
+            FlowRemovedReason::MeterDelete => 4,
+            FlowRemovedReason::Eviction => 5,
+        }
+    }
+
+    pub const fn from_wire(n: u8) -> Option<FlowRemovedReason> {
+        match n {
+            0 => Some(FlowRemovedReason::IdleTimeout),
+            1 => Some(FlowRemovedReason::HardTimeout),
+            2 => Some(FlowRemovedReason::Delete),
+            3 => Some(FlowRemovedReason::GroupDelete),
+            4 => Some(FlowRemovedReason::MeterDelete),
+            5 => Some(FlowRemovedReason::Eviction),
+            _ => None,
+        }
+    }
+}
+
+/// What happened to a port.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PortReason {
+    Add,
+    Delete,
+    Modify,
+}
+
+impl PortReason {
+    pub const fn wire(self) -> u8 {
+        match self {
+            PortReason::Add => 0,
+            PortReason::Delete => 1,
+            PortReason::Modify => 2,
+        }
+    }
+
+    pub const fn from_wire(n: u8) -> Option<PortReason> {
+        match n {
+            0 => Some(PortReason::Add),
+            1 => Some(PortReason::Delete),
+            2 => Some(PortReason::Modify),
+            _ => None,
+        }
+    }
+}
+
+/// NXT_SET_PACKET_IN_FORMAT
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum PacketInFormat {
+    /// `OFPT_PACKET_IN` of the connection's version.
+    #[default]
+    Standard,
+    /// `NXT_PACKET_IN`
+    Nxt,
+    /// `NXT_PACKET_IN2`
+    Nxt2,
+}
+
+/// `OFPT_PACKET_IN`, `NXT_PACKET_IN` and `NXT_PACKET_IN2`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PacketIn {
+    pub reason: PacketInReason,
+    /// Not in 1.0's own encoding: 0 there.
+    pub table_id: u8,
+    /// [`super::NO_BUFFER`] when the whole packet is in `data`.
+    pub buffer_id: u32,
+    /// Length of the packet; `data` may be shorter.
+    pub total_len: u16,
+    /// Of the flow that sent it, 1.3 and NXT; `u64::MAX` for none.
+    pub cookie: u64,
+    /// The input port and other metadata.
+    pub metadata: Match,
+    pub data: Bytes,
+}
+
+/// A controller's role.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// In requests only: do not change.
+    NoChange,
+    /// `other` in Nicira's extension.
+    Equal,
+    Master,
+    Slave,
+}
+
+/// A role request or reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoleMessage {
+    /// Nicira's extension has no `NoChange` and no generation id.
+    pub flavor: super::Flavor,
+    pub role: Role,
+    pub generation_id: Option<u64>,
+}
+
+/// Which asynchronous messages a controller gets: per message a bit per reason, for the roles
+/// master and equal, and for slave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AsyncConfig {
+    pub packet_in: AsyncMask,
+    pub port_status: AsyncMask,
+    pub flow_removed: AsyncMask,
+}
+
+/// Bits `1 << reason`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AsyncMask {
+    pub master: u32,
+    pub slave: u32,
+}
+
+impl AsyncMask {
+    /// Is a message with this reason (wire number) sent to a controller in `role`?
+    pub fn wants(self, role: Role, reason: u8) -> bool {
+        let mask = if role == Role::Slave {
+            self.slave
+        } else {
+            self.master
+        };
+        mask.checked_shr(u32::from(reason))
+            .is_some_and(|m| m & 1 != 0)
+    }
+}
+
+impl AsyncConfig {
+    /// What a controller gets that has not asked otherwise: a slave gets port status only, and
+    /// packets with invalid TTL are not sent unless the switch configuration of 1.0 to 1.2 or
+    /// an asynchronous configuration asks for them.
+    ///
+    /// Source: OpenFlow 1.3.5, 6.3.5; ovs-vswitchd of Open vSwitch 3.1.
+    pub fn default_for(version: Version) -> AsyncConfig {
+        let flow_removed = match version {
+            Version::Of10 => 0b111,
+            Version::Of13 => 0b1111,
+        };
+        AsyncConfig {
+            packet_in: AsyncMask {
+                master: 0b011,
+                slave: 0,
+            },
+            port_status: AsyncMask {
+                master: 0b111,
+                slave: 0b111,
+            },
+            flow_removed: AsyncMask {
+                master: flow_removed,
+                slave: 0,
+            },
+        }
+    }
+
+    /// What a service connection (a `.mgmt` socket) gets unless it asks: nothing.
+    pub fn none() -> AsyncConfig {
+        AsyncConfig {
+            packet_in: AsyncMask::default(),
+            port_status: AsyncMask::default(),
+            flow_removed: AsyncMask::default(),
+        }
+    }
+}
