@@ -1,3 +1,17 @@
-//! See ARCHITECTURE.md.
+//! The switch: OpenFlow tables, and what is done with packets that the datapath cannot answer.
+//!
+//! Everything here is pure: no sockets, no clock, no threads. Time is a parameter, and what is to
+//! be done about an input is returned as a value. Chains b and d of ARCHITECTURE.md run through
+//! this crate.
 
+pub mod classifier;
+mod classifier_edit;
+mod classifier_map;
+pub mod classifier_pattern;
+mod classifier_trie;
+pub mod flow;
+pub mod flow_field;
 pub mod mac_learning;
+pub mod port;
+pub mod rule;
+pub mod snapshot;
