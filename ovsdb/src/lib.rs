@@ -18,6 +18,7 @@ pub mod client;
 pub mod condition;
 pub mod error;
 pub mod jsonrpc;
+pub mod members;
 pub mod mutation;
 pub mod operation;
 pub mod replica;

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use crate::condition::{self, Clause};
 use crate::error::{Error, ErrorKind, Result};
+use crate::members::Members;
 use crate::mutation::Mutation;
-use crate::schema::{DatabaseSchema, Members, TableSchema, column_names};
+use crate::schema::{DatabaseSchema, TableSchema, column_names};
 use crate::value::{Datum, Names, UuidNames, json_integer, parse_uuid};
 
 /// `<row>`: values by column.
@@ -328,7 +329,8 @@ impl Operation {
         Value::Object(map)
     }
 
-    fn name(&self) -> &'static str {
+    /// The `op` member.
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Insert { .. } => "insert",
             Self::Select { .. } => "select",

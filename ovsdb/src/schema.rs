@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::members::Members;
 use crate::value::{Atom, Datum, NoNames, json_integer};
 
 /// `<atomic-type>`.
@@ -704,7 +705,7 @@ impl BaseType {
                     .map_or(Ok(()), |text| violated(format!("{number} is {text}")))
             }
             (Constraint::Real { min, max }, Atom::Real(number)) => range_text(number.0, *min, *max)
-                .map_or(Ok(()), |text| violated(format!("{} is {text}", number.0))),
+                .map_or(Ok(()), |text| violated(format!("{atom} is {text}"))),
             (Constraint::Length { min, max }, Atom::String(text)) => {
                 let length = text.chars().count();
                 if let Some(min) = min.filter(|min| length < *min as usize) {
@@ -764,104 +765,4 @@ fn within(mut error: Error, part: &str) -> Error {
     let details = error.details.take().unwrap_or_default();
     error.details = Some(format!("{part}: {details}"));
     error
-}
-
-/// The members of one JSON object, with a record of which were asked for.
-pub(crate) struct Members<'a> {
-    pub(crate) json: &'a Value,
-    map: &'a Map<String, Value>,
-    what: String,
-    used: std::cell::RefCell<Vec<String>>,
-}
-
-impl<'a> Members<'a> {
-    /// `what` names the construct in messages: "Parsing `what` failed: ...".
-    pub(crate) fn new(json: &'a Value, what: &str) -> Result<Self> {
-        let Value::Object(map) = json else {
-            return Err(Error {
-                kind: ErrorKind::SyntaxError,
-                details: Some(format!("Parsing {what} failed: Object expected.")),
-                syntax: None,
-            });
-        };
-        Ok(Self {
-            json,
-            map,
-            what: what.to_owned(),
-            used: Default::default(),
-        })
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&'a Value> {
-        self.used.borrow_mut().push(name.to_owned());
-        self.map.get(name)
-    }
-
-    pub(crate) fn require(&self, name: &str) -> Result<&'a Value> {
-        self.get(name)
-            .ok_or_else(|| self.fail(&format!("Required '{name}' member is missing.")))
-    }
-
-    pub(crate) fn fail(&self, why: &str) -> Error {
-        Error::syntax(self.json, format!("Parsing {} failed: {why}", self.what))
-    }
-
-    pub(crate) fn mismatch(&self, name: &str) -> Error {
-        self.fail(&format!("Type mismatch for member '{name}'."))
-    }
-
-    pub(crate) fn object(&self, name: &str) -> Result<&'a Map<String, Value>> {
-        self.require(name)?
-            .as_object()
-            .ok_or_else(|| self.mismatch(name))
-    }
-
-    pub(crate) fn array(&self, name: &str) -> Result<&'a Value> {
-        let value = self.require(name)?;
-        if value.is_array() {
-            Ok(value)
-        } else {
-            Err(self.mismatch(name))
-        }
-    }
-
-    pub(crate) fn string(&self, name: &str) -> Result<&'a str> {
-        self.require(name)?
-            .as_str()
-            .ok_or_else(|| self.mismatch(name))
-    }
-
-    pub(crate) fn id(&self, name: &str) -> Result<&'a str> {
-        let text = self.string(name)?;
-        if is_id(text) {
-            Ok(text)
-        } else {
-            Err(self.mismatch(name))
-        }
-    }
-
-    pub(crate) fn bool(&self, name: &str, default: bool) -> Result<bool> {
-        match self.get(name) {
-            None => Ok(default),
-            Some(flag) => flag.as_bool().ok_or_else(|| self.mismatch(name)),
-        }
-    }
-
-    fn number<T>(&self, name: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(number) => read(number).map(Some).ok_or_else(|| self.mismatch(name)),
-        }
-    }
-
-    /// Refuses members that nobody asked for.
-    pub(crate) fn finish(&self) -> Result<()> {
-        let used = self.used.borrow();
-        match self.map.keys().find(|name| !used.contains(name)) {
-            None => Ok(()),
-            Some(name) => {
-                Err(self.fail(&format!("Member '{name}' is present but not allowed here.")))
-            }
-        }
-    }
 }

@@ -21,6 +21,16 @@ use crate::schema::{AtomicType, BaseType, ColumnType, is_id};
 #[derive(Debug, Clone, Copy)]
 pub struct Real(pub f64);
 
+impl Real {
+    /// The JSON number: without a fraction when it is whole and exact, as ovsdb-server writes it.
+    pub fn to_json(self) -> Value {
+        if self.0.fract() == 0.0 && self.0.abs() < 1e15 {
+            return Value::from(self.0 as i64);
+        }
+        Value::from(self.0)
+    }
+}
+
 impl PartialEq for Real {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
@@ -150,7 +160,7 @@ impl Atom {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Integer(number) => Value::from(*number),
-            Self::Real(number) => Value::from(number.0),
+            Self::Real(number) => number.to_json(),
             Self::Boolean(flag) => Value::from(*flag),
             Self::String(text) => Value::from(&**text),
             Self::Uuid(uuid) => uuid_to_json(uuid),
@@ -211,7 +221,7 @@ impl fmt::Display for Atom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(number) => write!(f, "{number}"),
-            Self::Real(number) => write!(f, "{}", Value::from(number.0)),
+            Self::Real(number) => write!(f, "{}", number.to_json()),
             Self::Boolean(flag) => write!(f, "{flag}"),
             Self::String(text) if needs_quotes(text) => write!(f, "{}", Value::from(&**text)),
             Self::String(text) => f.write_str(text),
@@ -271,8 +281,13 @@ pub struct Datum {
 }
 
 impl Datum {
+    pub const EMPTY: Self = Self {
+        keys: Vec::new(),
+        values: Vec::new(),
+    };
+
     pub fn empty() -> Self {
-        Self::default()
+        Self::EMPTY
     }
 
     /// A set of one.

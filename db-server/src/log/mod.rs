@@ -1,0 +1,281 @@
+//! The database file: an append-only log of JSON records.
+//!
+//! ```text
+//! OVSDB JSON <length> <sha1>\n     length in bytes and SHA-1 in hexadecimal of what follows
+//! <json>\n
+//! ```
+//!
+//! The first record is the schema; each further one is a transaction (see [`crate::record`]). A
+//! last record that is torn, as a crash or a full disk leaves it, is cut off when the file is
+//! opened for writing. Damage before the last record is an error, because cutting there would
+//! lose what was acknowledged.
+//!
+//! Source: ovsdb(5), "Standalone Database Files"; checked against ovsdb-server 3.1.
+
+mod storage;
+
+use std::io;
+
+use ovsdb::DatabaseSchema;
+use serde_json::Value;
+use sha1::{Digest, Sha1};
+use thiserror::Error;
+
+use crate::database::Database;
+use crate::record::{self, Rows};
+
+pub use storage::{FileStorage, LockFile, OpenError, Storage};
+
+/// What a file of this kind starts with.
+pub const MAGIC: &str = "OVSDB JSON ";
+
+/// Why the contents of a file are no standalone database.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("not an ovsdb database file")]
+    NotADatabase,
+    #[error("a clustered database, which is not supported: convert it to a standalone one first")]
+    Clustered,
+    #[error("the schema record at the start is damaged: {0}")]
+    DamagedSchema(Damage),
+    #[error("schema: {0}")]
+    Schema(Box<ovsdb::Error>),
+    #[error(
+        "record {number} at byte {at} is damaged ({damage}) but whole records follow it; \
+         restore the file from a copy, or cut it at that byte to give up what follows"
+    )]
+    Damaged {
+        number: usize,
+        at: u64,
+        damage: Damage,
+    },
+    #[error("record {number} at byte {at}: {source}")]
+    Record {
+        number: usize,
+        at: u64,
+        source: Box<record::Error>,
+    },
+}
+
+/// What is wrong with the bytes of one record.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Damage {
+    #[error("incomplete header")]
+    Header,
+    #[error("{there} bytes of data where the header says {expected}")]
+    Short { expected: u64, there: u64 },
+    #[error("checksum mismatch")]
+    Checksum,
+    #[error("invalid JSON: {0}")]
+    Json(String),
+}
+
+/// One record as it is in the file.
+pub fn encode(json: &Value) -> Vec<u8> {
+    let mut data = json.to_string().into_bytes();
+    data.push(b'\n');
+    let mut bytes = format!("{MAGIC}{} {}\n", data.len(), hex(&Sha1::digest(&data))).into_bytes();
+    bytes.append(&mut data);
+    bytes
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Parses one record at the start of `bytes`: its JSON and its length.
+pub fn decode(bytes: &[u8]) -> Result<(Value, usize), Damage> {
+    let line_end = bytes
+        .iter()
+        .take(128)
+        .position(|byte| *byte == b'\n')
+        .ok_or(Damage::Header)?;
+    let header = bytes
+        .get(..line_end)
+        .and_then(|line| std::str::from_utf8(line).ok());
+    let fields = header
+        .and_then(|line| line.strip_prefix(MAGIC))
+        .ok_or(Damage::Header)?;
+    let (length, sum) = fields.split_once(' ').ok_or(Damage::Header)?;
+    let length: usize = length.parse().map_err(|_| Damage::Header)?;
+    let start = line_end.saturating_add(1);
+    let end = start.saturating_add(length);
+    let Some(data) = bytes.get(start..end) else {
+        let there = bytes.len().saturating_sub(start) as u64;
+        return Err(Damage::Short {
+            expected: length as u64,
+            there,
+        });
+    };
+    if !sum.eq_ignore_ascii_case(&hex(&Sha1::digest(data))) {
+        return Err(Damage::Checksum);
+    }
+    let json = serde_json::from_slice(data).map_err(|error| Damage::Json(error.to_string()))?;
+    Ok((json, end))
+}
+
+/// What was read from a file.
+#[derive(Debug)]
+pub struct Loaded {
+    /// An empty database of the file's schema; `rows` are to be adopted.
+    pub db: Database,
+    pub rows: Rows,
+    /// Where the last whole record ends.
+    pub end: u64,
+    /// What is wrong with the bytes after `end`, if there are any.
+    pub torn: Option<Damage>,
+    /// Transactions read.
+    pub records: usize,
+}
+
+/// Reads the contents of a database file.
+pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
+    if bytes.starts_with(b"OVSDB CLUSTER") {
+        return Err(Error::Clustered);
+    }
+    if !bytes.starts_with(MAGIC.as_bytes()) {
+        return Err(Error::NotADatabase);
+    }
+    let (schema, mut at) = decode(bytes).map_err(Error::DamagedSchema)?;
+    let db = Database::new(
+        DatabaseSchema::from_json(&schema).map_err(|error| Error::Schema(Box::new(error)))?,
+    );
+    let mut rows = Rows::new();
+    let mut records = 0usize;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let end = at as u64;
+        if rest.is_empty() {
+            return Ok(Loaded {
+                db,
+                rows,
+                end,
+                torn: None,
+                records,
+            });
+        }
+        let number = records.saturating_add(2);
+        match decode(rest) {
+            Ok((json, length)) => {
+                record::apply(&db, &mut rows, &json).map_err(|source| Error::Record {
+                    number,
+                    at: end,
+                    source: Box::new(source),
+                })?;
+                at = at.saturating_add(length);
+                records = records.saturating_add(1);
+            }
+            Err(damage) if whole_record_follows(rest) => {
+                return Err(Error::Damaged {
+                    number,
+                    at: end,
+                    damage,
+                });
+            }
+            Err(damage) => {
+                return Ok(Loaded {
+                    db,
+                    rows,
+                    end,
+                    torn: Some(damage),
+                    records,
+                });
+            }
+        }
+    }
+}
+
+/// Whether a whole record starts somewhere after the first byte.
+fn whole_record_follows(bytes: &[u8]) -> bool {
+    let magic = MAGIC.as_bytes();
+    let mut rest = bytes.get(1..).unwrap_or_default();
+    while let Some(at) = rest.windows(magic.len()).position(|window| window == magic) {
+        rest = rest.get(at..).unwrap_or_default();
+        if decode(rest).is_ok() {
+            return true;
+        }
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    false
+}
+
+/// Appends batches of records; a batch is there as a whole after [`Log::write`] returned `Ok`.
+#[derive(Debug)]
+pub struct Log<S> {
+    storage: S,
+    /// Where the last synced record ends.
+    end: u64,
+    /// Set when the storage can no longer be trusted.
+    failed: bool,
+}
+
+/// Why a batch is not in the file.
+#[derive(Debug, Error)]
+pub enum WriteError {
+    /// Nothing of the batch stays; a later one may succeed.
+    #[error("cannot write to the database file: {0}")]
+    Write(#[source] io::Error),
+    /// What the kernel holds and what the disk holds may differ: nothing more is written.
+    #[error("cannot sync the database file: {0}")]
+    Sync(#[source] io::Error),
+    #[error("the database file could not be written earlier and is left alone")]
+    Failed,
+}
+
+impl<S: Storage> Log<S> {
+    /// A log that goes on at `end`; what is after it in the storage is cut off.
+    pub fn new(mut storage: S, end: u64) -> io::Result<Self> {
+        if storage.size()? != end {
+            storage.truncate(end)?;
+            storage.sync()?;
+        }
+        Ok(Self {
+            storage,
+            end,
+            failed: false,
+        })
+    }
+
+    /// The length of the file.
+    pub fn len(&self) -> u64 {
+        self.end
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.end == 0
+    }
+
+    /// Writes and syncs a batch of whole records.
+    pub fn write(&mut self, batch: &[u8]) -> Result<(), WriteError> {
+        if self.failed {
+            return Err(WriteError::Failed);
+        }
+        if let Err(error) = self.storage.write_at(self.end, batch) {
+            // Half a batch must not be taken for a torn tail later, after more was appended.
+            self.failed = self.storage.truncate(self.end).is_err();
+            return Err(WriteError::Write(error));
+        }
+        if let Err(error) = self.storage.sync() {
+            self.failed = true;
+            // What is left of the batch must not come back as a transaction that was refused.
+            let _ = self
+                .storage
+                .truncate(self.end)
+                .and_then(|()| self.storage.sync());
+            return Err(WriteError::Sync(error));
+        }
+        self.end = self.end.saturating_add(batch.len() as u64);
+        Ok(())
+    }
+
+    /// Replaces the whole contents, atomically; afterwards the log is good again if it was not.
+    pub fn replace(&mut self, contents: &[u8]) -> io::Result<()> {
+        self.storage.replace(contents)?;
+        self.end = contents.len() as u64;
+        self.failed = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! The server without its sockets and its file: databases, clients' sessions, locks, monitors.
+//!
+//! The shell gives inputs by the `handle_*` functions and then takes all outputs by
+//! [`Server::poll_output`]. Transactions take effect in memory at once; their records come out
+//! before the messages that tell of them, and the shell holds those messages, and all later ones,
+//! until the records are durable. It then calls [`Server::handle_durable`], or, when they could
+//! not be written, [`Server::handle_lost`], which takes the transactions back. [`Nature`] says what
+//! becomes of a held message in that case.
+//!
+//! Source: RFC 7047, 4; ovsdb-server(7).
+
+mod locks;
+mod meta;
+mod requests;
+mod transact;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ovsdb::jsonrpc::Message;
+use ovsdb::{Error, ErrorKind, Uuid};
+use serde_json::Value;
+
+use crate::database::{Database, Delta};
+use crate::monitor::{History, Monitor};
+use locks::Locks;
+use transact::Parked;
+
+/// A connection, as the shell numbers it.
+pub type SessionId = u64;
+
+/// What the shell is to do, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Append to the database's file; `ticket` numbers these, ascending.
+    Record {
+        database: String,
+        ticket: u64,
+        record: Value,
+    },
+    /// Send to a client, when all records that came out earlier are durable.
+    Send {
+        session: SessionId,
+        message: Message,
+        nature: Nature,
+    },
+    /// Close a client's connection after what was sent to it.
+    Close {
+        session: SessionId,
+        reason: &'static str,
+    },
+    /// The contents of a database changed, for who derives things from it.
+    Changed { database: String },
+}
+
+/// What a message depends on, should the records before it turn out not to be durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// On no data: it is sent all the same, and need not wait.
+    Plain,
+    /// The reply to a transaction: it becomes an I/O error.
+    Transaction,
+    /// A monitor's notification: it is dropped.
+    Update,
+    /// A monitor's contents: the client has to start over, so its connection is closed.
+    Contents,
+}
+
+/// A database and what belongs to it.
+#[derive(Debug)]
+struct Managed {
+    db: Database,
+    history: History,
+    /// Whether records of its transactions are kept.
+    durable: bool,
+}
+
+/// A client.
+#[derive(Debug, Default)]
+struct Session {
+    monitors: Vec<(Value, String, Monitor)>,
+    db_change_aware: bool,
+}
+
+/// The most monitors, and waiting transactions, of one client.
+const MAX_PER_SESSION: usize = 10_000;
+
+/// A committed transaction that may yet have to be taken back.
+#[derive(Debug)]
+struct Unsynced {
+    ticket: u64,
+    database: String,
+    delta: Arc<Delta>,
+}
+
+/// See the module's documentation.
+pub struct Server {
+    databases: BTreeMap<String, Managed>,
+    sessions: BTreeMap<SessionId, Session>,
+    locks: Locks,
+    parked: Vec<Parked>,
+    /// Databases that changed while transactions wait on them.
+    changed: BTreeSet<String>,
+    unsynced: VecDeque<Unsynced>,
+    last_ticket: u64,
+    server_id: Uuid,
+    new_uuid: Box<dyn FnMut() -> Uuid + Send>,
+    /// Milliseconds since 1970, as the shell last told.
+    date_ms: u64,
+    column_diff: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("databases", &self.databases.keys())
+            .field("sessions", &self.sessions.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server with the `_Server` database only. `column_diff` chooses the shorter form of
+    /// records.
+    pub fn new(mut new_uuid: Box<dyn FnMut() -> Uuid + Send>, column_diff: bool) -> Self {
+        let server_id = new_uuid();
+        let mut server = Self {
+            databases: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            locks: Locks::default(),
+            parked: Vec::new(),
+            changed: BTreeSet::new(),
+            unsynced: VecDeque::new(),
+            last_ticket: 0,
+            server_id,
+            new_uuid,
+            date_ms: 0,
+            column_diff,
+            outputs: VecDeque::new(),
+        };
+        server.insert_database(Database::new(meta::schema()), false);
+        server.refresh_meta();
+        server
+    }
+
+    /// Adds a database whose transactions have records. One of the same name is replaced.
+    pub fn add_database(&mut self, db: Database) {
+        self.insert_database(db, true);
+        self.refresh_meta();
+    }
+
+    fn insert_database(&mut self, db: Database, durable: bool) {
+        let history = History::new((self.new_uuid)());
+        let name = db.schema().name.clone();
+        self.databases.insert(
+            name,
+            Managed {
+                db,
+                history,
+                durable,
+            },
+        );
+    }
+
+    /// The contents of a database.
+    pub fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.get(name).map(|managed| &managed.db)
+    }
+
+    /// The databases' names, `_Server` included.
+    pub fn database_names(&self) -> impl Iterator<Item = &str> {
+        self.databases.keys().map(String::as_str)
+    }
+
+    pub fn handle_connect(&mut self, session: SessionId) {
+        self.sessions.insert(session, Session::default());
+    }
+
+    /// A client has left: its locks pass on, its transactions that wait are gone.
+    pub fn handle_disconnect(&mut self, session: SessionId) {
+        self.sessions.remove(&session);
+        self.parked.retain(|parked| parked.session != session);
+        for (new_owner, lock) in self.locks.forget(session) {
+            self.notify_lock(new_owner, "locked", &lock);
+        }
+    }
+
+    /// A message from a client. `date_ms` is the wall clock's, for the records.
+    pub fn handle_message(
+        &mut self,
+        session: SessionId,
+        message: Message,
+        now: Instant,
+        date_ms: u64,
+    ) {
+        if !self.sessions.contains_key(&session) {
+            return;
+        }
+        self.date_ms = date_ms;
+        match message {
+            Message::Request { params, .. } if !params.is_array() => {
+                let reason = "\"params\" must be JSON array";
+                self.outputs.push_back(Output::Close { session, reason });
+            }
+            Message::Request { id, method, params } => {
+                self.handle_request(session, id, &method, params, now);
+            }
+            Message::Notification { method, params } if method == "cancel" => {
+                self.cancel(session, &params);
+            }
+            // Unknown notifications are ignored; answers are to our echoes, which the shell sends.
+            Message::Notification { .. } | Message::Response { .. } => {}
+        }
+        self.wake(now);
+    }
+
+    /// When [`Server::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.parked.iter().filter_map(Parked::deadline).min()
+    }
+
+    /// Time has passed: transactions that waited long enough fail.
+    pub fn handle_timeout(&mut self, now: Instant, date_ms: u64) {
+        self.date_ms = date_ms;
+        let parked = std::mem::take(&mut self.parked);
+        let (due, later) = parked
+            .into_iter()
+            .partition(|parked| parked.deadline().is_some_and(|deadline| deadline <= now));
+        self.parked = later;
+        for parked in due {
+            self.run(parked, now);
+        }
+        self.wake(now);
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The records up to this one are durable.
+    pub fn handle_durable(&mut self, ticket: u64) {
+        while self
+            .unsynced
+            .front()
+            .is_some_and(|first| first.ticket <= ticket)
+        {
+            self.unsynced.pop_front();
+        }
+    }
+
+    /// None of the records that were not reported durable can be written: their transactions, and
+    /// those since, are taken back.
+    pub fn handle_lost(&mut self) {
+        while let Some(unsynced) = self.unsynced.pop_back() {
+            if let Some(managed) = self.databases.get_mut(&unsynced.database) {
+                managed.db.revert(&unsynced.delta);
+                managed.history.pop();
+            }
+            self.outputs.push_back(Output::Changed {
+                database: unsynced.database,
+            });
+        }
+    }
+
+    /// Changes a database on the server's own behalf, as connection states in it are.
+    pub fn transact(&mut self, database: &str, operations: Vec<Value>, now: Instant, date_ms: u64) {
+        self.date_ms = date_ms;
+        self.run_own(database, operations);
+        self.wake(now);
+    }
+
+    /// Lines for `memory/show`.
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        let rows = self
+            .databases
+            .values()
+            .map(|managed| managed.db.row_count())
+            .sum();
+        let monitors = self
+            .sessions
+            .values()
+            .map(|session| session.monitors.len())
+            .sum();
+        vec![
+            ("monitors", monitors),
+            ("rows", rows),
+            ("sessions", self.sessions.len()),
+            ("triggers", self.parked.len()),
+        ]
+    }
+
+    fn send(&mut self, session: SessionId, message: Message, nature: Nature) {
+        self.outputs.push_back(Output::Send {
+            session,
+            message,
+            nature,
+        });
+    }
+
+    fn notify_lock(&mut self, session: SessionId, method: &str, lock: &str) {
+        let message = Message::notification(method, serde_json::json!([lock]));
+        self.send(session, message, Nature::Plain);
+    }
+}
+
+/// The error reply to a transaction whose record could not be written.
+pub fn lost_reply(message: Message, reason: &str) -> Message {
+    match message {
+        Message::Response { id, .. } => {
+            Message::error(id, Error::new(ErrorKind::IoError, reason).to_json())
+        }
+        other => other,
+    }
+}
+
+/// How long a request has been here.
+fn elapsed(since: Instant, now: Instant) -> Duration {
+    now.saturating_duration_since(since)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The requests that clients send.
+//!
+//! Source: RFC 7047, 4.1; ovsdb-server(7), 4.1.
+
+use std::time::Instant;
+
+use ovsdb::error::Result;
+use ovsdb::jsonrpc::Message;
+use ovsdb::schema::is_id;
+use ovsdb::value::parse_uuid;
+use ovsdb::{Error, ErrorKind, Uuid};
+use serde_json::{Value, json};
+
+use super::{MAX_PER_SESSION, Managed, Nature, Server, SessionId};
+use crate::monitor::{Monitor, Version};
+
+/// What a request is answered with at once.
+type Answer = Result<(Value, Nature)>;
+
+impl Server {
+    pub(super) fn handle_request(
+        &mut self,
+        session: SessionId,
+        id: Value,
+        method: &str,
+        params: Value,
+        now: Instant,
+    ) {
+        let answer = match method {
+            "transact" => match self.find_database(method, &params) {
+                Ok((name, _)) => {
+                    let name = name.to_owned();
+                    let mut operations = match params {
+                        Value::Array(items) => items,
+                        _ => Vec::new(),
+                    };
+                    operations.drain(..operations.len().min(1));
+                    self.request_transact(session, id, name, operations, now);
+                    return;
+                }
+                Err(error) => Err(error),
+            },
+            "echo" => Ok((params, Nature::Plain)),
+            "list_dbs" => Ok((self.databases.keys().cloned().collect(), Nature::Plain)),
+            "get_server_id" => Ok((
+                json!(self.server_id.hyphenated().to_string()),
+                Nature::Plain,
+            )),
+            "get_schema" => self
+                .find_database(method, &params)
+                .map(|(_, managed)| (managed.db.schema().to_json(), Nature::Plain)),
+            "set_db_change_aware" => self.set_db_change_aware(session, &params),
+            "lock" | "steal" => self.request_lock(session, method, &params),
+            "unlock" => self.request_unlock(session, &params),
+            "monitor" => self.request_monitor(session, method, &params, Version::V1),
+            "monitor_cond" => self.request_monitor(session, method, &params, Version::V2),
+            "monitor_cond_since" => self.request_monitor(session, method, &params, Version::V3),
+            "monitor_cond_change" => self.request_monitor_change(session, &params),
+            "monitor_cancel" => self.request_monitor_cancel(session, &params),
+            _ => Err(Error {
+                kind: ErrorKind::UnknownMethod,
+                details: None,
+                syntax: None,
+            }),
+        };
+        let (message, nature) = match answer {
+            Ok((result, nature)) => (Message::reply(id, result), nature),
+            // These are bare strings on the wire.
+            Err(error) if error.details.is_none() => (
+                Message::error(id, json!(error.kind.as_str())),
+                Nature::Plain,
+            ),
+            Err(error) => (Message::error(id, error.to_json()), Nature::Plain),
+        };
+        self.send(session, message, nature);
+    }
+
+    /// The database that the first parameter names.
+    fn find_database(&self, method: &str, params: &Value) -> Result<(&str, &Managed)> {
+        let Some(name) = params.get(0).and_then(Value::as_str) else {
+            let details = format!("{method} request params must begin with <db-name>");
+            return Err(Error::syntax(params, details));
+        };
+        let found = self.databases.get_key_value(name);
+        found
+            .map(|(name, managed)| (name.as_str(), managed))
+            .ok_or_else(|| {
+                Error::with_syntax(
+                    ErrorKind::UnknownDatabase,
+                    params,
+                    format!("{method} request specifies unknown database {name}"),
+                )
+            })
+    }
+
+    fn set_db_change_aware(&mut self, session: SessionId, params: &Value) -> Answer {
+        let Some([Value::Bool(aware)]) = params.as_array().map(Vec::as_slice) else {
+            return Err(Error::syntax(
+                params,
+                "set_db_change_aware: true or false parameter expected",
+            ));
+        };
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.db_change_aware = *aware;
+        }
+        Ok((json!({}), Nature::Plain))
+    }
+
+    fn request_lock(&mut self, session: SessionId, method: &str, params: &Value) -> Answer {
+        let lock = lock_name(method, params)?;
+        if self.locks.has(session, lock) {
+            return Err(Error::syntax(
+                params,
+                format!("must issue \"unlock\" before new \"{method}\""),
+            ));
+        }
+        if self.locks.count(session) >= MAX_PER_SESSION {
+            return Err(Error::new(ErrorKind::ResourcesExhausted, "too many locks"));
+        }
+        let locked = if method == "steal" {
+            if let Some(victim) = self.locks.steal(session, lock) {
+                self.notify_lock(victim, "stolen", lock);
+            }
+            true
+        } else {
+            self.locks.lock(session, lock)
+        };
+        Ok((json!({"locked": locked}), Nature::Plain))
+    }
+
+    fn request_unlock(&mut self, session: SessionId, params: &Value) -> Answer {
+        let lock = lock_name("unlock", params)?;
+        if !self.locks.has(session, lock) {
+            return Err(Error::syntax(
+                params,
+                "unlock: \"unlock\" without \"lock\" or \"steal\"",
+            ));
+        }
+        if let Some(next) = self.locks.unlock(session, lock) {
+            self.notify_lock(next, "locked", lock);
+        }
+        Ok((json!({}), Nature::Plain))
+    }
+
+    fn request_monitor(
+        &mut self,
+        session: SessionId,
+        method: &str,
+        params: &Value,
+        version: Version,
+    ) -> Answer {
+        let (name, managed) = self.find_database(method, params)?;
+        let invalid = || Error::syntax(params, "invalid parameters");
+        let params_array = params.as_array().map(Vec::as_slice);
+        let (id, requests, last_id) = match (params_array, version) {
+            (Some([_, id, requests]), Version::V1 | Version::V2) => (id, requests, None),
+            (Some([_, id, requests, last]), Version::V3) => {
+                (id, requests, Some(last_txn_id(last)?))
+            }
+            _ => return Err(invalid()),
+        };
+        let client = self.sessions.get(&session).ok_or_else(invalid)?;
+        if client.monitors.iter().any(|(other, _, _)| other == id) {
+            return Err(Error::syntax(id, "duplicate monitor ID"));
+        }
+        if client.monitors.len() >= MAX_PER_SESSION {
+            return Err(Error::new(
+                ErrorKind::ResourcesExhausted,
+                "too many monitors",
+            ));
+        }
+        let monitor = Monitor::from_json(&managed.db, requests, version)?;
+        let result = match last_id {
+            None => monitor.initial(&managed.db),
+            Some(last_id) => {
+                let present = managed.history.last().hyphenated().to_string();
+                match managed.history.since(last_id) {
+                    Some(missed) => {
+                        let updates = monitor.update(&managed.db, &missed);
+                        json!([true, present, updates.unwrap_or_else(|| json!({}))])
+                    }
+                    None => json!([false, present, monitor.initial(&managed.db)]),
+                }
+            }
+        };
+        let entry = (id.clone(), name.to_owned(), monitor);
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.monitors.push(entry);
+        }
+        Ok((result, Nature::Contents))
+    }
+
+    fn request_monitor_change(&mut self, session_id: SessionId, params: &Value) -> Answer {
+        let Some([old_id, new_id, requests]) = params.as_array().map(Vec::as_slice) else {
+            return Err(Error::syntax(params, "invalid parameters"));
+        };
+        let unknown = || Error::syntax(old_id, "unknown monitor session");
+        let session = self.sessions.get_mut(&session_id).ok_or_else(unknown)?;
+        if old_id != new_id && session.monitors.iter().any(|(id, _, _)| id == new_id) {
+            return Err(Error::syntax(new_id, "duplicate monitor ID"));
+        }
+        let (id, database, monitor) = session
+            .monitors
+            .iter_mut()
+            .find(|(id, _, _)| id == old_id)
+            .ok_or_else(unknown)?;
+        let managed = self.databases.get(database).ok_or_else(unknown)?;
+        if monitor.version == Version::V1 {
+            return Err(Error::syntax(
+                old_id,
+                "this monitor session has no conditions: it was made by \"monitor\"",
+            ));
+        }
+        let updates = monitor.change_conditions(&managed.db, requests)?;
+        id.clone_from(new_id);
+        if let Some(updates) = updates {
+            let params = match monitor.version {
+                Version::V1 | Version::V2 => json!([new_id, updates]),
+                Version::V3 => {
+                    json!([
+                        new_id,
+                        managed.history.last().hyphenated().to_string(),
+                        updates
+                    ])
+                }
+            };
+            let message = Message::notification(monitor.version.notification(), params);
+            self.send(session_id, message, Nature::Contents);
+        }
+        Ok((json!({}), Nature::Contents))
+    }
+
+    fn request_monitor_cancel(&mut self, session: SessionId, params: &Value) -> Answer {
+        let bare = |kind| Error {
+            kind,
+            details: None,
+            syntax: None,
+        };
+        let Some([id]) = params.as_array().map(Vec::as_slice) else {
+            return Err(bare(ErrorKind::InvalidParameters));
+        };
+        let monitors = self
+            .sessions
+            .get_mut(&session)
+            .map(|session| &mut session.monitors);
+        let found = monitors.and_then(|monitors| {
+            let position = monitors.iter().position(|(other, _, _)| other == id)?;
+            Some(monitors.remove(position))
+        });
+        found
+            .map(|_| (json!({}), Nature::Plain))
+            .ok_or_else(|| bare(ErrorKind::UnknownMonitor))
+    }
+}
+
+/// The one parameter of the lock methods.
+fn lock_name<'a>(method: &str, params: &'a Value) -> Result<&'a str> {
+    match params.as_array().map(Vec::as_slice) {
+        Some([Value::String(name)]) if is_id(name) => Ok(name),
+        _ => Err(Error::syntax(
+            params,
+            format!("{method} request params must be <id>"),
+        )),
+    }
+}
+
+fn last_txn_id(json: &Value) -> Result<Uuid> {
+    json.as_str()
+        .and_then(parse_uuid)
+        .ok_or_else(|| Error::syntax(json, "last-txn-id must be UUID format."))
+}

@@ -1,0 +1,220 @@
+//! Running transactions, and what follows a commit: the record, the monitors, the ones that wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ovsdb::jsonrpc::Message;
+use ovsdb::{Error, ErrorKind};
+use serde_json::{Value, json};
+
+use super::{MAX_PER_SESSION, Nature, Output, Server, SessionId, Unsynced, elapsed, meta};
+use crate::monitor::Version;
+use crate::record;
+use crate::txn::{self, Committed, Context, Outcome};
+
+/// A transaction that waits, or is about to be run for the first time.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub session: SessionId,
+    pub id: Value,
+    database: String,
+    operations: Vec<Value>,
+    since: Instant,
+    /// How old it may become.
+    until: Option<Duration>,
+}
+
+impl Parked {
+    pub fn deadline(&self) -> Option<Instant> {
+        self.since.checked_add(self.until?)
+    }
+}
+
+impl Server {
+    /// A `transact` request whose database is known to be there.
+    pub(super) fn request_transact(
+        &mut self,
+        session: SessionId,
+        id: Value,
+        database: String,
+        operations: Vec<Value>,
+        now: Instant,
+    ) {
+        let txn = Parked {
+            session,
+            id,
+            database,
+            operations,
+            since: now,
+            until: None,
+        };
+        self.run(txn, now);
+    }
+
+    /// Executes a transaction; it is answered, or parked until something changes.
+    pub(super) fn run(&mut self, mut txn: Parked, now: Instant) {
+        let Some(managed) = self.databases.get_mut(&txn.database) else {
+            let error = Error::new(ErrorKind::Canceled, "the database was removed");
+            self.send(
+                txn.session,
+                Message::error(txn.id, error.to_json()),
+                Nature::Plain,
+            );
+            return;
+        };
+        let locks = &self.locks;
+        let mut context = Context {
+            holds_lock: &|lock| locks.owns(txn.session, lock),
+            new_uuid: &mut self.new_uuid,
+            elapsed: elapsed(txn.since, now),
+            reserved: txn.database == meta::NAME,
+        };
+        match txn::execute(&mut managed.db, &txn.operations, &mut context) {
+            Outcome::Done { results, committed } => {
+                // What clients see of it comes before its own reply.
+                if let Some(committed) = committed {
+                    self.committed(&txn.database, committed);
+                }
+                let reply = Message::reply(txn.id, Value::Array(results));
+                self.send(txn.session, reply, Nature::Transaction);
+            }
+            Outcome::Wait { until } => {
+                let waiting = self
+                    .parked
+                    .iter()
+                    .filter(|parked| parked.session == txn.session)
+                    .count();
+                if waiting >= MAX_PER_SESSION {
+                    let error = Error::new(
+                        ErrorKind::ResourcesExhausted,
+                        format!("{waiting} transactions of this client are waiting already"),
+                    );
+                    self.send(
+                        txn.session,
+                        Message::error(txn.id, error.to_json()),
+                        Nature::Plain,
+                    );
+                    return;
+                }
+                txn.until = until;
+                self.parked.push(txn);
+            }
+        }
+    }
+
+    /// Executes operations that come from the server itself.
+    pub(super) fn run_own(&mut self, database: &str, operations: Vec<Value>) {
+        let Some(managed) = self.databases.get_mut(database) else {
+            return;
+        };
+        let mut context = Context {
+            holds_lock: &|_| false,
+            new_uuid: &mut self.new_uuid,
+            elapsed: Duration::ZERO,
+            reserved: false,
+        };
+        match txn::execute(&mut managed.db, &operations, &mut context) {
+            Outcome::Done {
+                committed: Some(committed),
+                ..
+            } => {
+                self.committed(database, committed);
+            }
+            Outcome::Done {
+                results,
+                committed: None,
+            } => {
+                let error = results.iter().find(|result| result.get("error").is_some());
+                if let Some(error) = error {
+                    tracing::error!("{database}: the server's own transaction failed: {error}");
+                }
+            }
+            Outcome::Wait { .. } => {}
+        }
+    }
+
+    /// Hands out the record and the updates of a transaction that is in the database.
+    fn committed(&mut self, database: &str, committed: Committed) {
+        let Some(managed) = self.databases.get_mut(database) else {
+            return;
+        };
+        let delta = Arc::new(committed.delta);
+        managed.history.push((self.new_uuid)(), delta.clone());
+        if managed.durable {
+            let comment = committed.comment.as_deref();
+            let record =
+                record::encode(&managed.db, &delta, comment, self.date_ms, self.column_diff);
+            let has_record = record.is_some();
+            if let Some(record) = record {
+                self.last_ticket = self.last_ticket.saturating_add(1);
+                let (database, ticket) = (database.to_owned(), self.last_ticket);
+                self.outputs.push_back(Output::Record {
+                    database,
+                    ticket,
+                    record,
+                });
+            }
+            // What has no record of its own still builds on those that are under way.
+            if has_record || !self.unsynced.is_empty() {
+                self.unsynced.push_back(Unsynced {
+                    ticket: self.last_ticket,
+                    database: database.to_owned(),
+                    delta: delta.clone(),
+                });
+            }
+        }
+        self.outputs.push_back(Output::Changed {
+            database: database.to_owned(),
+        });
+        let txn_id = managed.history.last();
+        for (session_id, session) in &self.sessions {
+            for (id, _, monitor) in session.monitors.iter().filter(|(_, db, _)| db == database) {
+                let Some(updates) = monitor.update(&managed.db, &delta) else {
+                    continue;
+                };
+                let params = match monitor.version {
+                    Version::V1 | Version::V2 => json!([id, updates]),
+                    Version::V3 => json!([id, txn_id.hyphenated().to_string(), updates]),
+                };
+                let method = monitor.version.notification();
+                self.outputs.push_back(Output::Send {
+                    session: *session_id,
+                    message: Message::notification(method, params),
+                    nature: Nature::Update,
+                });
+            }
+        }
+        if self.parked.iter().any(|parked| parked.database == database) {
+            self.changed.insert(database.to_owned());
+        }
+    }
+
+    /// Tries the transactions that wait on a database that changed, until nothing changes any
+    /// more.
+    pub(super) fn wake(&mut self, now: Instant) {
+        while let Some(database) = self.changed.pop_first() {
+            let parked = std::mem::take(&mut self.parked);
+            let (here, elsewhere): (Vec<_>, Vec<_>) = parked
+                .into_iter()
+                .partition(|parked| parked.database == database);
+            self.parked = elsewhere;
+            for parked in here {
+                self.run(parked, now);
+            }
+        }
+    }
+
+    /// The `cancel` notification: a transaction that waits is answered as canceled.
+    pub(super) fn cancel(&mut self, session: SessionId, params: &Value) {
+        let Some(id) = params.get(0) else { return };
+        let position = self
+            .parked
+            .iter()
+            .position(|parked| parked.session == session && parked.id == *id);
+        if let Some(position) = position {
+            let parked = self.parked.remove(position);
+            let error = Value::from(ErrorKind::Canceled.as_str());
+            self.send(session, Message::error(parked.id, error), Nature::Plain);
+        }
+    }
+}

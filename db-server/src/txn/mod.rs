@@ -1,0 +1,244 @@
+//! Execution of a `transact` request.
+//!
+//! Operations change the rows in place while the old ones are kept aside; at the end [`commit`]
+//! checks the whole and either everything stays or every row is put back. Nothing here does I/O
+//! or looks at a clock: what a `wait` has waited for, and new UUIDs, come from the caller.
+//!
+//! Source: RFC 7047, 4.1.3 and 5.2. Messages are worded as ovsdb-server words them.
+
+mod commit;
+mod operations;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovsdb::error::Result;
+use ovsdb::value::Names;
+use ovsdb::{Error, ErrorKind, Operation, Uuid};
+use serde_json::Value;
+
+use crate::database::{Change, Database, Delta, Row, TableId};
+
+/// What a transaction needs from outside.
+pub struct Context<'a> {
+    /// Whether the client holds the lock of this name.
+    pub holds_lock: &'a dyn Fn(&str) -> bool,
+    pub new_uuid: &'a mut dyn FnMut() -> Uuid,
+    /// How long ago the request came.
+    pub elapsed: Duration,
+    /// Whether the database is one that clients may only read.
+    pub reserved: bool,
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// `results` is the array to answer with. `committed` is there when anything changed.
+    Done {
+        results: Vec<Value>,
+        committed: Option<Committed>,
+    },
+    /// A `wait` does not hold: nothing was changed. Execute again after the next change of the
+    /// database, and at the latest when the request is `until` old.
+    Wait { until: Option<Duration> },
+}
+
+/// The changes of a committed transaction.
+#[derive(Debug)]
+pub struct Committed {
+    pub delta: Delta,
+    /// The texts of its `comment` operations, one per line.
+    pub comment: Option<String>,
+}
+
+/// Executes `operations` on `db`.
+pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_>) -> Outcome {
+    let mut txn = Txn::new(db);
+    let mut symbols = Symbols {
+        map: HashMap::new(),
+        new_uuid: context.new_uuid,
+    };
+    let mut results = Vec::with_capacity(operations.len());
+    let mut comments: Vec<String> = Vec::new();
+    let schema = txn.db.schema().clone();
+    for (i, json) in operations.iter().enumerate() {
+        let position = format!("{} of {}", i.saturating_add(1), operations.len());
+        let result = Operation::from_json(json, &schema, &mut symbols, &position).and_then(|op| {
+            if let Operation::Comment { comment } = &op {
+                comments.push(comment.clone());
+            }
+            let writes = matches!(
+                op,
+                Operation::Insert { .. }
+                    | Operation::Update { .. }
+                    | Operation::Mutate { .. }
+                    | Operation::Delete { .. }
+            );
+            if context.reserved && writes {
+                let details = format!(
+                    "{} operation not allowed on table in reserved database {}",
+                    op.name(),
+                    schema.name,
+                );
+                return Err(Error::new(ErrorKind::NotAllowed, details));
+            }
+            txn.execute(op, &mut symbols, context.holds_lock, context.elapsed)
+        });
+        match result {
+            Ok(Step::Result(result)) => results.push(result),
+            Ok(Step::Wait { until }) => {
+                txn.abort();
+                return Outcome::Wait { until };
+            }
+            Err(error) => {
+                txn.abort();
+                results.push(error.to_json());
+                results.resize(operations.len(), Value::Null);
+                return Outcome::Done {
+                    results,
+                    committed: None,
+                };
+            }
+        }
+    }
+    match txn.commit(symbols.new_uuid) {
+        Ok(delta) => {
+            let comment = (!comments.is_empty()).then(|| comments.join("\n"));
+            let committed = (!delta.is_empty()).then_some(Committed { delta, comment });
+            Outcome::Done { results, committed }
+        }
+        Err(error) => {
+            results.push(error.to_json());
+            Outcome::Done {
+                results,
+                committed: None,
+            }
+        }
+    }
+}
+
+/// Checks rows that were read from a file as if one transaction had inserted them all: collects
+/// unreferenced rows, removes dangling weak references, checks indexes and constraints.
+///
+/// Errors: the file holds a database that no transaction could have made.
+pub fn adopt(
+    db: &mut Database,
+    rows: BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>,
+    new_uuid: &mut dyn FnMut() -> Uuid,
+) -> Result<()> {
+    let mut txn = Txn::new(db);
+    for (table, rows) in rows {
+        for (uuid, row) in rows {
+            txn.put(table, uuid, Some(row));
+        }
+    }
+    txn.commit(new_uuid).map(drop)
+}
+
+/// What one operation came to.
+enum Step {
+    Result(Value),
+    Wait { until: Option<Duration> },
+}
+
+/// The `named-uuid`s of a transaction.
+struct Symbols<'a> {
+    /// The UUID for each name, and whether its `insert` was executed.
+    map: HashMap<String, (Uuid, bool)>,
+    new_uuid: &'a mut dyn FnMut() -> Uuid,
+}
+
+impl Names for Symbols<'_> {
+    fn resolve(&mut self, name: &str) -> Result<Uuid> {
+        if let Some((uuid, _)) = self.map.get(name) {
+            return Ok(*uuid);
+        }
+        let uuid = (self.new_uuid)();
+        self.map.insert(name.to_owned(), (uuid, false));
+        Ok(uuid)
+    }
+}
+
+/// A transaction under way.
+struct Txn<'a> {
+    db: &'a mut Database,
+    /// Rows that were touched, as they were before.
+    old: BTreeMap<TableId, BTreeMap<Uuid, Option<Arc<Row>>>>,
+}
+
+impl<'a> Txn<'a> {
+    fn new(db: &'a mut Database) -> Self {
+        Self {
+            db,
+            old: BTreeMap::new(),
+        }
+    }
+
+    /// Puts or removes a row, remembering what was there before the transaction.
+    fn put(&mut self, table_id: TableId, uuid: Uuid, row: Option<Arc<Row>>) {
+        let Some(table) = self.db.table_mut(table_id) else {
+            return;
+        };
+        let before = table.replace_row(uuid, row);
+        self.old
+            .entry(table_id)
+            .or_default()
+            .entry(uuid)
+            .or_insert(before);
+    }
+
+    /// The row as it was before the transaction touched it; the outer `None` says that it did
+    /// not.
+    fn before(&self, table: TableId, uuid: &Uuid) -> Option<&Option<Arc<Row>>> {
+        self.old.get(&table)?.get(uuid)
+    }
+
+    /// Puts every row back.
+    fn abort(&mut self) {
+        for (table_id, rows) in std::mem::take(&mut self.old) {
+            let Some(table) = self.db.table_mut(table_id) else {
+                continue;
+            };
+            for (uuid, row) in rows {
+                table.replace_row(uuid, row);
+            }
+        }
+    }
+
+    /// What has changed so far.
+    fn delta(&self) -> Delta {
+        let mut delta = Delta::default();
+        for (table, rows) in &self.old {
+            for (uuid, old) in rows {
+                let new = self.db.row(*table, uuid);
+                if new != old.as_ref() {
+                    let change = Change {
+                        old: old.clone(),
+                        new: new.cloned(),
+                    };
+                    delta
+                        .tables
+                        .entry(*table)
+                        .or_default()
+                        .insert(*uuid, change);
+                }
+            }
+        }
+        delta
+    }
+
+    /// Checks everything and makes it permanent, or puts every row back.
+    fn commit(&mut self, new_uuid: &mut dyn FnMut() -> Uuid) -> Result<Delta> {
+        match commit::commit(self, new_uuid) {
+            Ok(delta) => {
+                self.db.derive(&delta);
+                Ok(delta)
+            }
+            Err(error) => {
+                self.abort();
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The single operations.
+//!
+//! Source: RFC 7047, 5.2.1 to 5.2.10.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovsdb::condition::{Clause, Function, evaluate};
+use ovsdb::error::{Error, ErrorKind, Result};
+use ovsdb::operation::{Operation, Row as RowJson, Until};
+use ovsdb::value::uuid_to_json;
+use ovsdb::{Datum, Mutation, Uuid};
+use serde_json::{Map, Value, json};
+
+use super::{Step, Symbols, Txn};
+use crate::database::{ColumnId, Row, Table, TableId};
+
+impl Txn<'_> {
+    pub(super) fn execute(
+        &mut self,
+        operation: Operation,
+        symbols: &mut Symbols<'_>,
+        holds_lock: &dyn Fn(&str) -> bool,
+        elapsed: Duration,
+    ) -> Result<Step> {
+        let result = match operation {
+            Operation::Insert {
+                table,
+                row,
+                uuid_name,
+                uuid,
+            } => self.insert(&table, row, uuid_name, uuid, symbols)?,
+            Operation::Select {
+                table,
+                condition,
+                columns,
+            } => self.select(&table, &condition, columns)?,
+            Operation::Update {
+                table,
+                condition,
+                row,
+            } => self.update(&table, &condition, row)?,
+            Operation::Mutate {
+                table,
+                condition,
+                mutations,
+            } => self.mutate(&table, &condition, &mutations)?,
+            Operation::Delete { table, condition } => self.delete(&table, &condition)?,
+            Operation::Wait {
+                table,
+                condition,
+                columns,
+                until,
+                rows,
+                timeout,
+            } => {
+                let timeout = timeout.map(Duration::from_millis);
+                if self.wait_holds(&table, &condition, columns, until, rows)? {
+                    return Ok(Step::Result(json!({})));
+                }
+                return still_waiting(timeout, elapsed);
+            }
+            // Every transaction is durable before it is answered.
+            Operation::Commit { .. } | Operation::Comment { .. } => json!({}),
+            Operation::Abort => return Err(Error::new(ErrorKind::Aborted, "aborted by request")),
+            Operation::Assert { lock } => {
+                if !holds_lock(&lock) {
+                    let details = format!("Asserted lock {lock} not held.");
+                    return Err(Error::new(ErrorKind::NotOwner, details));
+                }
+                json!({})
+            }
+        };
+        Ok(Step::Result(result))
+    }
+
+    fn insert(
+        &mut self,
+        table: &str,
+        values: RowJson,
+        uuid_name: Option<String>,
+        uuid: Option<Uuid>,
+        symbols: &mut Symbols<'_>,
+    ) -> Result<Value> {
+        let (table_id, table) = self.find_table(table)?;
+        if let Some(uuid) =
+            uuid.filter(|uuid| table.row(uuid).is_some() || self.before(table_id, uuid).is_some())
+        {
+            return Err(Error::with_syntax(
+                ErrorKind::DuplicateUuid,
+                &json!(uuid.hyphenated().to_string()),
+                "This UUID would duplicate a UUID already present within the table or deleted \
+                 within the same transaction.",
+            ));
+        }
+        let uuid = match uuid_name {
+            None => uuid.unwrap_or_else(|| (symbols.new_uuid)()),
+            Some(name) => match symbols.map.get(&name) {
+                Some((_, true)) => {
+                    return Err(Error::with_syntax(
+                        ErrorKind::DuplicateUuidName,
+                        &json!(name),
+                        "This \"uuid-name\" appeared on an earlier \"insert\" operation.",
+                    ));
+                }
+                Some((forward, false)) => {
+                    let forward = *forward;
+                    if uuid.is_some_and(|uuid| uuid != forward) {
+                        return Err(Error::with_syntax(
+                            ErrorKind::DuplicateUuidName,
+                            &json!(name),
+                            "This \"uuid-name\" was used before its \"insert\" operation gave it \
+                             a \"uuid\".",
+                        ));
+                    }
+                    symbols.map.insert(name, (forward, true));
+                    forward
+                }
+                None => {
+                    let uuid = uuid.unwrap_or_else(|| (symbols.new_uuid)());
+                    symbols.map.insert(name, (uuid, true));
+                    uuid
+                }
+            },
+        };
+        let mut row = table.default_row(uuid);
+        assign(table, &mut row, values);
+        self.put(table_id, uuid, Some(Arc::new(row)));
+        Ok(json!({"uuid": uuid_to_json(&uuid)}))
+    }
+
+    fn select(
+        &self,
+        table: &str,
+        condition: &[Clause],
+        columns: Option<Vec<String>>,
+    ) -> Result<Value> {
+        let (_, table) = self.find_table(table)?;
+        let columns = column_ids(table, columns);
+        // Rows that agree in all selected columns are one row.
+        let mut seen = BTreeSet::new();
+        let mut rows = Vec::new();
+        for (_, row) in self.matching(table, condition) {
+            let cells: Vec<&Datum> = columns.iter().map(|column| row.get(*column)).collect();
+            if columns.contains(&table.uuid_column) || seen.insert(cells) {
+                rows.push(row_json(table, row, &columns));
+            }
+        }
+        Ok(json!({"rows": rows}))
+    }
+
+    fn update(&mut self, table: &str, condition: &[Clause], values: RowJson) -> Result<Value> {
+        let (table_id, table) = self.find_table(table)?;
+        let mut changed = Vec::new();
+        let mut count = 0usize;
+        for (uuid, row) in self.matching(table, condition) {
+            count = count.saturating_add(1);
+            let mut new = Row::clone(row);
+            assign(table, &mut new, values.clone());
+            if new != **row {
+                changed.push((uuid, Arc::new(new)));
+            }
+        }
+        for (uuid, row) in changed {
+            self.put(table_id, uuid, Some(row));
+        }
+        Ok(json!({"count": count}))
+    }
+
+    fn mutate(
+        &mut self,
+        table: &str,
+        condition: &[Clause],
+        mutations: &[Mutation],
+    ) -> Result<Value> {
+        let (table_id, table) = self.find_table(table)?;
+        let mut changed = Vec::new();
+        let mut count = 0usize;
+        for (uuid, row) in self.matching(table, condition) {
+            count = count.saturating_add(1);
+            let mut new = Row::clone(row);
+            for mutation in mutations {
+                let id = table.column_id(&mutation.column);
+                let Some((id, column)) = id.and_then(|id| Some((id, table.column(id)?))) else {
+                    continue;
+                };
+                let datum = mutation.apply(new.get(id), &column.schema.column_type)?;
+                new.set(id, datum);
+            }
+            if new != **row {
+                changed.push((uuid, Arc::new(new)));
+            }
+        }
+        for (uuid, row) in changed {
+            self.put(table_id, uuid, Some(row));
+        }
+        Ok(json!({"count": count}))
+    }
+
+    fn delete(&mut self, table: &str, condition: &[Clause]) -> Result<Value> {
+        let (table_id, table) = self.find_table(table)?;
+        let uuids: Vec<Uuid> = self
+            .matching(table, condition)
+            .into_iter()
+            .map(|(uuid, _)| uuid)
+            .collect();
+        let count = uuids.len();
+        for uuid in uuids {
+            self.put(table_id, uuid, None);
+        }
+        Ok(json!({"count": count}))
+    }
+
+    fn wait_holds(
+        &self,
+        table: &str,
+        condition: &[Clause],
+        columns: Option<Vec<String>>,
+        until: Until,
+        rows: Vec<RowJson>,
+    ) -> Result<bool> {
+        let (_, table) = self.find_table(table)?;
+        let columns = column_ids(table, columns);
+        let project = |row: &Row| -> Vec<Datum> {
+            columns
+                .iter()
+                .map(|column| row.get(*column).clone())
+                .collect()
+        };
+        let expected: BTreeSet<Vec<Datum>> = rows
+            .into_iter()
+            .map(|values| {
+                let mut row = table.default_row(Uuid::nil());
+                assign_all(table, &mut row, values);
+                project(&row)
+            })
+            .collect();
+        let actual: BTreeSet<Vec<Datum>> = self
+            .matching(table, condition)
+            .into_iter()
+            .map(|(_, row)| project(row))
+            .collect();
+        Ok((expected == actual) == (until == Until::Equal))
+    }
+
+    fn find_table(&self, name: &str) -> Result<(TableId, &Table)> {
+        let id = self.db.table_id(name);
+        id.and_then(|id| Some((id, self.db.table(id)?)))
+            .ok_or_else(|| Error::new(ErrorKind::UnknownTable, format!("No table named {name}.")))
+    }
+
+    /// The rows for which every clause holds, in the order of their UUIDs.
+    fn matching<'t>(&self, table: &'t Table, condition: &[Clause]) -> Vec<(Uuid, &'t Arc<Row>)> {
+        // A clause on a name that the parser let through always resolves.
+        let clauses: Vec<(ColumnId, Function, &Datum)> = condition
+            .iter()
+            .filter_map(|clause| match clause {
+                Clause::Bool(_) => None,
+                Clause::Compare {
+                    column,
+                    function,
+                    value,
+                } => Some((table.column_id(column)?, *function, value)),
+            })
+            .collect();
+        if condition.contains(&Clause::Bool(false)) {
+            return Vec::new();
+        }
+        let holds = |row: &Row| {
+            clauses
+                .iter()
+                .all(|(column, function, value)| evaluate(*function, row.get(*column), value))
+        };
+        // `_uuid == X` needs no walk over the table.
+        let by_uuid = clauses.iter().find_map(|(column, function, value)| {
+            (*column == table.uuid_column && *function == Function::Equal)
+                .then(|| value.as_uuid())
+                .flatten()
+        });
+        if let Some(uuid) = by_uuid {
+            let row = table.row(&uuid).filter(|row| holds(row));
+            return row.into_iter().map(|row| (uuid, row)).collect();
+        }
+        table
+            .rows()
+            .filter(|(_, row)| holds(row))
+            .map(|(uuid, row)| (*uuid, row))
+            .collect()
+    }
+}
+
+/// The answer of a `wait` that does not hold yet.
+fn still_waiting(timeout: Option<Duration>, elapsed: Duration) -> Result<Step> {
+    match timeout {
+        Some(Duration::ZERO) => Err(Error::new(
+            ErrorKind::TimedOut,
+            "\"where\" clause test failed",
+        )),
+        Some(timeout) if elapsed >= timeout => Err(Error::new(
+            ErrorKind::TimedOut,
+            format!("\"wait\" timed out after {} ms", timeout.as_millis()),
+        )),
+        until => Ok(Step::Wait { until }),
+    }
+}
+
+/// Sets columns of a row; `_uuid` and `_version` are the server's and stay.
+fn assign(table: &Table, row: &mut Row, values: RowJson) {
+    for (name, datum) in values {
+        match table.column_id(&name) {
+            Some(id) if id != table.uuid_column && id != table.version_column => row.set(id, datum),
+            _ => {}
+        }
+    }
+}
+
+fn assign_all(table: &Table, row: &mut Row, values: RowJson) {
+    for (name, datum) in values {
+        if let Some(id) = table.column_id(&name) {
+            row.set(id, datum);
+        }
+    }
+}
+
+/// The columns of these names, or all.
+fn column_ids(table: &Table, names: Option<Vec<String>>) -> Vec<ColumnId> {
+    match names {
+        Some(names) => names
+            .iter()
+            .filter_map(|name| table.column_id(name))
+            .collect(),
+        None => (0..table.columns.len()).collect(),
+    }
+}
+
+/// The `<row>` of these columns.
+pub(crate) fn row_json(table: &Table, row: &Row, columns: &[ColumnId]) -> Value {
+    let members: Map<String, Value> = columns
+        .iter()
+        .filter_map(|id| {
+            let column = table.column(*id)?;
+            Some((
+                column.name.clone(),
+                row.get(*id).to_json(&column.schema.column_type),
+            ))
+        })
+        .collect();
+    Value::Object(members)
+}
