@@ -5,7 +5,7 @@ mod ebpf;
 mod setup;
 mod tidy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -35,6 +35,14 @@ enum Task {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Measure beside the peers: builds in release and runs a benchmark harness with `ours` set
+    Bench {
+        /// Directory of the harness, which holds its program `bench`
+        harness: PathBuf,
+        /// Arguments for `bench`, such as: run --switch tc-redirect,linux-bridge,ours --workload crr
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<String>,
+    },
     /// Build the eBPF programs
     BuildEbpf,
     /// Install what the machine lacks for building the eBPF programs and for the tests
@@ -51,6 +59,7 @@ fn main() -> Result<()> {
             demo::run_all(keep)
         }
         Task::Test { only } => test(only.as_deref()),
+        Task::Bench { harness, args } => bench(&harness, &args),
         Task::BuildEbpf => {
             setup::toolchain()?;
             ebpf::build()
@@ -143,6 +152,28 @@ fn test(only: Option<&str>) -> Result<()> {
         bail!("no step is called {:?}", only.unwrap_or_default());
     }
     println!("\nall steps passed");
+    Ok(())
+}
+
+/// Runs the harness; its driver for this switch takes the programs from the environment.
+fn bench(harness: &Path, args: &[String]) -> Result<()> {
+    cargo(&["build", "--release", "--workspace", "--bins"], &[])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let programs = target
+        .join("release")
+        .canonicalize()
+        .context("target/release")?;
+    let status = Command::new(harness.join("bench"))
+        .args(args)
+        .env("OURS_VSWITCHD", programs.join("vswitchd"))
+        .env("OURS_DB_SERVER", programs.join("db-server"))
+        .env("OURS_VSCTL", programs.join("vsctl"))
+        .status()
+        .with_context(|| format!("cannot run {}/bench", harness.display()))?;
+    if !status.success() {
+        bail!("bench failed ({status})");
+    }
     Ok(())
 }
 
