@@ -23,7 +23,7 @@ use packet::key::{
 use packet::{Action, DpPort, DropReason, FlowKey, FlowMask};
 
 use super::value;
-pub use parse::{Error, parse_key};
+pub use parse::{Error, parse_key, parse_tcp_flags};
 
 /// TCP flag names, lowest bit first.
 pub const TCP_FLAGS: [&str; 12] = [

@@ -1,11 +1,28 @@
 //! OpenFlow as text: the flow syntax of ovs-fields(7) and ovs-actions(7), the forms that
 //! `ovs-ofctl` prints, and datapath flows.
 //!
-//! - [`token`] splits text into pairs, [`value`] reads and prints numbers and addresses;
+//! - [`token`] splits text into pairs, [`value`] reads and prints numbers and addresses,
+//!   [`ports`] knows the names of ports and tables;
+//! - [`fields`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
+//!   [`action_print`] about actions, each by the table in [`crate::field`];
+//! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_print`] prints flows;
 //! - [`dp`] is the text of datapath flows.
 //!
-//! No file here does input or output: text comes in as `&str` and goes out as `String`.
+//! What Open vSwitch knows and this version does not carry is refused by its name. No file here
+//! does input or output: text comes in as `&str` and goes out as `String`.
 
+pub mod action_parse;
+pub mod action_print;
 pub mod dp;
+pub mod error;
+pub mod fields;
+pub mod flow;
+pub mod flow_print;
+pub mod matches;
+pub mod ports;
+pub mod subfield;
 pub mod token;
 pub mod value;
+
+pub use error::{Error, ErrorKind};
+pub use ports::Names;

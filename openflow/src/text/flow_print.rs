@@ -1,0 +1,220 @@
+//! Flow statistics and flow-mods to text, as `ovs-ofctl dump-flows` and its message printer show
+//! them.
+//!
+//! Source: ovs-ofctl(8), "Table Entry Output"; the order and spelling are Open vSwitch 3.1's.
+
+use std::cmp::Ordering;
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::action_print;
+use super::matches::{self, Context};
+use super::ports::Names;
+use super::value;
+use crate::field::Field;
+use crate::message::{FlowMod, FlowModCommand, FlowModFlags, FlowStats, GROUP_ANY, NO_BUFFER};
+use crate::version::Version;
+
+/// Seconds with as many decimals as there are: `0s`, `1.5s`, `3.000000001s`.
+pub fn write_duration(out: &mut String, duration: Duration) {
+    let _ = write!(out, "{}", duration.as_secs());
+    if duration.subsec_nanos() > 0 {
+        let decimals = format!("{:09}", duration.subsec_nanos());
+        let _ = write!(out, ".{}", decimals.trim_end_matches('0'));
+    }
+    out.push('s');
+}
+
+/// Each flag followed by a space.
+pub fn write_flags(out: &mut String, flags: FlowModFlags) {
+    for (set, name) in [
+        (flags.send_flow_rem, "send_flow_rem "),
+        (flags.check_overlap, "check_overlap "),
+        (flags.reset_counts, "reset_counts "),
+        (flags.no_packet_counts, "no_packet_counts "),
+        (flags.no_byte_counts, "no_byte_counts "),
+        (flags.emergency, "emerg "),
+    ] {
+        if set {
+            out.push_str(name);
+        }
+    }
+}
+
+/// One flow of `dump-flows`, with its leading space and without a newline.
+///
+/// Without `stats`, duration, counts and ages are left out, and cookie and table when zero.
+pub fn write_flow_stats(
+    out: &mut String,
+    flow: &FlowStats,
+    version: Version,
+    names: &Names,
+    stats: bool,
+) {
+    out.push(' ');
+    if stats || flow.cookie != 0 {
+        out.push_str("cookie=0x");
+        let _ = write!(out, "{:x}, ", flow.cookie);
+    }
+    if stats {
+        out.push_str("duration=");
+        write_duration(out, flow.duration);
+        out.push_str(", ");
+    }
+    if stats || flow.table_id != 0 {
+        out.push_str("table=");
+        names.write_table(out, flow.table_id);
+        out.push_str(", ");
+    }
+    if stats {
+        let _ = write!(
+            out,
+            "n_packets={}, n_bytes={}, ",
+            flow.packet_count, flow.byte_count
+        );
+    }
+    if flow.idle_timeout != 0 {
+        let _ = write!(out, "idle_timeout={}, ", flow.idle_timeout);
+    }
+    if flow.hard_timeout != 0 {
+        let _ = write!(out, "hard_timeout={}, ", flow.hard_timeout);
+    }
+    write_flags(out, flow.flags);
+    if stats {
+        if let Some(age) = flow.idle_age {
+            let _ = write!(out, "idle_age={age}, ");
+        }
+        if let Some(age) = flow.hard_age
+            && u64::from(age) != flow.duration.as_secs()
+        {
+            let _ = write!(out, "hard_age={age}, ");
+        }
+    }
+    let context = Context {
+        priority: Some(flow.priority),
+        megaflow: false,
+    };
+    matches::write_with(out, &flow.fields, names, context);
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+    out.push_str("actions=");
+    action_print::write(out, &flow.actions, version, names);
+}
+
+/// A flow-mod as the message printer shows it, without the message's name.
+pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &Names) {
+    out.push_str(match fm.command {
+        FlowModCommand::Add => "ADD",
+        FlowModCommand::Modify => "MOD",
+        FlowModCommand::ModifyStrict => "MOD_STRICT",
+        FlowModCommand::Delete => "DEL",
+        FlowModCommand::DeleteStrict => "DEL_STRICT",
+    });
+    if let Some(table) = fm.table_id.filter(|t| *t != 0) {
+        out.push_str(" table:");
+        names.write_table(out, table);
+    }
+    out.push(' ');
+    let context = Context {
+        priority: Some(fm.priority),
+        megaflow: false,
+    };
+    matches::write_with(out, &fm.fields, names, context);
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+    if fm.new_cookie != 0 && fm.new_cookie != u64::MAX {
+        let _ = write!(out, "cookie:0x{:x} ", fm.new_cookie);
+    }
+    if fm.cookie_mask != 0 {
+        let _ = write!(out, "cookie:0x{:x}/0x{:x} ", fm.cookie, fm.cookie_mask);
+    }
+    if fm.idle_timeout != 0 {
+        let _ = write!(out, "idle:{} ", fm.idle_timeout);
+    }
+    if fm.hard_timeout != 0 {
+        let _ = write!(out, "hard:{} ", fm.hard_timeout);
+    }
+    if fm.buffer_id != NO_BUFFER {
+        let _ = write!(out, "buf:0x{:x} ", fm.buffer_id);
+    }
+    if fm.out_port != packet::OfPort::ANY {
+        out.push_str("out_port:");
+        names.write_port(out, fm.out_port);
+        out.push(' ');
+    }
+    if fm.out_group != GROUP_ANY {
+        let _ = write!(out, "out_group:{} ", fm.out_group);
+    }
+    write_flags(out, fm.flags);
+    out.push_str("actions=");
+    action_print::write(out, &fm.actions, version, names);
+}
+
+/// What to sort flows by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SortKey {
+    Priority,
+    Field(Field),
+}
+
+/// A sort criterion of `--sort` or `--rsort`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sort {
+    pub key: SortKey,
+    pub descending: bool,
+}
+
+/// Orders flows by `keys`, the first one first; flows that do not mention a field come last.
+pub fn compare(a: &FlowStats, b: &FlowStats, keys: &[Sort]) -> Ordering {
+    for sort in keys {
+        let order = match sort.key {
+            SortKey::Priority => a.priority.cmp(&b.priority),
+            SortKey::Field(field) => {
+                let (a, b) = (a.fields.get(field), b.fields.get(field));
+                match (a, b) {
+                    (None, None) => Ordering::Equal,
+                    // Last, whichever the direction.
+                    (None, Some(_)) => return Ordering::Greater,
+                    (Some(_), None) => return Ordering::Less,
+                    (Some((a, _)), Some((b, _))) => a.cmp(&b),
+                }
+            }
+        };
+        let order = if sort.descending {
+            order.reverse()
+        } else {
+            order
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// A port number in a statistic, or `?` for a counter that is not kept.
+pub fn write_counter(out: &mut String, n: u64) {
+    if n == u64::MAX {
+        out.push('?');
+    } else {
+        let _ = write!(out, "{n}");
+    }
+}
+
+/// The `Megaflow:` line of ofproto/trace, without its name.
+pub fn megaflow(fields: &crate::Match, names: &Names) -> String {
+    let mut s = String::new();
+    let context = Context {
+        priority: None,
+        megaflow: true,
+    };
+    matches::write_with(&mut s, fields, names, context);
+    s
+}
+
+/// A cookie as messages print it.
+pub fn write_cookie(out: &mut String, cookie: u64) {
+    value::write_hex(out, u128::from(cookie));
+}
