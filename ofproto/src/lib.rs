@@ -4,14 +4,19 @@
 //! be done about an input is returned as a value. Chains b and d of ARCHITECTURE.md run through
 //! this crate.
 
+pub mod action_check;
 pub mod classifier;
 mod classifier_edit;
 mod classifier_map;
 pub mod classifier_pattern;
 mod classifier_trie;
+pub mod conn;
 pub mod flow;
 pub mod flow_field;
 pub mod mac_learning;
+pub mod ofproto;
 pub mod port;
+mod request;
 pub mod rule;
 pub mod snapshot;
+pub mod table;

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use openflow::message::{PortConfig, PortFeatures};
+use openflow::message::{PortConfig, PortDesc, PortFeatures, PortState};
 use packet::{DpPort, EthAddr, OfPort};
 
 use crate::snapshot::BridgeId;
@@ -94,6 +94,30 @@ pub struct PortSpeeds {
     pub peer: PortFeatures,
     pub current_kbps: u32,
     pub max_kbps: u32,
+}
+
+/// The port as OpenFlow describes it.
+pub fn port_desc(port: &PortConf) -> PortDesc {
+    let mut state = PortState::empty();
+    if !port.link_up {
+        state = state | PortState::LINK_DOWN;
+    }
+    if port.link_up && !port.has(PortConfig::PORT_DOWN) {
+        state = state | PortState::LIVE;
+    }
+    PortDesc {
+        port: port.of_port,
+        hw_addr: port.hw_addr,
+        name: port.name.to_string(),
+        config: port.config,
+        state,
+        curr: port.speeds.current,
+        advertised: port.speeds.advertised,
+        supported: port.speeds.supported,
+        peer: port.speeds.peer,
+        curr_speed_kbps: port.speeds.current_kbps,
+        max_speed_kbps: port.speeds.max_kbps,
+    }
 }
 
 /// Names a [`PortRow`] within its bridge.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use openflow::message::FlowModFlags;
 use openflow::{Action, Match};
 
 use crate::classifier::Classified;
@@ -35,21 +36,14 @@ pub struct Rule {
     pub idle_timeout: u16,
     /// Seconds after creation or modification at which the rule expires, 0 for never.
     pub hard_timeout: u16,
-    pub flags: RuleFlags,
+    /// As the flow-mod had them; statistics show them.
+    pub flags: FlowModFlags,
     /// Actions and instructions; an empty list drops.
     pub actions: Arc<[Action]>,
     pub created: Instant,
     /// When the rule was added or last modified; the hard timeout counts from here.
     pub modified: Instant,
     pub stats: Arc<RuleStats>,
-}
-
-/// Flags of a flow-mod that a rule keeps.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct RuleFlags {
-    pub send_flow_removed: bool,
-    pub no_packet_counts: bool,
-    pub no_byte_counts: bool,
 }
 
 /// A rule's counters.
@@ -138,9 +132,9 @@ impl RuleStats {
         self.base.checked_add(ns).unwrap_or(self.base)
     }
 
-    /// Counters that go on from these, with `used` set to `now`.
-    pub fn carried_over(&self, now: Instant) -> RuleStats {
-        let stats = RuleStats::new(now);
+    /// Counters that start with the values of these; the rule counts as used at `used`.
+    pub fn carried_over(&self, used: Instant) -> RuleStats {
+        let stats = RuleStats::new(used);
         stats.packets.store(self.packets(), Ordering::Relaxed);
         stats.bytes.store(self.bytes(), Ordering::Relaxed);
         stats

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
 use packet::{DpPort, EthAddr, OfPort};
@@ -74,6 +75,15 @@ pub struct Ports {
 #[derive(Clone, Debug)]
 pub struct Tables {
     tables: Vec<Option<Arc<Classifier<Rule>>>>,
+    /// Shared by all snapshots.
+    counters: Arc<[TableCounters]>,
+}
+
+/// How often packets were looked up in a table.
+#[derive(Default, Debug)]
+struct TableCounters {
+    lookups: AtomicU64,
+    matched: AtomicU64,
 }
 
 impl Snapshot {
@@ -120,6 +130,7 @@ impl Default for Tables {
     fn default() -> Self {
         Tables {
             tables: vec![None; N_TABLES],
+            counters: (0..N_TABLES).map(|_| TableCounters::default()).collect(),
         }
     }
 }
@@ -133,6 +144,25 @@ impl Tables {
     /// A table that has rules.
     pub fn get(&self, table_id: u8) -> Option<&Classifier<Rule>> {
         self.tables.get(usize::from(table_id))?.as_deref()
+    }
+
+    /// Counts `packets` that were looked up in a table, whether they found a rule or not.
+    pub fn credit(&self, table_id: u8, packets: u64, matched: bool) {
+        if let Some(counters) = self.counters.get(usize::from(table_id)) {
+            counters.lookups.fetch_add(packets, Ordering::Relaxed);
+            if matched {
+                counters.matched.fetch_add(packets, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Packets that were looked up in a table, and those of them that found a rule.
+    pub fn counters(&self, table_id: u8) -> (u64, u64) {
+        let counters = self.counters.get(usize::from(table_id));
+        counters.map_or((0, 0), |c| {
+            let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+            (load(&c.lookups), load(&c.matched))
+        })
     }
 
     /// Puts a table's new contents in.

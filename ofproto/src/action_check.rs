@@ -1,0 +1,214 @@
+//! Do the actions of a flow-mod or packet-out make sense here?
+//!
+//! The decoder has checked that actions are well-formed. What depends on the switch (ports,
+//! tables, groups, meters, queues) and on the flow's match (prerequisites of the fields that
+//! actions touch) is checked here, before anything changes.
+//!
+//! Source: OpenFlow 1.3.5, 7.5.4.3 and 7.5.4.4; OVS `ofproto_check_ofpacts` and
+//! `ofpacts_check_consistency`, and what ovs-vswitchd 3.1 answered.
+
+use openflow::field::Prereq;
+use openflow::message::{FlowMod, FlowModCommand, TABLE_ALL};
+use openflow::{Action, Field, Match, OfError, OfPort, Subfield, Version};
+
+use crate::flow_field::is_carried;
+use crate::snapshot::N_TABLES;
+
+/// Checks a flow-mod's actions against its match and table.
+///
+/// Errors: `OFPBAC_BAD_OUT_PORT`, `OFPBAC_BAD_OUT_GROUP`, `OFPBAC_BAD_QUEUE`,
+/// `OFPMMFC_INVALID_METER`, `OFPBIC_BAD_TABLE_ID`, `OFPBAC_MATCH_INCONSISTENT`,
+/// `OFPBAC_BAD_SET_TYPE`.
+pub fn check_flow_mod(request: &FlowMod, version: Version) -> Result<(), OfError> {
+    if matches!(
+        request.command,
+        FlowModCommand::Delete | FlowModCommand::DeleteStrict
+    ) {
+        return Ok(());
+    }
+    let table_id = request.table_id.filter(|t| *t != TABLE_ALL).unwrap_or(0);
+    let mut check = Check {
+        wanted: Some(request.fields.clone()),
+        table_id: Some(table_id),
+        version,
+    };
+    check.list(&request.actions)
+}
+
+/// Checks a packet-out's actions; what its packet has is not looked at.
+///
+/// Errors: as for [`check_flow_mod`], but for those about the match.
+pub fn check_packet_out(actions: &[Action], version: Version) -> Result<(), OfError> {
+    let mut check = Check {
+        wanted: None,
+        table_id: None,
+        version,
+    };
+    check.list(actions)
+}
+
+struct Check {
+    /// What is known of the packets at this point of the list; `None` when nothing is, and then
+    /// prerequisites are not asked for.
+    wanted: Option<Match>,
+    table_id: Option<u8>,
+    version: Version,
+}
+
+impl Check {
+    fn list(&mut self, actions: &[Action]) -> Result<(), OfError> {
+        actions.iter().try_for_each(|a| self.action(a))
+    }
+
+    fn action(&mut self, action: &Action) -> Result<(), OfError> {
+        match action {
+            Action::Output { port, .. } => check_out_port(*port),
+            Action::Enqueue { .. } | Action::SetQueue(_) => Err(OfError::BacBadQueue),
+            Action::Group(_) => Err(OfError::BacBadOutGroup),
+            Action::Meter(_) => Err(OfError::MmfcInvalidMeter),
+            Action::OutputReg { src, .. } => self.readable(*src),
+            Action::Controller { .. } | Action::PopQueue | Action::Note(_) | Action::Exit => Ok(()),
+
+            Action::SetVlanVid(_) | Action::SetVlanPcp(_) => {
+                // In OpenFlow 1.0 these add a tag where there is none.
+                if self.version != Version::Of10 {
+                    self.needs(Prereq::VlanVid)?;
+                }
+                self.has_tag(true);
+                Ok(())
+            }
+            Action::StripVlan => {
+                if self.version != Version::Of10 {
+                    self.needs(Prereq::VlanVid)?;
+                }
+                self.has_tag(false);
+                Ok(())
+            }
+            Action::PushVlan(tpid) => {
+                if !matches!(tpid, 0x8100 | 0x88a8) {
+                    return Err(OfError::BacBadArgument);
+                }
+                self.has_tag(true);
+                Ok(())
+            }
+
+            Action::SetEthSrc(_) | Action::SetEthDst(_) => Ok(()),
+            Action::SetIpv4Src(_) | Action::SetIpv4Dst(_) => self.needs_in_13(Prereq::Ipv4),
+            Action::SetNwTos(_) | Action::SetIpEcn(_) | Action::SetIpTtl(_) => {
+                self.needs_in_13(Prereq::Ip)
+            }
+            Action::DecTtl(_) => self.needs_in_13(Prereq::Ip),
+            Action::SetTpSrc(_) | Action::SetTpDst(_) => {
+                let kinds = [Prereq::Tcp, Prereq::Udp, Prereq::Sctp];
+                if self.version == Version::Of10 || kinds.into_iter().any(|k| self.meets(k)) {
+                    Ok(())
+                } else {
+                    Err(OfError::BacMatchInconsistent)
+                }
+            }
+
+            Action::SetField { field, .. } => {
+                self.writable(Subfield::whole(*field))?;
+                if matches!(field, Field::VlanTci | Field::VlanVid | Field::DlVlan) {
+                    self.has_tag(true);
+                }
+                Ok(())
+            }
+            Action::RegLoad { dst, .. } => {
+                self.writable(*dst)?;
+                if dst.field == Field::VlanTci {
+                    self.has_tag(true);
+                }
+                Ok(())
+            }
+            Action::RegMove { src, dst } => {
+                self.readable(*src)?;
+                self.writable(*dst)
+            }
+            Action::StackPush(src) => self.readable(*src),
+            Action::StackPop(dst) => self.writable(*dst),
+
+            Action::Resubmit { .. } => Ok(()),
+            Action::ClearActions | Action::WriteMetadata { .. } => Ok(()),
+            // What the set does happens at the end, to a packet that may have changed by then.
+            Action::WriteActions(actions) => {
+                let known = self.wanted.clone();
+                let result = self.list(actions);
+                self.wanted = known;
+                result
+            }
+            Action::GotoTable(table) => {
+                let goes_back = self.table_id.is_none_or(|from| *table <= from);
+                if goes_back || usize::from(*table) >= N_TABLES {
+                    return Err(OfError::BicBadTableId);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn readable(&self, src: Subfield) -> Result<(), OfError> {
+        self.field(src.field)
+    }
+
+    fn writable(&self, dst: Subfield) -> Result<(), OfError> {
+        if !dst.field.info().is_settable() {
+            return Err(OfError::BacBadSetArgument);
+        }
+        self.field(dst.field)
+    }
+
+    fn field(&self, field: Field) -> Result<(), OfError> {
+        if !is_carried(field) {
+            return Err(OfError::BacBadSetType);
+        }
+        self.needs(field.info().prereq)
+    }
+
+    fn needs(&self, prereq: Prereq) -> Result<(), OfError> {
+        if self.meets(prereq) {
+            Ok(())
+        } else {
+            Err(OfError::BacMatchInconsistent)
+        }
+    }
+
+    /// The actions of OpenFlow 1.0 do nothing to packets that lack the header.
+    fn needs_in_13(&self, prereq: Prereq) -> Result<(), OfError> {
+        match self.version {
+            Version::Of10 => Ok(()),
+            Version::Of13 => self.needs(prereq),
+        }
+    }
+
+    fn meets(&self, prereq: Prereq) -> bool {
+        self.wanted.as_ref().is_none_or(|m| m.meets(prereq))
+    }
+
+    /// From here on the packet has a VLAN tag, or maybe none.
+    fn has_tag(&mut self, has_tag: bool) {
+        if let Some(wanted) = &mut self.wanted {
+            if has_tag {
+                wanted.set(Field::VlanTci, 0x1000, 0x1000);
+            } else {
+                wanted.set(Field::VlanTci, 0, 0);
+            }
+        }
+    }
+}
+
+/// Ports need not exist, but must be able to.
+fn check_out_port(port: OfPort) -> Result<(), OfError> {
+    match port {
+        OfPort::ANY | OfPort::UNSET => Err(OfError::BacBadOutPort),
+        port if port <= OfPort::MAX => Ok(()),
+        OfPort::IN_PORT
+        | OfPort::TABLE
+        | OfPort::NORMAL
+        | OfPort::FLOOD
+        | OfPort::ALL
+        | OfPort::CONTROLLER
+        | OfPort::LOCAL => Ok(()),
+        _ => Err(OfError::BacBadOutPort),
+    }
+}

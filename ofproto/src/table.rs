@@ -1,0 +1,535 @@
+//! The flow tables of a bridge as their owner changes them: flow-mods, timeouts, limits.
+//!
+//! [`FlowTables`] applies OpenFlow's flow-mod commands. Every function here takes the time as a
+//! parameter and returns the rules that went, for the caller to tell controllers of. What packets
+//! see is published separately, table by table, by [`FlowTables::publish_into`].
+//!
+//! Called by `ofproto`; calls the classifier's editor. Which controller may change what is decided
+//! in `conn`, whether actions make sense in `action_check`.
+//!
+//! Source: OpenFlow 1.0.0, 4.6; OpenFlow 1.3.5, 6.4 and 6.5; where those leave a choice, what
+//! ovs-vswitchd 3.1 was seen to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use openflow::message::{
+    FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStatsRequest, GROUP_ANY,
+    NO_BUFFER, TABLE_ALL,
+};
+use openflow::{Action, Match, OfError, Version};
+use packet::OfPort;
+
+use crate::classifier::Editor;
+use crate::classifier_pattern::{Pattern, PrefixField};
+use crate::flow::{Flow, Mask};
+use crate::flow_field::from_match;
+use crate::rule::{Rule, RuleStats, Timeout};
+use crate::snapshot::{N_TABLES, Tables};
+
+/// Rules that a table holds unless its configuration says otherwise.
+pub const DEFAULT_MAX_RULES: usize = 1_000_000;
+
+/// What the database says of a table (ovs-vswitchd.conf.db(5), table Flow_Table).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableConf {
+    /// Shown in table statistics; empty for none.
+    pub name: String,
+    /// Rules the table may hold; adding more is refused with `OFPFMFC_TABLE_FULL`.
+    pub max_rules: usize,
+    /// Fields that the classifier keeps prefix trees for.
+    pub prefixes: Vec<PrefixField>,
+}
+
+impl Default for TableConf {
+    fn default() -> Self {
+        TableConf {
+            name: String::new(),
+            max_rules: DEFAULT_MAX_RULES,
+            prefixes: PrefixField::ALL.to_vec(),
+        }
+    }
+}
+
+/// A rule that is gone, and why.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    pub rule: Arc<Rule>,
+    pub reason: FlowRemovedReason,
+}
+
+/// All flow tables of a bridge.
+#[derive(Debug)]
+pub struct FlowTables {
+    tables: BTreeMap<u8, Table>,
+    /// Tables whose published state is out of date.
+    dirty: BTreeSet<u8>,
+    timers: Timers,
+    next_serial: u64,
+    seed: u64,
+}
+
+/// Rules with timeouts, by the time to look at them again.
+#[derive(Default, Debug)]
+struct Timers {
+    by_time: BTreeMap<(Instant, u64), Arc<Rule>>,
+    /// The time that each serial is under.
+    by_serial: BTreeMap<u64, Instant>,
+}
+
+impl Timers {
+    /// Looks at `rule` at `at`, no longer at another time.
+    fn set(&mut self, at: Instant, rule: Arc<Rule>) {
+        self.forget(rule.serial);
+        self.by_serial.insert(rule.serial, at);
+        self.by_time.insert((at, rule.serial), rule);
+    }
+
+    fn forget(&mut self, serial: u64) {
+        if let Some(at) = self.by_serial.remove(&serial) {
+            self.by_time.remove(&(at, serial));
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.by_time.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<Arc<Rule>> {
+        let entry = self.by_time.first_entry().filter(|e| e.key().0 <= now)?;
+        let rule = entry.remove();
+        self.by_serial.remove(&rule.serial);
+        Some(rule)
+    }
+}
+
+#[derive(Debug)]
+struct Table {
+    editor: Editor<Rule>,
+    conf: TableConf,
+    /// Hidden rules do not count against the limit.
+    hidden: usize,
+}
+
+/// Which rules a request is about.
+#[derive(Debug)]
+struct Criteria {
+    flow: Flow,
+    mask: Mask,
+    /// `None` for all tables.
+    table_id: Option<u8>,
+    /// Only rules of exactly this match and priority.
+    strict: Option<u32>,
+    cookie: u64,
+    cookie_mask: u64,
+    out_port: OfPort,
+    out_group: u32,
+}
+
+impl Criteria {
+    fn accepts(&self, rule: &Rule) -> bool {
+        !rule.is_hidden()
+            && (rule.cookie ^ self.cookie) & self.cookie_mask == 0
+            && (self.out_port == OfPort::ANY
+                || rule.actions.iter().any(|a| a.outputs_to(self.out_port)))
+            && (self.out_group == GROUP_ANY
+                || rule
+                    .actions
+                    .iter()
+                    .any(|a| a.outputs_to_group(self.out_group)))
+    }
+}
+
+impl FlowTables {
+    /// Empty tables; `seed` starts the classifiers' hashes.
+    pub fn new(seed: u64) -> FlowTables {
+        FlowTables {
+            tables: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            timers: Timers::default(),
+            next_serial: 0,
+            seed,
+        }
+    }
+
+    /// Number of rules in all tables that controllers can see.
+    pub fn len(&self) -> usize {
+        self.tables.values().map(Table::visible).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rules in one table that controllers can see.
+    pub fn table_len(&self, table_id: u8) -> usize {
+        self.tables.get(&table_id).map_or(0, Table::visible)
+    }
+
+    pub fn conf(&self, table_id: u8) -> TableConf {
+        self.tables
+            .get(&table_id)
+            .map_or_else(TableConf::default, |t| t.conf.clone())
+    }
+
+    /// Configures a table; rules beyond a lowered limit stay.
+    pub fn set_conf(&mut self, table_id: u8, conf: TableConf) {
+        if usize::from(table_id) >= N_TABLES {
+            return;
+        }
+        let table = self.table_mut(table_id);
+        if table.conf.prefixes != conf.prefixes {
+            table.editor.set_prefix_fields(&conf.prefixes);
+            table.conf = conf;
+            self.dirty.insert(table_id);
+        } else {
+            table.conf = conf;
+        }
+    }
+
+    /// Carries out a flow-mod; returns the rules that it deleted.
+    ///
+    /// `version` is that of the connection: OpenFlow 1.0 always resets the counters of an entry
+    /// that is added again.
+    ///
+    /// Errors: `OFPFMFC_OVERLAP`, `OFPFMFC_TABLE_FULL`, `OFPBRC_EPERM` for a reserved table,
+    /// `OFPFMFC_BAD_TABLE_ID`, and those of [`from_match`]. After an error nothing has changed,
+    /// except for `OFPBRC_BUFFER_UNKNOWN`: the switch keeps no packets, but the flow-mod is done.
+    pub fn flow_mod(
+        &mut self,
+        fm: &FlowMod,
+        version: Version,
+        now: Instant,
+    ) -> Result<Vec<Removed>, OfError> {
+        if fm.flags.emergency {
+            // The emergency flow cache of OpenFlow 1.0 was dropped from 1.0.1.
+            return Err(OfError::FmfcTableFull);
+        }
+        let (flow, mask) = from_match(&fm.fields)?;
+        let is_delete = matches!(
+            fm.command,
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict
+        );
+        let is_strict = matches!(
+            fm.command,
+            FlowModCommand::ModifyStrict | FlowModCommand::DeleteStrict
+        );
+        let criteria = Criteria {
+            flow,
+            mask,
+            table_id: fm.table_id.filter(|t| *t != TABLE_ALL),
+            strict: is_strict.then_some(fm.priority.into()),
+            cookie: fm.cookie,
+            cookie_mask: fm.cookie_mask,
+            out_port: if is_delete { fm.out_port } else { OfPort::ANY },
+            out_group: if is_delete { fm.out_group } else { GROUP_ANY },
+        };
+        let mut removed = Vec::new();
+        match fm.command {
+            FlowModCommand::Add => self.add(fm, &flow, &mask, version, now)?,
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
+                let rules = self.collect(&criteria);
+                for rule in &rules {
+                    self.modify(rule, fm, now);
+                }
+                // In OpenFlow 1.0, modifying what is not there adds it.
+                if rules.is_empty() && fm.modify_cookie && fm.cookie_mask == 0 {
+                    self.add(fm, &flow, &mask, version, now)?;
+                }
+            }
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
+                for rule in self.collect(&criteria) {
+                    removed.extend(self.remove(&rule, FlowRemovedReason::Delete));
+                }
+            }
+        }
+        if !is_delete && fm.buffer_id != NO_BUFFER {
+            return Err(OfError::BrcBufferUnknown);
+        }
+        Ok(removed)
+    }
+
+    /// The rules that a statistics request asks for: by table, then descending priority, then age.
+    ///
+    /// Errors: those of [`from_match`]; `OFPBRC_BAD_TABLE_ID` does not occur, a table without
+    /// rules just has none.
+    pub fn stats(&self, request: &FlowStatsRequest) -> Result<Vec<Arc<Rule>>, OfError> {
+        let (flow, mask) = from_match(&request.fields)?;
+        Ok(self.collect(&Criteria {
+            flow,
+            mask,
+            table_id: (request.table_id != TABLE_ALL).then_some(request.table_id),
+            strict: None,
+            cookie: request.cookie,
+            cookie_mask: request.cookie_mask,
+            out_port: request.out_port,
+            out_group: request.out_group,
+        }))
+    }
+
+    /// Puts in a rule of the switch's own; hidden if `priority` is above 65535.
+    pub fn add_internal(
+        &mut self,
+        priority: u32,
+        wanted: &Match,
+        actions: Vec<Action>,
+        now: Instant,
+    ) -> Result<(), OfError> {
+        let (flow, mask) = from_match(wanted)?;
+        let pattern = self.table_mut(0).editor.pattern(&flow, &mask);
+        let rule = Rule {
+            serial: self.new_serial(),
+            table_id: 0,
+            priority,
+            pattern,
+            cookie: 0,
+            idle_timeout: 0,
+            hard_timeout: 0,
+            flags: FlowModFlags::default(),
+            actions: actions.into(),
+            created: now,
+            modified: now,
+            stats: Arc::new(RuleStats::new(now)),
+        };
+        self.insert(rule);
+        Ok(())
+    }
+
+    /// Takes out a rule of the switch's own.
+    pub fn remove_internal(&mut self, priority: u32, wanted: &Match) {
+        let Ok((flow, mask)) = from_match(wanted) else {
+            return;
+        };
+        let table = self.table_mut(0);
+        let pattern = table.editor.pattern(&flow, &mask);
+        if let Some(rule) = table.editor.find(&pattern, priority).cloned() {
+            self.remove(&rule, FlowRemovedReason::Delete);
+        }
+    }
+
+    /// Deletes every rule, hidden ones too.
+    pub fn flush(&mut self) -> Vec<Removed> {
+        let mut rules: Vec<Arc<Rule>> = Vec::new();
+        for table in self.tables.values() {
+            rules.extend(table.editor.view().iter().cloned());
+        }
+        sort(&mut rules);
+        rules
+            .iter()
+            .filter_map(|rule| self.remove(rule, FlowRemovedReason::Delete))
+            .collect()
+    }
+
+    /// When some rule may be due to expire.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Removes the rules whose time has come.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Removed> {
+        let mut removed = Vec::new();
+        while let Some(timed) = self.timers.pop_due(now) {
+            let Some(rule) = self.current(&timed) else {
+                continue;
+            };
+            match rule.expiry() {
+                Some((at, timeout)) if at <= now => {
+                    let reason = match timeout {
+                        Timeout::Idle => FlowRemovedReason::IdleTimeout,
+                        Timeout::Hard => FlowRemovedReason::HardTimeout,
+                    };
+                    removed.extend(self.remove(&rule, reason));
+                }
+                // Packets came in the meantime.
+                Some((at, _)) => self.timers.set(at, rule),
+                None => {}
+            }
+        }
+        removed
+    }
+
+    /// Puts the tables that changed into `tables`.
+    pub fn publish_into(&mut self, tables: &mut Tables) {
+        for table_id in std::mem::take(&mut self.dirty) {
+            if let Some(table) = self.tables.get(&table_id) {
+                tables.set(table_id, table.editor.publish());
+            }
+        }
+    }
+
+    /// True when some table changed since it was last published.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    fn add(
+        &mut self,
+        fm: &FlowMod,
+        flow: &Flow,
+        mask: &Mask,
+        version: Version,
+        now: Instant,
+    ) -> Result<(), OfError> {
+        if fm.table_id == Some(TABLE_ALL) && version != Version::Of10 {
+            return Err(OfError::FmfcBadTableId);
+        }
+        let table_id = fm.table_id.filter(|t| *t != TABLE_ALL).unwrap_or(0);
+        if usize::from(table_id) >= N_TABLES {
+            return Err(OfError::BrcEperm);
+        }
+        let table = self.table_mut(table_id);
+        let pattern = table.editor.pattern(flow, mask);
+        let priority = fm.priority.into();
+        let old = table.editor.find(&pattern, priority).cloned();
+        if old.is_none() {
+            if fm.flags.check_overlap && table.editor.view().overlaps(flow, mask, priority) {
+                return Err(OfError::FmfcOverlap);
+            }
+            if table.visible() >= table.conf.max_rules {
+                return Err(OfError::FmfcTableFull);
+            }
+        }
+        let mut flags = fm.flags;
+        flags.reset_counts |= version == Version::Of10;
+        let stats = match &old {
+            Some(old) if !flags.reset_counts => old.stats.carried_over(now),
+            _ => RuleStats::new(now),
+        };
+        let rule = Rule {
+            serial: self.new_serial(),
+            table_id,
+            priority,
+            pattern,
+            cookie: fm.new_cookie,
+            idle_timeout: fm.idle_timeout,
+            hard_timeout: fm.hard_timeout,
+            flags,
+            actions: fm.actions.as_slice().into(),
+            created: now,
+            modified: now,
+            stats: Arc::new(stats),
+        };
+        self.insert(rule);
+        Ok(())
+    }
+
+    /// Gives a rule the actions of `fm`, and its cookie where the version says so.
+    fn modify(&mut self, old: &Arc<Rule>, fm: &FlowMod, now: Instant) {
+        let stats = if fm.flags.reset_counts {
+            Arc::new(RuleStats::new(old.stats.used()))
+        } else {
+            Arc::clone(&old.stats)
+        };
+        let rule = Rule {
+            serial: old.serial,
+            table_id: old.table_id,
+            priority: old.priority,
+            pattern: old.pattern.clone(),
+            cookie: if fm.modify_cookie {
+                fm.new_cookie
+            } else {
+                old.cookie
+            },
+            idle_timeout: old.idle_timeout,
+            hard_timeout: old.hard_timeout,
+            flags: old.flags,
+            actions: fm.actions.as_slice().into(),
+            created: old.created,
+            modified: now,
+            stats,
+        };
+        self.insert(rule);
+    }
+
+    fn collect(&self, criteria: &Criteria) -> Vec<Arc<Rule>> {
+        let tables = match criteria.table_id {
+            Some(id) => self.tables.range(id..=id),
+            None => self.tables.range(0..=u8::MAX),
+        };
+        let mut rules: Vec<Arc<Rule>> = Vec::new();
+        for (_, table) in tables {
+            match criteria.strict {
+                Some(priority) => {
+                    let pattern = table.editor.pattern(&criteria.flow, &criteria.mask);
+                    let rule = table.editor.find(&pattern, priority);
+                    rules.extend(rule.filter(|r| criteria.accepts(r)).cloned());
+                }
+                None => {
+                    let view = table.editor.view();
+                    let within = view.within(&criteria.flow, &criteria.mask);
+                    rules.extend(within.filter(|r| criteria.accepts(r)).cloned());
+                }
+            }
+        }
+        sort(&mut rules);
+        rules
+    }
+
+    fn insert(&mut self, rule: Rule) {
+        let rule = Arc::new(rule);
+        let (table_id, serial) = (rule.table_id, rule.serial);
+        match rule.expiry() {
+            Some((at, _)) => self.timers.set(at, Arc::clone(&rule)),
+            None => self.timers.forget(serial),
+        }
+        self.dirty.insert(table_id);
+        let table = self.table_mut(table_id);
+        let is_hidden = rule.is_hidden();
+        match table.editor.insert(rule) {
+            Some(old) if old.serial != serial => self.timers.forget(old.serial),
+            Some(_) => {}
+            None => table.hidden += usize::from(is_hidden),
+        }
+    }
+
+    fn remove(&mut self, rule: &Rule, reason: FlowRemovedReason) -> Option<Removed> {
+        let table = self.tables.get_mut(&rule.table_id)?;
+        let rule = table.editor.remove(&rule.pattern, rule.priority)?;
+        table.hidden -= usize::from(rule.is_hidden());
+        self.dirty.insert(rule.table_id);
+        self.timers.forget(rule.serial);
+        Some(Removed { rule, reason })
+    }
+
+    /// The rule that is now in the place of `rule`, unless another was added there.
+    fn current(&self, rule: &Rule) -> Option<Arc<Rule>> {
+        let table = self.tables.get(&rule.table_id)?;
+        let current = table.editor.find(&rule.pattern, rule.priority)?;
+        (current.serial == rule.serial).then(|| Arc::clone(current))
+    }
+
+    fn new_serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+
+    /// `table_id` is below [`N_TABLES`].
+    fn table_mut(&mut self, table_id: u8) -> &mut Table {
+        let seed = self.seed;
+        self.tables.entry(table_id).or_insert_with(|| Table {
+            editor: Editor::new(seed),
+            conf: TableConf::default(),
+            hidden: 0,
+        })
+    }
+}
+
+impl Table {
+    fn visible(&self) -> usize {
+        self.editor.view().len() - self.hidden
+    }
+}
+
+fn sort(rules: &mut [Arc<Rule>]) {
+    rules.sort_by_key(|r| (r.table_id, std::cmp::Reverse(r.priority), r.serial));
+}
+
+/// The pattern of a match, for tests and tools that build rules outside of tables.
+///
+/// Errors: those of [`from_match`].
+pub fn pattern(wanted: &Match) -> Result<Pattern, OfError> {
+    let (flow, mask) = from_match(wanted)?;
+    let shape = crate::classifier_pattern::Shape::new(&mask);
+    Ok(Pattern::new(Arc::new(shape), &flow))
+}
