@@ -171,6 +171,8 @@ pub struct Replica {
     changes: Changes,
     seqno: u64,
     last_id: Uuid,
+    /// What the server's schema lacks of the selection, by table and column.
+    lacking: BTreeSet<(String, String)>,
 }
 
 impl Replica {
@@ -192,6 +194,7 @@ impl Replica {
             changes: Changes::new(),
             seqno: 0,
             last_id: Uuid::nil(),
+            lacking: BTreeSet::new(),
         }
     }
 
@@ -210,11 +213,21 @@ impl Replica {
         self.last_id
     }
 
-    /// Whether `column` of `table` is followed.
+    /// Whether `column` of `table` is followed and the server has it.
     pub fn follows(&self, table: &str, column: &str) -> bool {
         self.tables
             .get(table)
             .is_some_and(|table| table.position(column).is_some())
+            && !self.server_lacks(table, column)
+    }
+
+    /// Whether the server's schema, as of the last connection, lacks a followed column.
+    pub fn server_lacks(&self, table: &str, column: &str) -> bool {
+        // Most servers lack nothing; then no key is made.
+        !self.lacking.is_empty()
+            && self
+                .lacking
+                .contains(&(table.to_owned(), column.to_owned()))
     }
 
     /// All rows of `table`, by ascending UUID; none for a table that is not followed.
@@ -281,22 +294,26 @@ impl Replica {
         Value::Object(requests)
     }
 
-    /// Followed tables and columns that a server's schema lacks, for a warning.
-    fn missing_in(&self, server: &DatabaseSchema) -> Vec<String> {
-        let mut missing = Vec::new();
+    /// Notes what `server` lacks of the selection. Returns it for a message.
+    fn compare(&mut self, server: &DatabaseSchema) -> Vec<String> {
+        self.lacking.clear();
+        let mut texts = Vec::new();
         for (name, table) in &self.tables {
-            match server.table(name) {
-                None => missing.push(format!("{name} table")),
-                Some(server_table) => missing.extend(
-                    table
-                        .columns
-                        .iter()
-                        .filter(|column| !server_table.columns.contains_key(&***column))
-                        .map(|column| format!("{column} column in {name} table")),
-                ),
+            let server_table = server.table(name);
+            if server_table.is_none() {
+                texts.push(format!("{name} table"));
+            }
+            for column in &table.columns {
+                if server_table.is_some_and(|table| table.columns.contains_key(&**column)) {
+                    continue;
+                }
+                self.lacking.insert((name.clone(), column.to_string()));
+                if server_table.is_some() {
+                    texts.push(format!("{column} column in {name} table"));
+                }
             }
         }
-        missing
+        texts
     }
 
     fn table_schema(&self, table: &str) -> Option<&TableSchema> {

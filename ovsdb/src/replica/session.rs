@@ -429,7 +429,7 @@ impl Session {
         let (true, Some(schema)) = (self.server_known, &self.server_schema) else {
             return Ok(());
         };
-        let missing = self.replica.missing_in(schema);
+        let missing = self.replica.compare(schema);
         self.check_server()?;
         if !missing.is_empty() {
             self.events.push_back(Event::Missing(missing));

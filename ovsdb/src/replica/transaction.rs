@@ -55,6 +55,13 @@ struct Draft {
     removed: BTreeMap<String, Datum>,
 }
 
+impl Draft {
+    fn touches(&self) -> bool {
+        let columns = [&self.written, &self.added, &self.removed];
+        !self.deleted && (self.inserted.is_some() || columns.iter().any(|map| !map.is_empty()))
+    }
+}
+
 /// Changes under construction.
 #[derive(Debug)]
 pub struct Transaction<'r> {
@@ -129,6 +136,15 @@ impl<'r> Transaction<'r> {
         let all: BTreeSet<Uuid> = old.chain(new).collect();
         all.into_iter()
             .filter(|uuid| self.has_row(table, *uuid))
+            .collect()
+    }
+
+    /// The rows of `table` that this transaction inserts or changes.
+    pub fn touched_rows(&self, table: &str) -> Vec<Uuid> {
+        self.rows
+            .iter()
+            .filter(|((name, _), draft)| name == table && draft.touches())
+            .map(|((_, uuid), _)| *uuid)
             .collect()
     }
 
