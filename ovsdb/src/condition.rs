@@ -207,7 +207,7 @@ pub fn from_json(json: &Value, table: &TableSchema, names: &mut dyn Names) -> Re
 }
 
 /// A type in the words of ovsdb-server's messages.
-pub(crate) fn type_text(column_type: &ColumnType) -> String {
+pub fn type_text(column_type: &ColumnType) -> String {
     let key = column_type.key.atomic.as_str();
     if column_type.is_scalar() {
         return key.to_owned();
