@@ -5,13 +5,25 @@
 //! | [`database`] | rows in memory with their reference counts and indexes |
 //! | [`txn`] | execution of a `transact` request on a [`database::Database`] |
 //! | [`record`] | a transaction's changes as a JSON record of the database file, and back |
+//! | [`files`] | opening and making database files |
 //! | [`log`] | the database file |
 //! | [`monitor`] | what a client that watches tables is told |
+//! | [`event_loop`] | the one place that owns everything and answers every event |
+//! | [`connection`], [`remote`] | clients' sockets, and where they come from |
+//! | [`writer`] | the thread that writes and syncs the files |
+//! | [`control`], [`options`] | unixctl commands, the command line |
 //! | [`server`] | sessions, locks, requests: everything between a message and what follows from it |
 
+pub mod connection;
+pub mod control;
 pub mod database;
+pub mod event_loop;
+pub mod files;
 pub mod log;
 pub mod monitor;
+pub mod options;
 pub mod record;
+pub mod remote;
 pub mod server;
 pub mod txn;
+pub mod writer;

@@ -1,1 +1,80 @@
-fn main() {}
+//! The database server: stands for ovsdb-server, also when it is started under that name.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use daemon::signals::Termination;
+use daemon::unixctl;
+use db_server::event_loop::EventLoop;
+use db_server::options::{self, Command, Options};
+use db_server::server::Server;
+use db_server::{control, files};
+use ovsdb::Uuid;
+
+fn main() -> ExitCode {
+    let program = daemon::dirs::program_name();
+    let options = match options::parse(&program, daemon::getopt::command_line()) {
+        Ok(Command::Run(options)) => options,
+        Ok(Command::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(*options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<()> {
+    let startup = options.daemon.start()?;
+    let mut server = Server::new(Box::new(Uuid::new_v4), options.column_diff);
+    let mut logs = BTreeMap::new();
+    let mut locks = Vec::new();
+    for path in &options.files {
+        let file = files::open(path, &mut Uuid::new_v4)?;
+        if logs.contains_key(&file.name) {
+            anyhow::bail!("{}: a second database named {}", path.display(), file.name);
+        }
+        server.add_database(file.db);
+        logs.insert(file.name, file.log);
+        locks.push(file.lock);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get().min(4)))
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(async {
+        let termination = Termination::new()?;
+        let event_loop = EventLoop::new(server, logs, options.remotes, options.tls_columns).await?;
+        let commands = control::commands(&options.daemon.program);
+        let (_unixctl, requests) = match options.daemon.unixctl_path() {
+            Some(path) => {
+                let (server, requests) = unixctl::Server::listen(&path, commands)?;
+                (Some(server), Some(requests))
+            }
+            None => (None, None),
+        };
+        let _running = startup.complete()?;
+        tracing::info!(
+            "{}",
+            daemon::version::text(&options.daemon.program).trim_end()
+        );
+        event_loop.run(requests, termination).await;
+        anyhow::Ok(())
+    })?;
+    // Connections that are still there need not be waited for.
+    runtime.shutdown_background();
+    drop(locks);
+    Ok(())
+}

@@ -73,13 +73,13 @@ impl Server {
         }
         for (name, managed) in &self.databases {
             let schema = sorted_json(&managed.db.schema().to_json());
-            if known.remove(name).flatten().as_ref() == Some(&schema) {
+            if known.remove(&**name).flatten().as_ref() == Some(&schema) {
                 continue;
             }
             operations.push(json!({"op": "delete", "table": "Database",
-                "where": [["name", "==", name]]}));
+                "where": [["name", "==", &**name]]}));
             operations.push(json!({"op": "insert", "table": "Database", "row": {
-                "name": name,
+                "name": &**name,
                 "model": "standalone",
                 "connected": true,
                 "leader": true,

@@ -35,15 +35,17 @@ pub type SessionId = u64;
 pub enum Output {
     /// Append to the database's file; `ticket` numbers these, ascending.
     Record {
-        database: String,
+        database: Arc<str>,
         ticket: u64,
         record: Value,
     },
-    /// Send to a client, when all records that came out earlier are durable.
+    /// Send to a client, when all records that came out earlier are durable. `database` is the
+    /// one whose data the message tells of.
     Send {
         session: SessionId,
         message: Message,
         nature: Nature,
+        database: Option<Arc<str>>,
     },
     /// Close a client's connection after what was sent to it.
     Close {
@@ -51,7 +53,7 @@ pub enum Output {
         reason: &'static str,
     },
     /// The contents of a database changed, for who derives things from it.
-    Changed { database: String },
+    Changed { database: Arc<str> },
 }
 
 /// What a message depends on, should the records before it turn out not to be durable.
@@ -70,6 +72,7 @@ pub enum Nature {
 /// A database and what belongs to it.
 #[derive(Debug)]
 struct Managed {
+    name: Arc<str>,
     db: Database,
     history: History,
     /// Whether records of its transactions are kept.
@@ -79,7 +82,7 @@ struct Managed {
 /// A client.
 #[derive(Debug, Default)]
 struct Session {
-    monitors: Vec<(Value, String, Monitor)>,
+    monitors: Vec<(Value, Arc<str>, Monitor)>,
     db_change_aware: bool,
 }
 
@@ -90,18 +93,18 @@ const MAX_PER_SESSION: usize = 10_000;
 #[derive(Debug)]
 struct Unsynced {
     ticket: u64,
-    database: String,
+    database: Arc<str>,
     delta: Arc<Delta>,
 }
 
 /// See the module's documentation.
 pub struct Server {
-    databases: BTreeMap<String, Managed>,
+    databases: BTreeMap<Arc<str>, Managed>,
     sessions: BTreeMap<SessionId, Session>,
     locks: Locks,
     parked: Vec<Parked>,
     /// Databases that changed while transactions wait on them.
-    changed: BTreeSet<String>,
+    changed: BTreeSet<Arc<str>>,
     unsynced: VecDeque<Unsynced>,
     last_ticket: u64,
     server_id: Uuid,
@@ -153,15 +156,14 @@ impl Server {
 
     fn insert_database(&mut self, db: Database, durable: bool) {
         let history = History::new((self.new_uuid)());
-        let name = db.schema().name.clone();
-        self.databases.insert(
-            name,
-            Managed {
-                db,
-                history,
-                durable,
-            },
-        );
+        let name: Arc<str> = Arc::from(db.schema().name.as_str());
+        let managed = Managed {
+            name: name.clone(),
+            db,
+            history,
+            durable,
+        };
+        self.databases.insert(name, managed);
     }
 
     /// The contents of a database.
@@ -171,7 +173,7 @@ impl Server {
 
     /// The databases' names, `_Server` included.
     pub fn database_names(&self) -> impl Iterator<Item = &str> {
-        self.databases.keys().map(String::as_str)
+        self.databases.keys().map(|name| &**name)
     }
 
     pub fn handle_connect(&mut self, session: SessionId) {
@@ -250,18 +252,24 @@ impl Server {
         }
     }
 
-    /// None of the records that were not reported durable can be written: their transactions, and
-    /// those since, are taken back.
-    pub fn handle_lost(&mut self) {
-        while let Some(unsynced) = self.unsynced.pop_back() {
-            if let Some(managed) = self.databases.get_mut(&unsynced.database) {
-                managed.db.revert(&unsynced.delta);
-                managed.history.pop();
-            }
-            self.outputs.push_back(Output::Changed {
-                database: unsynced.database,
-            });
+    /// The records of a database that were not reported durable cannot be written: their
+    /// transactions, and those since, are taken back.
+    pub fn handle_lost(&mut self, database: &str) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let (lost, kept): (VecDeque<_>, VecDeque<_>) = unsynced
+            .into_iter()
+            .partition(|unsynced| &*unsynced.database == database);
+        self.unsynced = kept;
+        let Some(managed) = self.databases.get_mut(database) else {
+            return;
+        };
+        for unsynced in lost.into_iter().rev() {
+            managed.db.revert(&unsynced.delta);
+            managed.history.pop();
         }
+        let database = managed.name.clone();
+        // Who waits may wait for what is true now; the next change or timeout will tell.
+        self.outputs.push_back(Output::Changed { database });
     }
 
     /// Changes a database on the server's own behalf, as connection states in it are.
@@ -291,17 +299,28 @@ impl Server {
         ]
     }
 
-    fn send(&mut self, session: SessionId, message: Message, nature: Nature) {
+    fn send(
+        &mut self,
+        session: SessionId,
+        message: Message,
+        nature: Nature,
+        database: Option<Arc<str>>,
+    ) {
         self.outputs.push_back(Output::Send {
             session,
             message,
             nature,
+            database,
         });
+    }
+
+    fn send_plain(&mut self, session: SessionId, message: Message) {
+        self.send(session, message, Nature::Plain, None);
     }
 
     fn notify_lock(&mut self, session: SessionId, method: &str, lock: &str) {
         let message = Message::notification(method, serde_json::json!([lock]));
-        self.send(session, message, Nature::Plain);
+        self.send_plain(session, message);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 7047, 4.1; ovsdb-server(7), 4.1.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ovsdb::error::Result;
@@ -14,8 +15,8 @@ use serde_json::{Value, json};
 use super::{MAX_PER_SESSION, Managed, Nature, Server, SessionId};
 use crate::monitor::{Monitor, Version};
 
-/// What a request is answered with at once.
-type Answer = Result<(Value, Nature)>;
+/// What a request is answered with at once, and the database whose contents that tells of.
+type Answer = Result<(Value, Option<Arc<str>>)>;
 
 impl Server {
     pub(super) fn handle_request(
@@ -28,8 +29,8 @@ impl Server {
     ) {
         let answer = match method {
             "transact" => match self.find_database(method, &params) {
-                Ok((name, _)) => {
-                    let name = name.to_owned();
+                Ok(managed) => {
+                    let name = managed.name.clone();
                     let mut operations = match params {
                         Value::Array(items) => items,
                         _ => Vec::new(),
@@ -40,15 +41,15 @@ impl Server {
                 }
                 Err(error) => Err(error),
             },
-            "echo" => Ok((params, Nature::Plain)),
-            "list_dbs" => Ok((self.databases.keys().cloned().collect(), Nature::Plain)),
-            "get_server_id" => Ok((
-                json!(self.server_id.hyphenated().to_string()),
-                Nature::Plain,
+            "echo" => Ok((params, None)),
+            "list_dbs" => Ok((
+                self.databases.keys().map(|name| json!(&**name)).collect(),
+                None,
             )),
+            "get_server_id" => Ok((json!(self.server_id.hyphenated().to_string()), None)),
             "get_schema" => self
                 .find_database(method, &params)
-                .map(|(_, managed)| (managed.db.schema().to_json(), Nature::Plain)),
+                .map(|managed| (managed.db.schema().to_json(), None)),
             "set_db_change_aware" => self.set_db_change_aware(session, &params),
             "lock" | "steal" => self.request_lock(session, method, &params),
             "unlock" => self.request_unlock(session, &params),
@@ -63,34 +64,35 @@ impl Server {
                 syntax: None,
             }),
         };
-        let (message, nature) = match answer {
-            Ok((result, nature)) => (Message::reply(id, result), nature),
+        let (message, database) = match answer {
+            Ok((result, database)) => (Message::reply(id, result), database),
             // These are bare strings on the wire.
-            Err(error) if error.details.is_none() => (
-                Message::error(id, json!(error.kind.as_str())),
-                Nature::Plain,
-            ),
-            Err(error) => (Message::error(id, error.to_json()), Nature::Plain),
+            Err(error) if error.details.is_none() => {
+                (Message::error(id, json!(error.kind.as_str())), None)
+            }
+            Err(error) => (Message::error(id, error.to_json()), None),
         };
-        self.send(session, message, nature);
+        let nature = if database.is_some() {
+            Nature::Contents
+        } else {
+            Nature::Plain
+        };
+        self.send(session, message, nature, database);
     }
 
     /// The database that the first parameter names.
-    fn find_database(&self, method: &str, params: &Value) -> Result<(&str, &Managed)> {
+    fn find_database(&self, method: &str, params: &Value) -> Result<&Managed> {
         let Some(name) = params.get(0).and_then(Value::as_str) else {
             let details = format!("{method} request params must begin with <db-name>");
             return Err(Error::syntax(params, details));
         };
-        let found = self.databases.get_key_value(name);
-        found
-            .map(|(name, managed)| (name.as_str(), managed))
-            .ok_or_else(|| {
-                Error::with_syntax(
-                    ErrorKind::UnknownDatabase,
-                    params,
-                    format!("{method} request specifies unknown database {name}"),
-                )
-            })
+        self.databases.get(name).ok_or_else(|| {
+            Error::with_syntax(
+                ErrorKind::UnknownDatabase,
+                params,
+                format!("{method} request specifies unknown database {name}"),
+            )
+        })
     }
 
     fn set_db_change_aware(&mut self, session: SessionId, params: &Value) -> Answer {
@@ -103,7 +105,7 @@ impl Server {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.db_change_aware = *aware;
         }
-        Ok((json!({}), Nature::Plain))
+        Ok((json!({}), None))
     }
 
     fn request_lock(&mut self, session: SessionId, method: &str, params: &Value) -> Answer {
@@ -125,7 +127,7 @@ impl Server {
         } else {
             self.locks.lock(session, lock)
         };
-        Ok((json!({"locked": locked}), Nature::Plain))
+        Ok((json!({"locked": locked}), None))
     }
 
     fn request_unlock(&mut self, session: SessionId, params: &Value) -> Answer {
@@ -139,7 +141,7 @@ impl Server {
         if let Some(next) = self.locks.unlock(session, lock) {
             self.notify_lock(next, "locked", lock);
         }
-        Ok((json!({}), Nature::Plain))
+        Ok((json!({}), None))
     }
 
     fn request_monitor(
@@ -149,7 +151,8 @@ impl Server {
         params: &Value,
         version: Version,
     ) -> Answer {
-        let (name, managed) = self.find_database(method, params)?;
+        let managed = self.find_database(method, params)?;
+        let name = managed.name.clone();
         let invalid = || Error::syntax(params, "invalid parameters");
         let params_array = params.as_array().map(Vec::as_slice);
         let (id, requests, last_id) = match (params_array, version) {
@@ -183,11 +186,11 @@ impl Server {
                 }
             }
         };
-        let entry = (id.clone(), name.to_owned(), monitor);
+        let entry = (id.clone(), name.clone(), monitor);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.monitors.push(entry);
         }
-        Ok((result, Nature::Contents))
+        Ok((result, Some(name)))
     }
 
     fn request_monitor_change(&mut self, session_id: SessionId, params: &Value) -> Answer {
@@ -205,6 +208,7 @@ impl Server {
             .find(|(id, _, _)| id == old_id)
             .ok_or_else(unknown)?;
         let managed = self.databases.get(database).ok_or_else(unknown)?;
+        let name = managed.name.clone();
         if monitor.version == Version::V1 {
             return Err(Error::syntax(
                 old_id,
@@ -225,9 +229,9 @@ impl Server {
                 }
             };
             let message = Message::notification(monitor.version.notification(), params);
-            self.send(session_id, message, Nature::Contents);
+            self.send(session_id, message, Nature::Contents, Some(name.clone()));
         }
-        Ok((json!({}), Nature::Contents))
+        Ok((json!({}), Some(name)))
     }
 
     fn request_monitor_cancel(&mut self, session: SessionId, params: &Value) -> Answer {
@@ -248,7 +252,7 @@ impl Server {
             Some(monitors.remove(position))
         });
         found
-            .map(|_| (json!({}), Nature::Plain))
+            .map(|_| (json!({}), None))
             .ok_or_else(|| bare(ErrorKind::UnknownMonitor))
     }
 }

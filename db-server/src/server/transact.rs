@@ -17,7 +17,7 @@ use crate::txn::{self, Committed, Context, Outcome};
 pub(super) struct Parked {
     pub session: SessionId,
     pub id: Value,
-    database: String,
+    database: Arc<str>,
     operations: Vec<Value>,
     since: Instant,
     /// How old it may become.
@@ -36,7 +36,7 @@ impl Server {
         &mut self,
         session: SessionId,
         id: Value,
-        database: String,
+        database: Arc<str>,
         operations: Vec<Value>,
         now: Instant,
     ) {
@@ -55,11 +55,7 @@ impl Server {
     pub(super) fn run(&mut self, mut txn: Parked, now: Instant) {
         let Some(managed) = self.databases.get_mut(&txn.database) else {
             let error = Error::new(ErrorKind::Canceled, "the database was removed");
-            self.send(
-                txn.session,
-                Message::error(txn.id, error.to_json()),
-                Nature::Plain,
-            );
+            self.send_plain(txn.session, Message::error(txn.id, error.to_json()));
             return;
         };
         let locks = &self.locks;
@@ -67,7 +63,7 @@ impl Server {
             holds_lock: &|lock| locks.owns(txn.session, lock),
             new_uuid: &mut self.new_uuid,
             elapsed: elapsed(txn.since, now),
-            reserved: txn.database == meta::NAME,
+            reserved: &*txn.database == meta::NAME,
         };
         match txn::execute(&mut managed.db, &txn.operations, &mut context) {
             Outcome::Done { results, committed } => {
@@ -76,7 +72,7 @@ impl Server {
                     self.committed(&txn.database, committed);
                 }
                 let reply = Message::reply(txn.id, Value::Array(results));
-                self.send(txn.session, reply, Nature::Transaction);
+                self.send(txn.session, reply, Nature::Transaction, Some(txn.database));
             }
             Outcome::Wait { until } => {
                 let waiting = self
@@ -89,11 +85,7 @@ impl Server {
                         ErrorKind::ResourcesExhausted,
                         format!("{waiting} transactions of this client are waiting already"),
                     );
-                    self.send(
-                        txn.session,
-                        Message::error(txn.id, error.to_json()),
-                        Nature::Plain,
-                    );
+                    self.send_plain(txn.session, Message::error(txn.id, error.to_json()));
                     return;
                 }
                 txn.until = until;
@@ -147,7 +139,7 @@ impl Server {
             let has_record = record.is_some();
             if let Some(record) = record {
                 self.last_ticket = self.last_ticket.saturating_add(1);
-                let (database, ticket) = (database.to_owned(), self.last_ticket);
+                let (database, ticket) = (managed.name.clone(), self.last_ticket);
                 self.outputs.push_back(Output::Record {
                     database,
                     ticket,
@@ -158,17 +150,21 @@ impl Server {
             if has_record || !self.unsynced.is_empty() {
                 self.unsynced.push_back(Unsynced {
                     ticket: self.last_ticket,
-                    database: database.to_owned(),
+                    database: managed.name.clone(),
                     delta: delta.clone(),
                 });
             }
         }
         self.outputs.push_back(Output::Changed {
-            database: database.to_owned(),
+            database: managed.name.clone(),
         });
         let txn_id = managed.history.last();
         for (session_id, session) in &self.sessions {
-            for (id, _, monitor) in session.monitors.iter().filter(|(_, db, _)| db == database) {
+            for (id, _, monitor) in session
+                .monitors
+                .iter()
+                .filter(|(_, db, _)| **db == *database)
+            {
                 let Some(updates) = monitor.update(&managed.db, &delta) else {
                     continue;
                 };
@@ -181,11 +177,16 @@ impl Server {
                     session: *session_id,
                     message: Message::notification(method, params),
                     nature: Nature::Update,
+                    database: Some(managed.name.clone()),
                 });
             }
         }
-        if self.parked.iter().any(|parked| parked.database == database) {
-            self.changed.insert(database.to_owned());
+        if self
+            .parked
+            .iter()
+            .any(|parked| *parked.database == *database)
+        {
+            self.changed.insert(managed.name.clone());
         }
     }
 
@@ -214,7 +215,7 @@ impl Server {
         if let Some(position) = position {
             let parked = self.parked.remove(position);
             let error = Value::from(ErrorKind::Canceled.as_str());
-            self.send(session, Message::error(parked.id, error), Nature::Plain);
+            self.send_plain(session, Message::error(parked.id, error));
         }
     }
 }

@@ -1,0 +1,163 @@
+//! One client's socket: bytes to messages and back, probes, and a bound on what it may owe us.
+//!
+//! Parsing and printing JSON happen here, in the connection's own tasks, so that they use other
+//! processors than the event loop.
+
+use std::time::Instant;
+
+use daemon::reconnect::{Action, Config, Reconnect};
+use daemon::stream::Connection;
+use ovsdb::jsonrpc::{Framer, Message};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+
+use crate::event_loop::Event;
+use crate::server::SessionId;
+
+/// A client that reads so slowly that more than this waits to be sent is cut off.
+pub const MAX_BACKLOG: usize = 64 << 20;
+
+/// The longest request.
+const MAX_REQUEST: usize = 64 << 20;
+
+/// What the event loop hands to a connection.
+#[derive(Debug)]
+pub enum Outgoing {
+    Message(Message),
+    /// Send what was given, then close.
+    Close,
+}
+
+/// Serves one connection until it ends, and then tells the event loop. `config` may change
+/// meanwhile.
+pub async fn serve(
+    session: SessionId,
+    connection: Connection,
+    config: watch::Receiver<Config>,
+    events: mpsc::Sender<Event>,
+    outgoing: mpsc::UnboundedReceiver<Outgoing>,
+) {
+    let peer = connection.peer;
+    let (reader, writer) = tokio::io::split(connection.stream);
+    let (heard, hearing) = mpsc::channel(1);
+    let reason = tokio::select! {
+        reason = read(session, reader, &events, heard) => reason,
+        reason = write(writer, outgoing, hearing, config) => reason,
+    };
+    tracing::debug!("{peer}: {reason}");
+    // The event loop may already be gone when everything shuts down.
+    let _ = events.send(Event::Disconnected { session, reason }).await;
+}
+
+type StreamHalf = Box<dyn daemon::stream::Stream>;
+
+async fn read(
+    session: SessionId,
+    mut reader: ReadHalf<StreamHalf>,
+    events: &mpsc::Sender<Event>,
+    heard: mpsc::Sender<()>,
+) -> String {
+    let mut framer = Framer::new(MAX_REQUEST);
+    let mut chunk = vec![0u8; 64 << 10];
+    loop {
+        let count = match reader.read(&mut chunk).await {
+            Ok(0) => return "connection closed by peer".to_owned(),
+            Ok(count) => count,
+            Err(error) => return format!("receive error: {error}"),
+        };
+        // One sign of life that was not looked at yet is as good as two.
+        let _ = heard.try_send(());
+        framer.push(chunk.get(..count).unwrap_or_default());
+        loop {
+            match framer.poll_message() {
+                Ok(None) => break,
+                Ok(Some(message)) => {
+                    if events
+                        .send(Event::Message { session, message })
+                        .await
+                        .is_err()
+                    {
+                        return "shutting down".to_owned();
+                    }
+                }
+                Err(error) => return format!("received bad JSON-RPC message: {error}"),
+            }
+        }
+    }
+}
+
+async fn write(
+    mut writer: WriteHalf<StreamHalf>,
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    mut hearing: mpsc::Receiver<()>,
+    mut config: watch::Receiver<Config>,
+) -> String {
+    let mut probe = Reconnect::new(*config.borrow_and_update(), Instant::now());
+    probe.handle_connected(Instant::now());
+    let mut backlog: Vec<u8> = Vec::new();
+    let mut sent = 0usize;
+    let mut closing = false;
+    loop {
+        let unsent = backlog.get(sent..).unwrap_or_default();
+        if unsent.is_empty() {
+            if closing {
+                return "closed".to_owned();
+            }
+            backlog.clear();
+            backlog.shrink_to(1 << 20);
+            sent = 0;
+        } else if unsent.len() > MAX_BACKLOG {
+            return format!(
+                "{} bytes wait to be sent to a client that does not read",
+                unsent.len()
+            );
+        }
+        let unsent = backlog.get(sent..).unwrap_or_default();
+        let deadline = probe.deadline();
+        tokio::select! {
+            result = writer.write(unsent), if !unsent.is_empty() => match result {
+                Ok(0) => return "send error: closed".to_owned(),
+                Ok(count) => sent = sent.saturating_add(count),
+                Err(error) => return format!("send error: {error}"),
+            },
+            next = outgoing.recv(), if !closing => match next {
+                Some(Outgoing::Message(message)) => {
+                    // What was sent is dropped before it outweighs what was not.
+                    if sent > backlog.len() / 2 {
+                        backlog.drain(..sent);
+                        sent = 0;
+                    }
+                    backlog.append(&mut message.to_bytes());
+                }
+                Some(Outgoing::Close) | None => closing = true,
+            },
+            Ok(()) = config.changed() => {
+                let config = *config.borrow_and_update();
+                probe.set_config(config, Instant::now());
+            }
+            Some(()) = hearing.recv() => probe.handle_activity(Instant::now()),
+            () = sleep_until(deadline), if deadline.is_some() => {
+                match probe.poll(Instant::now()) {
+                    Some(Action::Probe) => {
+                        let echo = Message::request(json!("echo"), "echo", json!([]));
+                        backlog.append(&mut echo.to_bytes());
+                    }
+                    Some(Action::Disconnect | Action::Connect) => {
+                        return "no response to inactivity probe".to_owned();
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// Sleeps until `deadline`, or for ever.
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

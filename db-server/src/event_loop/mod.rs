@@ -1,0 +1,421 @@
+//! The shell around [`Server`]: it owns the clients, the files' writer and the remotes, and is
+//! the one place where everything that can happen is answered.
+//!
+//! What the server hands out passes through [`delivery`], which holds messages until the records
+//! that they depend on are durable.
+
+mod delivery;
+mod managers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use daemon::reconnect::Config;
+use daemon::stream::Connection;
+use daemon::unixctl;
+use ovsdb::jsonrpc::Message;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::connection::{self, Outgoing, sleep_until};
+use crate::remote::{self, Running, Spec};
+use crate::server::{Server, SessionId};
+use crate::writer::Done;
+use crate::{control, record};
+use delivery::Delivery;
+
+pub use delivery::Files;
+
+/// Everything that can wake the event loop besides signals and time.
+#[derive(Debug)]
+pub enum Event {
+    Connected {
+        remote: Arc<str>,
+        connection: Connection,
+        config: watch::Receiver<Config>,
+        /// Resolves when the connection has ended.
+        over: Option<oneshot::Sender<()>>,
+    },
+    Message {
+        session: SessionId,
+        message: Message,
+    },
+    Disconnected {
+        session: SessionId,
+        reason: String,
+    },
+}
+
+/// Most events that are answered before their outputs are looked at.
+const BATCH: usize = 256;
+
+/// How often states in the database, failed listeners and file sizes are looked at.
+const TICK: Duration = Duration::from_secs(5);
+
+/// A connected client.
+#[derive(Debug)]
+struct Client {
+    remote: Arc<str>,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    over: Option<oneshot::Sender<()>>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct EventLoop {
+    server: Server,
+    clients: HashMap<SessionId, Client>,
+    next_session: SessionId,
+    delivery: Delivery,
+    specs: Vec<(String, Spec)>,
+    remotes: BTreeMap<String, Running>,
+    managers: managers::Managers,
+    events: mpsc::Sender<Event>,
+    inbox: mpsc::Receiver<Event>,
+    done: mpsc::UnboundedReceiver<Done>,
+    tls_columns: Vec<String>,
+}
+
+impl EventLoop {
+    /// Starts to listen and to dial.
+    ///
+    /// Errors: a remote that was given directly cannot be used, or one names a column that is not
+    /// there. Those that a column names are tried again later.
+    pub async fn new(
+        server: Server,
+        files: Files,
+        specs: Vec<(String, Spec)>,
+        tls_columns: Vec<String>,
+    ) -> Result<Self, remote::Error> {
+        let (events, inbox) = mpsc::channel(BATCH);
+        let (delivery, done) = Delivery::new(files);
+        let mut this = Self {
+            server,
+            clients: HashMap::new(),
+            next_session: 0,
+            delivery,
+            specs: Vec::new(),
+            remotes: BTreeMap::new(),
+            managers: managers::Managers::default(),
+            events,
+            inbox,
+            done,
+            tls_columns,
+        };
+        for (text, spec) in specs {
+            this.add_remote(text, spec).await?;
+        }
+        this.flush().await;
+        Ok(this)
+    }
+
+    /// Runs until a signal or `exit` ends it.
+    pub async fn run(
+        mut self,
+        mut requests: Option<mpsc::Receiver<unixctl::Request>>,
+        mut termination: daemon::signals::Termination,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let deadline = self.server.poll_timeout();
+            tokio::select! {
+                biased;
+                signal = termination.recv() => {
+                    tracing::info!("terminating with signal {signal}");
+                    break;
+                }
+                Some(done) = self.done.recv() => self.delivery.handle_done(
+                    done,
+                    &mut self.server,
+                    &mut self.clients,
+                ),
+                Some(request) = receive(&mut requests) => {
+                    if request.command == "exit" {
+                        self.shut_down().await;
+                        request.reply_written(Ok(String::new())).await;
+                        return;
+                    }
+                    self.handle_command(request).await;
+                }
+                Some(event) = self.inbox.recv() => {
+                    self.handle_event(event);
+                    for _ in 1..BATCH {
+                        let Ok(event) = self.inbox.try_recv() else { break };
+                        self.handle_event(event);
+                    }
+                }
+                () = sleep_until(deadline), if deadline.is_some() => {
+                    self.server.handle_timeout(Instant::now(), date_ms());
+                }
+                _ = tick.tick() => self.handle_tick().await,
+            }
+            self.flush().await;
+        }
+        self.shut_down().await;
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Connected {
+                remote,
+                connection,
+                config,
+                over,
+            } => {
+                self.next_session = self.next_session.saturating_add(1);
+                let session = self.next_session;
+                let (outgoing, sending) = mpsc::unbounded_channel();
+                let events = self.events.clone();
+                tracing::debug!("{}: connected to {remote}", connection.peer);
+                tokio::spawn(connection::serve(
+                    session, connection, config, events, sending,
+                ));
+                self.managers.connected(&remote, Instant::now());
+                self.clients.insert(
+                    session,
+                    Client {
+                        remote,
+                        outgoing,
+                        over,
+                    },
+                );
+                self.server.handle_connect(session);
+            }
+            Event::Message { session, message } => {
+                self.server
+                    .handle_message(session, message, Instant::now(), date_ms());
+            }
+            Event::Disconnected { session, reason } => {
+                self.server.handle_disconnect(session);
+                self.delivery.forget(session);
+                if let Some(client) = self.clients.remove(&session) {
+                    if reason.starts_with("received bad") || reason.contains("bytes wait") {
+                        tracing::warn!("{}: {reason}; connection dropped", client.remote);
+                    }
+                    self.managers.disconnected(&client.remote, Instant::now());
+                    if let Some(over) = client.over {
+                        let _ = over.send(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes out what the server has to say until it has said everything.
+    async fn flush(&mut self) {
+        loop {
+            let mut changed = false;
+            while let Some(output) = self.server.poll_output() {
+                changed |= self.delivery.handle_output(output, &mut self.clients);
+            }
+            self.delivery.submit();
+            if changed {
+                self.reconfigure().await;
+            }
+            self.managers.update(
+                &mut self.server,
+                &self.remotes,
+                &self.clients,
+                Instant::now(),
+                date_ms(),
+            );
+            let Some(output) = self.server.poll_output() else {
+                return;
+            };
+            if self.delivery.handle_output(output, &mut self.clients) {
+                self.reconfigure().await;
+            }
+        }
+    }
+
+    /// Starts and stops remotes as the columns that name them say now.
+    async fn reconfigure(&mut self) {
+        let mut wanted = BTreeMap::new();
+        for (text, spec) in &self.specs {
+            match spec {
+                Spec::Method(_) => {
+                    wanted.entry(text.clone()).or_default();
+                }
+                Spec::Column {
+                    database,
+                    table,
+                    column,
+                } => {
+                    if let Some(db) = self.server.database(database) {
+                        wanted.extend(remote::from_column(db, table, column));
+                    }
+                }
+            }
+        }
+        let gone: Vec<String> = self
+            .remotes
+            .keys()
+            .filter(|target| !wanted.contains_key(*target))
+            .cloned()
+            .collect();
+        for target in gone {
+            tracing::info!("{target}: remote removed");
+            self.remotes.remove(&target);
+            self.managers.forget(&target);
+            for client in self
+                .clients
+                .values()
+                .filter(|client| *client.remote == *target)
+            {
+                let _ = client.outgoing.send(Outgoing::Close);
+            }
+        }
+        for (target, wanted) in wanted {
+            match self.remotes.get_mut(&target) {
+                Some(running) => running.set_wanted(wanted),
+                None if self.managers.given_up(&target) => {}
+                None => match remote::start(&target, wanted, self.events.clone()).await {
+                    Ok(running) => {
+                        self.managers.worked(&target);
+                        self.remotes.insert(target, running);
+                    }
+                    Err(error) => {
+                        // Said once per target until it works or is taken away.
+                        if self.managers.failed(&target) {
+                            tracing::warn!("cannot use remote: {error}");
+                        }
+                    }
+                },
+            }
+        }
+        self.warn_of_tls();
+    }
+
+    /// TLS settings in the database have no effect, and whoever makes them has to know.
+    fn warn_of_tls(&mut self) {
+        let server = &self.server;
+        self.tls_columns.retain(|spec| {
+            let parts: Vec<&str> = spec.trim_start_matches("db:").split(',').collect();
+            let [database, table, column] = parts.as_slice() else {
+                return false;
+            };
+            let set = server.database(database).and_then(|db| {
+                let table = db.table(db.table_id(table)?)?;
+                let column = table.column_id(column)?;
+                Some(
+                    table
+                        .rows()
+                        .any(|(_, row)| row.get(column).as_str().is_some_and(|s| !s.is_empty())),
+                )
+            });
+            if set == Some(true) {
+                tracing::warn!("{spec} is set, but this build has no TLS");
+            }
+            set != Some(true)
+        });
+    }
+
+    async fn handle_tick(&mut self) {
+        self.managers.tick();
+        self.reconfigure().await;
+        for database in self.delivery.to_compact() {
+            self.compact(&database);
+        }
+    }
+
+    /// Starts a compaction; false when there is no such file.
+    pub(crate) fn compact(&mut self, database: &str) -> bool {
+        let Some(db) = self.server.database(database) else {
+            return false;
+        };
+        let contents = record::snapshot(db);
+        self.delivery
+            .compact(database, db.schema().clone(), contents, date_ms())
+    }
+
+    /// Adds what `--remote` or `ovsdb-server/add-remote` names.
+    pub(crate) async fn add_remote(
+        &mut self,
+        text: String,
+        spec: Spec,
+    ) -> Result<(), remote::Error> {
+        if self.specs.iter().any(|(other, _)| *other == text) {
+            return Ok(());
+        }
+        spec.check(&text, &self.server)?;
+        if matches!(spec, Spec::Method(_)) && !self.remotes.contains_key(&text) {
+            let running =
+                remote::start(&text, remote::Wanted::default(), self.events.clone()).await?;
+            self.remotes.insert(text.clone(), running);
+        }
+        self.specs.push((text, spec));
+        self.reconfigure().await;
+        Ok(())
+    }
+
+    /// Undoes [`EventLoop::add_remote`]; false when it was not there.
+    pub(crate) async fn remove_remote(&mut self, text: &str) -> bool {
+        let before = self.specs.len();
+        self.specs.retain(|(other, _)| other != text);
+        self.reconfigure().await;
+        self.specs.len() < before
+    }
+
+    async fn handle_command(&mut self, request: unixctl::Request) {
+        control::handle(self, request).await;
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(crate) fn specs(&self) -> &[(String, Spec)] {
+        &self.specs
+    }
+
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Ends all connections; they are to be made again.
+    pub(crate) fn reconnect(&mut self) {
+        for client in self.clients.values() {
+            let _ = client.outgoing.send(Outgoing::Close);
+        }
+    }
+
+    /// Finishes what is under way, so that nothing that was taken is lost.
+    async fn shut_down(&mut self) {
+        self.remotes.clear();
+        self.flush_without_remotes();
+        while self.delivery.is_busy() {
+            let Some(done) = self.done.recv().await else {
+                return;
+            };
+            self.delivery
+                .handle_done(done, &mut self.server, &mut self.clients);
+            self.flush_without_remotes();
+        }
+    }
+
+    fn flush_without_remotes(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            self.delivery.handle_output(output, &mut self.clients);
+        }
+        self.delivery.submit();
+    }
+}
+
+/// The next unixctl request; never when there is no control socket.
+async fn receive(
+    requests: &mut Option<mpsc::Receiver<unixctl::Request>>,
+) -> Option<unixctl::Request> {
+    match requests {
+        Some(requests) => requests.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The wall clock, for `_date` of records.
+pub fn date_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,226 @@
+//! The command line: that of ovsdb-server(1). What is not supported is refused by name.
+
+use std::path::{Path, PathBuf};
+
+use daemon::dirs;
+use daemon::getopt::{self, Opt, Value};
+use daemon::options::{DaemonOptions, Taken};
+use thiserror::Error;
+
+use crate::remote::{self, Spec};
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Getopt(#[from] getopt::Error),
+    #[error(transparent)]
+    Daemon(#[from] daemon::options::Error),
+    #[error("option '--{option}' is not supported: {why}")]
+    Unsupported {
+        option: &'static str,
+        why: &'static str,
+    },
+    #[error("--remote={0}")]
+    Remote(remote::Error),
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    Run(Box<Options>),
+    /// Print this and exit 0.
+    Print(String),
+}
+
+/// How to run.
+#[derive(Debug)]
+pub struct Options {
+    pub daemon: DaemonOptions,
+    /// Database files, absolute.
+    pub files: Vec<PathBuf>,
+    /// Each `--remote`, as given and as parsed.
+    pub remotes: Vec<(String, Spec)>,
+    /// Records of changed sets and maps hold differences.
+    pub column_diff: bool,
+    /// Columns that TLS settings are to be read from.
+    pub tls_columns: Vec<String>,
+}
+
+const OPTIONS: &[Opt] = &[
+    Opt::new("remote", None, Value::Required),
+    Opt::new("run", None, Value::Required),
+    Opt::new("private-key", Some('p'), Value::Required),
+    Opt::new("certificate", Some('c'), Value::Required),
+    Opt::new("ca-cert", Some('C'), Value::Required),
+    Opt::new("bootstrap-ca-cert", None, Value::Required),
+    Opt::new("peer-ca-cert", None, Value::Required),
+    Opt::new("ssl-protocols", None, Value::Required),
+    Opt::new("ssl-ciphers", None, Value::Required),
+    Opt::new("ssl-ciphersuites", None, Value::Required),
+    Opt::new("sync-from", None, Value::Required),
+    Opt::new("sync-exclude-tables", None, Value::Required),
+    Opt::new("active", None, Value::None),
+    Opt::new("record", None, Value::Optional),
+    Opt::new("replay", None, Value::Optional),
+    Opt::new("config-file", None, Value::Required),
+    Opt::new("no-dbs", None, Value::None),
+    Opt::new("disable-file-column-diff", None, Value::None),
+    Opt::new("disable-file-no-data-conversion", None, Value::None),
+];
+
+const NO_TLS: &str = "this build has no TLS";
+const NO_SYNC: &str = "there is no active-backup replication";
+const NO_REPLAY: &str = "there is no recording and replaying of sessions";
+
+/// Parses the arguments of a program called `program`.
+pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Command, Error> {
+    let mut options = Options {
+        daemon: DaemonOptions::new(program),
+        files: Vec::new(),
+        remotes: Vec::new(),
+        column_diff: true,
+        tls_columns: Vec::new(),
+    };
+    let parsed = getopt::parse(&DaemonOptions::with(OPTIONS), args)?;
+    for (opt, value) in parsed.options {
+        match options.daemon.take(opt, value.as_deref())? {
+            Taken::Yes => {}
+            Taken::Help => return Ok(Command::Print(options.usage())),
+            Taken::Version => return Ok(Command::Print(daemon::version::text(program))),
+            Taken::No => options.take(opt.long, value.unwrap_or_default())?,
+        }
+    }
+    let no_dbs = parsed.arguments.is_empty();
+    options.files = parsed
+        .arguments
+        .iter()
+        .map(|path| absolute(Path::new(path)))
+        .collect();
+    if no_dbs {
+        options.files.push(dirs::dbdir().join("conf.db"));
+    }
+    Ok(Command::Run(Box::new(options)))
+}
+
+impl Options {
+    fn take(&mut self, option: &'static str, value: String) -> Result<(), Error> {
+        let why = match option {
+            "remote" => {
+                let spec = Spec::parse(&value).map_err(Error::Remote)?;
+                self.remotes.push((value, spec));
+                return Ok(());
+            }
+            // The start scripts always name these columns; there is nothing in them as long as
+            // nobody configures TLS, and a warning when somebody does.
+            "private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert"
+                if value.starts_with("db:") =>
+            {
+                self.tls_columns.push(value);
+                return Ok(());
+            }
+            "disable-file-column-diff" => {
+                self.column_diff = false;
+                return Ok(());
+            }
+            "run" => "start the program beside this one",
+            "private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert" | "peer-ca-cert"
+            | "ssl-protocols" | "ssl-ciphers" | "ssl-ciphersuites" => NO_TLS,
+            "sync-from" | "sync-exclude-tables" | "active" => NO_SYNC,
+            "record" | "replay" => NO_REPLAY,
+            "config-file" => "give databases and remotes as arguments",
+            "no-dbs" => "a server without a database is of no use",
+            _ => "files that were converted hold their data",
+        };
+        Err(Error::Unsupported { option, why })
+    }
+
+    fn usage(&self) -> String {
+        let program = &self.daemon.program;
+        format!(
+            "{program}: Open vSwitch database server
+usage: {program} [OPTIONS] [DATABASE...]
+where each DATABASE is a database file in ovsdb format. A file that is not
+there is made, with the Open_vSwitch schema.
+The default DATABASE, if none is given, is
+{}.
+
+JSON-RPC options (may be specified any number of times):
+  --remote=REMOTE         connect or listen to REMOTE
+
+Active JSON-RPC connection methods:
+  tcp:HOST:PORT           PORT at remote HOST
+  unix:FILE               Unix domain socket named FILE
+Passive JSON-RPC connection methods:
+  ptcp:PORT[:IP]          listen to TCP PORT on IP
+  punix:FILE              listen on Unix domain socket FILE
+  db:DB,TABLE,COLUMN      what this column of a database names
+{}  --disable-file-column-diff
+                          write whole values of changed sets and maps
+",
+            dirs::dbdir().join("conf.db").display(),
+            self.daemon.usage(),
+        )
+    }
+}
+
+/// `path` from the present directory on; the daemon may leave that.
+pub fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<Options, Error> {
+        match parse("ovsdb-server", args.iter().map(|arg| (*arg).to_owned()))? {
+            Command::Run(options) => Ok(*options),
+            Command::Print(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn as_the_start_script_gives_them() {
+        let options = run(&[
+            "/etc/openvswitch/conf.db",
+            "-vconsole:emer",
+            "-vsyslog:err",
+            "-vfile:info",
+            "--remote=punix:/var/run/openvswitch/db.sock",
+            "--private-key=db:Open_vSwitch,SSL,private_key",
+            "--certificate=db:Open_vSwitch,SSL,certificate",
+            "--bootstrap-ca-cert=db:Open_vSwitch,SSL,ca_cert",
+            "--no-chdir",
+            "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+        ])
+        .unwrap();
+        assert_eq!(options.files, [Path::new("/etc/openvswitch/conf.db")]);
+        assert_eq!(options.remotes.len(), 2);
+        assert_eq!(options.tls_columns.len(), 3);
+    }
+
+    #[test]
+    fn refused_by_name() {
+        for option in [
+            "--sync-from=tcp:x",
+            "--private-key=/x",
+            "--record",
+            "--run=x",
+            "--active",
+        ] {
+            let error = run(&[option]).unwrap_err().to_string();
+            let name = option.split('=').next().unwrap();
+            assert!(
+                error.contains(name) && error.contains("not supported"),
+                "{error}"
+            );
+        }
+        assert!(
+            run(&["--remote=bogus:1"])
+                .unwrap_err()
+                .to_string()
+                .contains("bogus:1")
+        );
+        assert!(run(&["--nope"]).is_err());
+    }
+}
