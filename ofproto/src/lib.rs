@@ -14,9 +14,15 @@ pub mod conn;
 pub mod flow;
 pub mod flow_field;
 pub mod mac_learning;
+pub mod normal;
 pub mod ofproto;
 pub mod port;
 mod request;
 pub mod rule;
 pub mod snapshot;
 pub mod table;
+pub mod trace;
+pub mod xlate;
+
+#[cfg(test)]
+mod testing;

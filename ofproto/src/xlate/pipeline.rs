@@ -1,0 +1,376 @@
+//! Tables, actions and instructions.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use openflow::field::{Prereq, low_bits};
+use openflow::message::{PacketInReason, PortConfig};
+use openflow::{Action, Field, Subfield};
+use packet::key::FRAG_ANY;
+use packet::{DropReason, OfPort};
+
+use super::working::View;
+use super::{
+    Credit, Ctx, Error, MAX_ACTIONS, MAX_DEPTH, MAX_RESUBMITS, MAX_STACK, MAX_TAGS, Miss,
+    action_set,
+};
+use crate::flow::Mask;
+use crate::trace::Node;
+
+/// What becomes of a packet that no rule of a table matches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnMiss {
+    /// Nothing: a resubmit goes on behind itself.
+    GoOn,
+    /// To the controllers that want it, or nowhere.
+    Table,
+}
+
+/// `Break` ends the list of actions that is being done.
+type Flow = ControlFlow<()>;
+const NEXT: Flow = ControlFlow::Continue(());
+const END: Flow = ControlFlow::Break(());
+
+impl Ctx<'_> {
+    /// A packet that came in on a port.
+    pub(super) fn receive(&mut self) {
+        let name = self.bridge.name.clone();
+        self.within(
+            || Node::Bridge(name),
+            |ctx| {
+                ctx.enter_pipeline();
+            },
+        );
+    }
+
+    /// What `receive` and patch ports share: the port's settings, the tables, the action set.
+    pub(crate) fn enter_pipeline(&mut self) {
+        let in_port = self.w.view.flow.in_port();
+        if let Some(port) = self.bridge.port(in_port)
+            && !port.may_receive()
+        {
+            self.detail("receiving is disabled on the input port, dropping");
+            return self.not_sent(DropReason::PortDown);
+        }
+        self.table(in_port, 0, OnMiss::Table, true);
+        self.do_action_set();
+    }
+
+    /// A packet-out.
+    pub(super) fn packet_out(&mut self, actions: &[Action]) {
+        let name = self.bridge.name.clone();
+        self.within(
+            || Node::Bridge(name),
+            |ctx| {
+                ctx.actions(actions);
+                ctx.do_action_set();
+            },
+        );
+    }
+
+    /// Looks the packet up in a table, as if it came from `in_port`, and does what the rule says.
+    pub(crate) fn table(&mut self, in_port: OfPort, table_id: u8, miss: OnMiss, deeper: bool) {
+        if self.depth >= MAX_DEPTH {
+            return self.fail(Error::TooDeep);
+        }
+        if self.resubmits >= MAX_RESUBMITS {
+            return self.fail(Error::TooManyResubmits);
+        }
+        if self.w.actions.len() > MAX_ACTIONS {
+            return self.fail(Error::TooManyActions);
+        }
+        self.resubmits += 1;
+
+        let rule = self.lookup(in_port, table_id);
+        let bridge = self.bridge.id;
+        self.credit(Credit::Table(bridge, table_id, rule.is_some()));
+        let Some(rule) = rule else {
+            return self.missed(table_id, miss);
+        };
+        self.credit(Credit::Rule(bridge, Arc::clone(&rule)));
+        let saved = (self.table_id, self.cookie, self.miss);
+        let miss = match rule.priority == 0 && rule.pattern.mask().is_empty() {
+            true => Miss::Explicit,
+            false => Miss::No,
+        };
+        (self.table_id, self.cookie, self.miss) = (table_id, rule.cookie, miss);
+        self.depth += u32::from(deeper);
+        let shown = Arc::clone(&rule);
+        self.within(|| Node::Rule(shown), |ctx| ctx.actions(&rule.actions));
+        self.depth -= u32::from(deeper);
+        (self.table_id, self.cookie, self.miss) = saved;
+    }
+
+    fn lookup(&mut self, in_port: OfPort, table_id: u8) -> Option<Arc<crate::rule::Rule>> {
+        let mut flow = self.w.view.flow;
+        flow.pipeline.in_port = in_port.0;
+        // The ports of a fragment match as zero, so that all fragments of a packet get the same
+        // (`fragments normal`). Whether it is one is in the mask.
+        let is_fragment = flow.key.ip_frag & FRAG_ANY != 0;
+        if is_fragment {
+            (flow.key.tp_src, flow.key.tp_dst) = ([0; 2], [0; 2]);
+        }
+        let mut mask = Mask::empty();
+        let rule = self.bridge.tables.lookup(table_id, &flow, &mut mask);
+        if is_fragment {
+            (mask.0.key.tp_src, mask.0.key.tp_dst) = ([0; 2], [0; 2]);
+        }
+        let rule = rule.map(Arc::clone);
+        self.w.read(&mask);
+        rule
+    }
+
+    fn missed(&mut self, table_id: u8, miss: OnMiss) {
+        if miss == OnMiss::GoOn {
+            return self.within(|| Node::Miss(table_id), |_| {});
+        }
+        let in_port = self.w.view.flow.in_port();
+        let silent = self
+            .bridge
+            .port(in_port)
+            .is_some_and(|p| p.has(PortConfig::NO_PACKET_IN));
+        let to_controller = self.bridge.packet_in_on_miss && !silent;
+        let saved = (self.table_id, self.cookie, self.miss);
+        (self.table_id, self.cookie, self.miss) = (table_id, u64::MAX, Miss::Implicit);
+        self.within(
+            || Node::Miss(table_id),
+            |ctx| {
+                if to_controller {
+                    ctx.packet_in(PacketInReason::NoMatch, 0, u16::MAX);
+                } else {
+                    ctx.not_sent(DropReason::TableMiss);
+                }
+            },
+        );
+        (self.table_id, self.cookie, self.miss) = saved;
+    }
+
+    pub(crate) fn do_action_set(&mut self) {
+        let set = std::mem::take(&mut self.action_set);
+        if set.is_empty() || self.exit || self.error.is_some() {
+            return;
+        }
+        let list = action_set::in_order(&set);
+        self.within(|| Node::ActionSet, |ctx| ctx.actions(&list));
+    }
+
+    /// Does a list of actions.
+    pub(crate) fn actions(&mut self, actions: &[Action]) {
+        if actions.is_empty() {
+            self.note(|| Node::Drop);
+        }
+        for action in actions {
+            if self.exit || self.error.is_some() {
+                return;
+            }
+            let mut flow = NEXT;
+            self.within(
+                || Node::Action(action.clone()),
+                |ctx| flow = ctx.action(action),
+            );
+            if flow.is_break() {
+                return;
+            }
+        }
+    }
+
+    fn action(&mut self, action: &Action) -> Flow {
+        match action {
+            Action::Output { port, max_len } => self.output(*port, *max_len),
+            Action::Controller {
+                max_len,
+                controller_id,
+                reason,
+            } => self.packet_in(*reason, *controller_id, *max_len),
+            Action::OutputReg { src, max_len } => {
+                // Values above are no port numbers of the 16-bit space that registers hold.
+                match u16::try_from(self.read(*src)) {
+                    Ok(port) => self.output(OfPort::from_u16(port), *max_len),
+                    Err(_) => self.warn("no such port number, nothing is output"),
+                }
+            }
+            Action::Enqueue { port, queue } => {
+                let before = self.w.view.priority;
+                self.w.view.priority = Some(queue_priority(*queue));
+                self.output(*port, 0);
+                self.w.view.priority = before;
+            }
+            Action::SetQueue(queue) => self.w.view.priority = Some(queue_priority(*queue)),
+            Action::PopQueue => self.w.view.priority = None,
+            Action::Group(_) => self.fail(Error::Unsupported("group")),
+            Action::Meter(_) => self.fail(Error::Unsupported("meter")),
+
+            Action::SetVlanVid(vid) => self.w.set_in_tag(*vid & 0xfff, 0xfff),
+            Action::SetVlanPcp(pcp) => self.w.set_in_tag(u16::from(*pcp & 7) << 13, 0xe000),
+            Action::StripVlan => self.w.pop_tag(),
+            Action::PushVlan(tpid) => match self.w.pushed_tags() < MAX_TAGS {
+                true => self.w.push_tag(*tpid, 0),
+                false => self.fail(Error::TooManyTags),
+            },
+
+            Action::SetEthSrc(a) => self.set(Field::EthSrc, a.to_u64().into(), u128::MAX),
+            Action::SetEthDst(a) => self.set(Field::EthDst, a.to_u64().into(), u128::MAX),
+            Action::SetIpv4Src(a) => self.set(Field::Ipv4Src, (*a).into(), u128::MAX),
+            Action::SetIpv4Dst(a) => self.set(Field::Ipv4Dst, (*a).into(), u128::MAX),
+            Action::SetNwTos(tos) => self.set(Field::NwTos, (*tos).into(), u128::MAX),
+            Action::SetIpEcn(ecn) => self.set(Field::IpEcn, (*ecn).into(), u128::MAX),
+            Action::SetIpTtl(ttl) => self.set(Field::IpTtl, (*ttl).into(), u128::MAX),
+            Action::SetTpSrc(port) => self.set_transport(true, *port),
+            Action::SetTpDst(port) => self.set_transport(false, *port),
+            Action::DecTtl(controllers) => return self.dec_ttl(controllers),
+
+            Action::SetField { field, value, mask } => self.set(*field, *value, *mask),
+            Action::RegLoad { dst, value } => {
+                let value = dst.insert(0, (*value).into());
+                self.set(dst.field, value, dst.mask());
+            }
+            Action::RegMove { src, dst } => {
+                if self.w.has(src.field.info().prereq) && self.w.has(dst.field.info().prereq) {
+                    let value = dst.insert(0, self.read(*src));
+                    self.set(dst.field, value, dst.mask());
+                }
+            }
+            Action::StackPush(src) => {
+                if self.stack.len() >= MAX_STACK {
+                    self.fail(Error::StackTooLarge);
+                } else {
+                    let value = self.read(*src);
+                    self.stack.push(value);
+                }
+            }
+            Action::StackPop(dst) => match self.stack.pop() {
+                Some(value) => {
+                    let value = dst.insert(0, value & low_bits(dst.bits));
+                    self.set(dst.field, value, dst.mask());
+                }
+                None => self.warn("Failed to pop from an empty stack. On field."),
+            },
+
+            Action::Resubmit { in_port, table } => {
+                let current = self.w.view.flow.in_port();
+                let in_port = match in_port {
+                    None | Some(OfPort::IN_PORT) => current,
+                    Some(port) => *port,
+                };
+                let table = table.unwrap_or(self.table_id);
+                self.table(in_port, table, OnMiss::GoOn, true);
+            }
+            Action::Note(_) => {}
+            Action::Exit => {
+                self.exit = true;
+                return END;
+            }
+
+            Action::ClearActions => self.action_set.clear(),
+            Action::WriteActions(actions) => self.action_set.extend(actions.iter().cloned()),
+            Action::WriteMetadata { value, mask } => {
+                self.set(Field::Metadata, (*value).into(), (*mask).into());
+            }
+            Action::GotoTable(table) => {
+                let in_port = self.w.view.flow.in_port();
+                self.table(in_port, *table, OnMiss::Table, false);
+                return END;
+            }
+        }
+        NEXT
+    }
+
+    fn set(&mut self, field: Field, value: u128, bits: u128) {
+        if !self.w.set(field, value, bits) {
+            self.warn(&format!(
+                "the packet has no {}, it is not set",
+                field.name()
+            ));
+        }
+        if self.w.pushed_tags() > MAX_TAGS {
+            self.fail(Error::TooManyTags);
+        }
+    }
+
+    /// `mod_tp_src` and `mod_tp_dst` of OpenFlow 1.0: TCP, UDP, SCTP, and type or code of ICMP.
+    fn set_transport(&mut self, src: bool, port: u16) {
+        let choices = match src {
+            true => [
+                (Prereq::Tcp, Field::TcpSrc),
+                (Prereq::Udp, Field::UdpSrc),
+                (Prereq::Sctp, Field::SctpSrc),
+                (Prereq::Icmpv4, Field::IcmpType),
+            ],
+            false => [
+                (Prereq::Tcp, Field::TcpDst),
+                (Prereq::Udp, Field::UdpDst),
+                (Prereq::Sctp, Field::SctpDst),
+                (Prereq::Icmpv4, Field::IcmpCode),
+            ],
+        };
+        for (prereq, field) in choices {
+            if self.w.has(prereq) {
+                return self.set(field, port.into(), u128::MAX);
+            }
+        }
+    }
+
+    /// The value of a subfield; 0 when the packet does not have it.
+    fn read(&mut self, src: Subfield) -> u128 {
+        if !self.w.has(src.field.info().prereq) {
+            return 0;
+        }
+        src.extract(self.w.get(src.field, src.mask()))
+    }
+
+    /// Source: OpenFlow 1.3.5, 5.12; OVS `compose_dec_ttl`.
+    fn dec_ttl(&mut self, controllers: &[u16]) -> Flow {
+        if !self.w.has(Prereq::Ip) {
+            return NEXT;
+        }
+        let ttl = self.w.get(Field::IpTtl, 0xff);
+        if ttl > 1 {
+            self.w.set(Field::IpTtl, ttl - 1, 0xff);
+            return NEXT;
+        }
+        self.not_sent(DropReason::TtlExpired);
+        for id in controllers {
+            self.packet_in(PacketInReason::InvalidTtl, *id, u16::MAX);
+        }
+        END
+    }
+
+    /// Runs `inside` in another bridge, on the packet as it is; what the tables see is as before
+    /// afterwards.
+    pub(crate) fn in_bridge(
+        &mut self,
+        bridge: crate::snapshot::BridgeId,
+        in_port: OfPort,
+        inside: impl FnOnce(&mut Self),
+    ) {
+        let Some(peer) = self.snapshot.bridge(bridge) else {
+            return self.not_sent(DropReason::NoSuchOutput);
+        };
+        if self.depth >= MAX_DEPTH {
+            return self.fail(Error::TooDeep);
+        }
+        let before: View = self.w.view.clone();
+        let stack = std::mem::take(&mut self.stack);
+        let action_set = std::mem::take(&mut self.action_set);
+        let (old_bridge, exit) = (self.bridge, self.exit);
+        let rule = (self.table_id, self.cookie, self.miss);
+        self.bridge = peer;
+        self.depth += 1;
+        self.w.enter_bridge(in_port);
+        inside(self);
+        self.depth -= 1;
+        self.bridge = old_bridge;
+        self.exit = exit;
+        (self.table_id, self.cookie, self.miss) = rule;
+        self.action_set = action_set;
+        self.stack = stack;
+        self.w.view = before;
+    }
+}
+
+/// The `skb->priority` of a queue: its class below the root of an HTB qdisc with handle 1, as
+/// Open vSwitch numbers them.
+/// Source: OVS `lib/dpif-netlink.c`, `dpif_netlink_queue_to_priority`.
+fn queue_priority(queue: u32) -> u32 {
+    1 << 16 | (queue.saturating_add(1) & 0xffff)
+}
