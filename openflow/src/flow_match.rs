@@ -104,6 +104,8 @@ impl Match {
                 self.put(Field::InPort, u128::from(port.0), mask, u128::MAX);
             }
             Field::VlanVid => self.put(Field::VlanTci, value, mask & VID_AND_CFI, VID_AND_CFI),
+            // 0xffff means "no tag", as in 1.0.
+            Field::DlVlan if value == 0xffff => self.put(Field::VlanTci, 0, u128::MAX, u128::MAX),
             Field::DlVlan => {
                 let mask = if mask & 0xfff != 0 { VID_AND_CFI } else { 0 };
                 let value = value & 0xfff | u128::from(VLAN_CFI);

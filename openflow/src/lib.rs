@@ -10,6 +10,7 @@
 //! Source: OpenFlow 1.0.0 and 1.3.5; Open vSwitch `nicira-ext.h`, ovs-fields(7), ovs-actions(7).
 
 pub mod action;
+pub mod codec;
 pub mod error;
 pub mod field;
 pub mod flow_match;

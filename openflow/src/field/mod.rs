@@ -179,7 +179,7 @@ impl Field {
     }
 
     /// All rows, in table order.
-    pub fn all() -> &'static [FieldInfo] {
+    pub const fn all() -> &'static [FieldInfo] {
         INFO
     }
 

@@ -31,8 +31,6 @@ pub enum FlowModCommand {
 pub struct FlowModFlags {
     pub send_flow_rem: bool,
     pub check_overlap: bool,
-    /// 1.0 only, always refused by the switch.
-    pub emergency: bool,
     /// 1.2 and later.
     pub reset_counts: bool,
     /// 1.3 and later.

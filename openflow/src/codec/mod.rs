@@ -1,0 +1,149 @@
+//! OpenFlow messages to bytes and back.
+//!
+//! One file per family of messages, each with decoding and encoding side by side:
+//! [`switch`], [`flow`], [`packet_in`], [`port`], [`role`], and below them [`action`],
+//! [`nx_action`], [`instruction`], [`match10`] and [`nxm`].
+//!
+//! ```text
+//! | version(1) | type(1) | length(2) | xid(4) | body ...
+//! ```
+//!
+//! Lengths are checked everywhere: a message must be exactly as long as its header says and as
+//! its type wants, and its parts must fill their lengths. The error says which kind of length
+//! was wrong.
+//!
+//! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
+
+mod action;
+mod flow;
+mod instruction;
+mod kind;
+mod match10;
+mod nx_action;
+mod nxm;
+mod packet_in;
+mod port;
+mod role;
+mod switch;
+mod writer;
+
+use thiserror::Error;
+
+use crate::error::OfError;
+use crate::message::{FlowFormat, Message, PacketInFormat};
+use crate::version::Version;
+pub use crate::wire::DecodeError;
+use crate::wire::{HEADER_LEN, Reader, bad};
+use writer::MessageWriter;
+
+/// Bytes of a failed message that go into the error reply.
+pub const ERROR_DATA_LEN: usize = 64;
+
+/// The header of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Wire number; [`Version::from_wire`] says whether the codec speaks it.
+    pub version: u8,
+    pub kind: u8,
+    pub len: u16,
+    pub xid: u32,
+}
+
+impl Header {
+    /// Reads the header only.
+    pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
+        let mut r = Reader::new(bytes, OfError::BrcBadLen);
+        Ok(Header {
+            version: r.u8()?,
+            kind: r.u8()?,
+            len: r.u16()?,
+            xid: r.u32()?,
+        })
+    }
+}
+
+/// How the messages of one connection are written where there is a choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Dialect {
+    pub version: Version,
+    /// 1.0: flow-removed messages. Flow-mods are in the extension only when they must.
+    pub flow_format: FlowFormat,
+    pub packet_in_format: PacketInFormat,
+    /// 1.0: the high byte of a flow-mod's command is the table.
+    pub flow_mod_table_id: bool,
+}
+
+impl From<Version> for Dialect {
+    /// What a connection has that asked for nothing.
+    fn from(version: Version) -> Dialect {
+        Dialect {
+            version,
+            flow_format: FlowFormat::OpenFlow10,
+            packet_in_format: PacketInFormat::Standard,
+            flow_mod_table_id: false,
+        }
+    }
+}
+
+/// Why a message has no form on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum EncodeError {
+    #[error("{version} has no way to express {what}")]
+    NotExpressible {
+        what: &'static str,
+        version: Version,
+    },
+    #[error("message of {len} bytes, longer than the 65535 that its length can hold")]
+    TooLong { len: usize },
+}
+
+/// A decoded message.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Decoded {
+    pub header: Header,
+    /// A multipart reply of which more parts follow.
+    pub more: bool,
+    pub message: Message,
+}
+
+/// Decodes one whole message.
+///
+/// Errors: of [`DecodeError`], for the peer by [`DecodeError::error`].
+pub fn decode(bytes: &[u8], dialect: &Dialect) -> Result<Decoded, DecodeError> {
+    let header = Header::decode(bytes)?;
+    if usize::from(header.len) != bytes.len() {
+        return bad("message length", OfError::BrcBadLen);
+    }
+    let mut body = Reader::new(bytes, OfError::BrcBadLen);
+    body.skip(HEADER_LEN)?;
+    let (message, more) = kind::decode(&header, &mut body, dialect)?;
+    Ok(Decoded {
+        header,
+        more,
+        message,
+    })
+}
+
+/// Encodes a message; long lists of a multipart reply give several messages in a row.
+///
+/// Replies show flows of another version as far as theirs can; a request that cannot be
+/// expressed is an error.
+pub fn encode(
+    message: &Message,
+    dialect: impl Into<Dialect>,
+    xid: u32,
+) -> Result<Vec<u8>, EncodeError> {
+    encode_part(message, dialect, xid, false)
+}
+
+/// Like [`encode`]; with `more`, a multipart reply says that further parts follow.
+pub fn encode_part(
+    message: &Message,
+    dialect: impl Into<Dialect>,
+    xid: u32,
+    more: bool,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut w = MessageWriter::new(dialect.into(), xid, more);
+    kind::encode(&mut w, message);
+    w.finish()
+}

@@ -1,0 +1,241 @@
+//! Packet-ins: `OFPT_PACKET_IN`, `NXT_PACKET_IN` and `NXT_PACKET_IN2`.
+//!
+//! Source: OpenFlow 1.0.0, 5.4.1; OpenFlow 1.3.5, 7.4.1; `nicira-ext.h`, `struct nx_packet_in`
+//! and `enum nx_packet_in2_prop_type`.
+
+use bytes::Bytes;
+
+use super::kind::{NXT_PACKET_IN, NXT_PACKET_IN2, OFPT_PACKET_IN};
+use super::nxm::{self, CookieMatch, Unknown};
+use super::writer::MessageWriter;
+use crate::error::OfError;
+use crate::field::Field;
+use crate::flow_match::Match;
+use crate::message::{NO_BUFFER, PacketIn, PacketInFormat, PacketInReason};
+use crate::version::Version;
+use crate::wire::{DecodeError, Reader, bad, pad8};
+
+const NXPINT_PACKET: u16 = 0;
+const NXPINT_FULL_LEN: u16 = 1;
+const NXPINT_BUFFER_ID: u16 = 2;
+const NXPINT_TABLE_ID: u16 = 3;
+const NXPINT_COOKIE: u16 = 4;
+const NXPINT_REASON: u16 = 5;
+const NXPINT_METADATA: u16 = 6;
+
+const COOKIE_NONE: u64 = u64::MAX;
+
+fn reason(r: &mut Reader) -> Result<PacketInReason, DecodeError> {
+    match PacketInReason::from_wire(r.u8()?) {
+        Some(reason) => Ok(reason),
+        None => bad("reason of a packet-in", OfError::NxbrcBadReason),
+    }
+}
+
+fn rest(r: &mut Reader) -> Result<Bytes, DecodeError> {
+    Ok(Bytes::copy_from_slice(r.bytes(r.remaining())?))
+}
+
+/// buffer(4), total_len(2), in_port(2), reason(1), pad(1), packet.
+pub(super) fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+    let buffer_id = r.u32()?;
+    let total_len = r.u16()?;
+    let in_port = r.u16()?;
+    let reason = reason(r)?;
+    r.skip(1)?;
+    Ok(PacketIn {
+        reason,
+        table_id: 0,
+        buffer_id,
+        total_len,
+        cookie: COOKIE_NONE,
+        metadata: Match::new().with(Field::InPort16, in_port.into()),
+        data: rest(r)?,
+    })
+}
+
+/// buffer(4), total_len(2), reason(1), table(1), cookie(8), match, pad(2), packet.
+pub(super) fn decode_13(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+    let buffer_id = r.u32()?;
+    let total_len = r.u16()?;
+    let reason = reason(r)?;
+    let table_id = r.u8()?;
+    let cookie = r.u64()?;
+    let metadata = nxm::decode_oxm_match(r, Unknown::Skip)?;
+    r.skip(2)?;
+    Ok(PacketIn {
+        reason,
+        table_id,
+        buffer_id,
+        total_len,
+        cookie,
+        metadata,
+        data: rest(r)?,
+    })
+}
+
+/// buffer(4), total_len(2), reason(1), table(1), cookie(8), match_len(2), pad(6), match, pad(2),
+/// packet.
+pub(super) fn decode_nx(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+    let buffer_id = r.u32()?;
+    let total_len = r.u16()?;
+    let reason = reason(r)?;
+    let table_id = r.u8()?;
+    let cookie = r.u64()?;
+    let match_len = r.u16()?;
+    r.skip(6)?;
+    let metadata = nxm::decode_nx_match(r, match_len, Unknown::Skip, None)?;
+    r.skip(2)?;
+    Ok(PacketIn {
+        reason,
+        table_id,
+        buffer_id,
+        total_len,
+        cookie,
+        metadata,
+        data: rest(r)?,
+    })
+}
+
+/// Properties: type(2), length(2) with this header, value, padding to 8.
+///
+/// Errors: `OFPBPC_BAD_LEN`, and `OFPBPC_BAD_TYPE` for a property that is not known.
+pub(super) fn decode_nx2(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+    const LEN: OfError = OfError::BpcBadLen;
+    let mut pin = PacketIn {
+        reason: PacketInReason::NoMatch,
+        table_id: 0,
+        buffer_id: NO_BUFFER,
+        total_len: 0,
+        cookie: COOKIE_NONE,
+        metadata: Match::new(),
+        data: Bytes::new(),
+    };
+    let mut has_packet = false;
+    while !r.is_empty() {
+        let mut header = Reader::new(r.rest(), LEN);
+        let kind = header.u16()?;
+        let len = usize::from(header.u16()?);
+        if len < 4 || pad8(len) > r.remaining() {
+            return bad("length of a property", LEN);
+        }
+        let mut padded = r.sub(pad8(len), LEN)?;
+        let mut p = padded.sub(len, LEN)?;
+        p.skip(4)?;
+        match kind {
+            NXPINT_PACKET => {
+                pin.data = rest(&mut p)?;
+                has_packet = true;
+            }
+            NXPINT_FULL_LEN => pin.total_len = u16::try_from(p.u32()?).unwrap_or(u16::MAX),
+            NXPINT_BUFFER_ID => pin.buffer_id = p.u32()?,
+            NXPINT_TABLE_ID => pin.table_id = p.u8()?,
+            NXPINT_COOKIE => {
+                // 64-bit values stand on 64-bit boundaries.
+                p.skip(4)?;
+                pin.cookie = p.u64()?;
+            }
+            NXPINT_REASON => pin.reason = reason(&mut p)?,
+            NXPINT_METADATA => {
+                let n = p.remaining();
+                let mut entries = p.sub(n, OfError::BmcBadLen)?;
+                pin.metadata = nxm::decode_entries(&mut entries, Unknown::Skip, None)?;
+            }
+            _ => return bad("property of a packet-in", OfError::BpcBadType),
+        }
+        p.done()?;
+    }
+    if !has_packet {
+        return bad("packet-in without a packet", LEN);
+    }
+    if pin.total_len == 0 {
+        pin.total_len = u16::try_from(pin.data.len()).unwrap_or(u16::MAX);
+    }
+    Ok(pin)
+}
+
+pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
+    let version = o.version();
+    match (version, o.dialect.packet_in_format) {
+        (_, PacketInFormat::Nxt) => {
+            o.begin_nicira(NXT_PACKET_IN);
+            head(o, pin);
+            let len_at = o.w.len();
+            o.w.zeros(2 + 6);
+            let start = o.w.len();
+            nxm::encode_entries(
+                &mut o.w,
+                &pin.metadata,
+                Version::Of10,
+                CookieMatch::default(),
+            );
+            o.w.patch_len(len_at, start);
+            o.w.pad8(start);
+            o.w.zeros(2);
+            o.w.bytes(&pin.data);
+        }
+        (_, PacketInFormat::Nxt2) => encode_nx2(o, pin),
+        (Version::Of10, PacketInFormat::Standard) => {
+            o.begin(OFPT_PACKET_IN);
+            o.w.u32(pin.buffer_id);
+            o.w.u16(pin.total_len);
+            let port = pin
+                .metadata
+                .in_port()
+                .and_then(|p| p.to_u16())
+                .unwrap_or(u16::MAX);
+            o.w.u16(port);
+            o.w.u8(pin.reason.wire());
+            o.w.zeros(1);
+            o.w.bytes(&pin.data);
+        }
+        (Version::Of13, PacketInFormat::Standard) => {
+            o.begin(OFPT_PACKET_IN);
+            head(o, pin);
+            nxm::encode_oxm_match(&mut o.w, &pin.metadata, version);
+            o.w.zeros(2);
+            o.w.bytes(&pin.data);
+        }
+    }
+    o.end();
+}
+
+fn head(o: &mut MessageWriter, pin: &PacketIn) {
+    o.w.u32(pin.buffer_id);
+    o.w.u16(pin.total_len);
+    o.w.u8(pin.reason.wire());
+    o.w.u8(pin.table_id);
+    o.w.u64(pin.cookie);
+}
+
+fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
+    o.begin_nicira(NXT_PACKET_IN2);
+    property(o, NXPINT_PACKET, |o| o.w.bytes(&pin.data));
+    if usize::from(pin.total_len) != pin.data.len() {
+        property(o, NXPINT_FULL_LEN, |o| o.w.u32(pin.total_len.into()));
+    }
+    if pin.buffer_id != NO_BUFFER {
+        property(o, NXPINT_BUFFER_ID, |o| o.w.u32(pin.buffer_id));
+    }
+    property(o, NXPINT_TABLE_ID, |o| o.w.u8(pin.table_id));
+    if pin.cookie != COOKIE_NONE {
+        property(o, NXPINT_COOKIE, |o| {
+            o.w.zeros(4);
+            o.w.u64(pin.cookie);
+        });
+    }
+    property(o, NXPINT_REASON, |o| o.w.u8(pin.reason.wire()));
+    property(o, NXPINT_METADATA, |o| {
+        let version = o.version();
+        nxm::encode_entries(&mut o.w, &pin.metadata, version, CookieMatch::default());
+    });
+}
+
+fn property(o: &mut MessageWriter, kind: u16, write: impl FnOnce(&mut MessageWriter)) {
+    let start = o.w.len();
+    o.w.u16(kind);
+    o.w.u16(0);
+    write(o);
+    o.w.patch_len(start + 2, start);
+    o.w.pad8(start);
+}

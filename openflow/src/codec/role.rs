@@ -1,0 +1,146 @@
+//! Controller roles and asynchronous configuration, standard and Nicira's.
+//!
+//! Source: OpenFlow 1.3.5, 7.3.9 and 7.3.10; `nicira-ext.h`, `struct nx_role_request` and
+//! `nx_async_config`.
+
+use super::kind::{NXT_ROLE_REPLY, NXT_ROLE_REQUEST, NXT_SET_ASYNC_CONFIG};
+use super::kind::{OFPT_GET_ASYNC_REPLY, OFPT_SET_ASYNC};
+use super::kind::{OFPT_ROLE_REPLY, OFPT_ROLE_REQUEST};
+use super::writer::MessageWriter;
+use crate::error::OfError;
+use crate::message::{AsyncConfig, AsyncMask, Flavor, Role, RoleMessage};
+use crate::version::Version;
+use crate::wire::{DecodeError, Reader, Writer, bad};
+
+/// `generation_id` of a reply when none was ever given.
+const GENERATION_NONE: u64 = u64::MAX;
+
+/// role(4), pad(4), generation_id(8).
+pub(super) fn decode(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
+    let role = match r.u32()? {
+        0 => Role::NoChange,
+        1 => Role::Equal,
+        2 => Role::Master,
+        3 => Role::Slave,
+        _ => return bad("role", OfError::RrfcBadRole),
+    };
+    r.skip(4)?;
+    let generation = r.u64()?;
+    // A request for the roles that need no generation id does not set one.
+    let has_generation = match role {
+        Role::NoChange | Role::Equal => false,
+        Role::Master | Role::Slave => true,
+    };
+    Ok(RoleMessage {
+        flavor: Flavor::Standard,
+        role,
+        generation_id: has_generation.then_some(generation),
+    })
+}
+
+/// As [`decode`], but replies carry the generation id whatever the role.
+pub(super) fn decode_reply(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
+    let mut copy = *r;
+    let message = decode(r)?;
+    copy.skip(8)?;
+    let generation = copy.u64()?;
+    let generation_id = (generation != GENERATION_NONE).then_some(generation);
+    Ok(RoleMessage {
+        generation_id,
+        ..message
+    })
+}
+
+/// role(4)
+pub(super) fn decode_nx(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
+    let role = match r.u32()? {
+        0 => Role::Equal,
+        1 => Role::Master,
+        2 => Role::Slave,
+        _ => return bad("role", OfError::RrfcBadRole),
+    };
+    Ok(RoleMessage {
+        flavor: Flavor::Nicira,
+        role,
+        generation_id: None,
+    })
+}
+
+pub(super) fn encode(o: &mut MessageWriter, m: &RoleMessage, is_reply: bool) {
+    if m.flavor == Flavor::Nicira {
+        let role = match m.role {
+            Role::Equal => 0,
+            Role::Master => 1,
+            Role::Slave => 2,
+            Role::NoChange => {
+                o.not_expressible("a role request that changes nothing");
+                0
+            }
+        };
+        o.begin_nicira(if is_reply {
+            NXT_ROLE_REPLY
+        } else {
+            NXT_ROLE_REQUEST
+        });
+        o.w.u32(role);
+        return o.end();
+    }
+    if o.version() == Version::Of10 {
+        o.not_expressible("a role request other than Nicira's");
+    }
+    o.begin(if is_reply {
+        OFPT_ROLE_REPLY
+    } else {
+        OFPT_ROLE_REQUEST
+    });
+    o.w.u32(match m.role {
+        Role::NoChange => 0,
+        Role::Equal => 1,
+        Role::Master => 2,
+        Role::Slave => 3,
+    });
+    o.w.zeros(4);
+    let none = if is_reply { GENERATION_NONE } else { 0 };
+    o.w.u64(m.generation_id.unwrap_or(none));
+    o.end();
+}
+
+/// Three pairs of masks(4 each): packet-in, port status, flow removed; master first, then slave.
+pub(super) fn decode_async(r: &mut Reader) -> Result<AsyncConfig, DecodeError> {
+    let mut mask = || {
+        Ok(AsyncMask {
+            master: r.u32()?,
+            slave: r.u32()?,
+        })
+    };
+    Ok(AsyncConfig {
+        packet_in: mask()?,
+        port_status: mask()?,
+        flow_removed: mask()?,
+    })
+}
+
+pub(super) fn encode_set_async(o: &mut MessageWriter, flavor: Flavor, config: &AsyncConfig) {
+    match (o.version(), flavor) {
+        (_, Flavor::Nicira) => o.begin_nicira(NXT_SET_ASYNC_CONFIG),
+        (Version::Of10, Flavor::Standard) => {
+            return o.not_expressible("an asynchronous configuration other than Nicira's");
+        }
+        (Version::Of13, Flavor::Standard) => o.begin(OFPT_SET_ASYNC),
+    }
+    write_async(&mut o.w, config);
+    o.end();
+}
+
+pub(super) fn encode_async_reply(o: &mut MessageWriter, config: &AsyncConfig) {
+    o.begin(OFPT_GET_ASYNC_REPLY);
+    write_async(&mut o.w, config);
+    o.end();
+}
+
+fn write_async(w: &mut Writer, config: &AsyncConfig) {
+    for mask in [config.packet_in, config.port_status, config.flow_removed] {
+        w.u32(mask.master);
+        w.u32(mask.slave);
+    }
+}

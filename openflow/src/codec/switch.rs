@@ -1,0 +1,354 @@
+//! Hello, errors, features, switch configuration, description, tables and table statistics.
+//!
+//! Source: OpenFlow 1.0.0, 5.3.1, 5.3.2, 5.3.5, 5.4.4, 5.5; OpenFlow 1.3.5, 7.3.1 to 7.3.3,
+//! 7.3.5.1, 7.3.5.4, 7.5.1, 7.5.4.
+
+use bytes::Bytes;
+
+use super::kind::OFPT_TABLE_MOD;
+use super::kind::{OFPMP_DESC, OFPMP_TABLE, OFPT_ERROR, OFPT_FEATURES_REPLY, OFPT_HELLO};
+use super::port;
+use super::writer::MessageWriter;
+use crate::error::{OfError, Vendor, WireError};
+use crate::message::{
+    Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TableMod,
+    TableStats,
+};
+use crate::version::{Version, VersionBitmap};
+use crate::wire::{DecodeError, NICIRA, ONF, Reader, Writer, bad, pad8};
+
+const HELLO_VERSION_BITMAP: u16 = 1;
+/// The first version whose hello has elements is 1.3.
+const FIRST_HELLO_WITH_ELEMENTS: u8 = 4;
+
+/// Error type of Nicira's errors in 1.0 and 1.1, and its only code.
+const NXET_VENDOR: u16 = 0xb0c2;
+const NXVC_VENDOR_ERROR: u16 = 0;
+/// Error type of experimenter errors in 1.2 and later.
+const OFPET_EXPERIMENTER: u16 = 0xffff;
+/// Wire number of 1.2.
+const FIRST_WITH_EXPERIMENTER_ERRORS: u8 = 3;
+
+const CAPABILITIES_10: u32 = 0b1110_0111;
+const CAPABILITIES_13: u32 = 0b1_0110_1111;
+const CAPABILITY_STP_10: u32 = 1 << 3;
+
+const CONFIG_FRAG_MASK: u16 = 3;
+const CONFIG_INVALID_TTL: u16 = 1 << 2;
+
+const DESC_STR_LEN: usize = 256;
+const SERIAL_NUM_LEN: usize = 32;
+const TABLE_NAME_LEN: usize = 32;
+
+/// Elements of type(2), length(2), value, padding to 8. Elements that are malformed are ignored,
+/// and what follows them: the version in the header then counts.
+///
+/// Source: OpenFlow 1.3.5, 7.5.1.
+pub(super) fn decode_hello(r: &mut Reader, version: u8) -> Result<Hello, DecodeError> {
+    let mut versions = None;
+    while r.remaining() >= 4 {
+        let mut header = *r;
+        let kind = header.u16()?;
+        let len = usize::from(header.u16()?);
+        if len < 4 || len > r.remaining() {
+            break;
+        }
+        let mut element = r.sub(len, OfError::BrcBadLen)?;
+        r.skip((pad8(len) - len).min(r.remaining()))?;
+        element.skip(4)?;
+        if kind == HELLO_VERSION_BITMAP && element.remaining() >= 4 && versions.is_none() {
+            // Versions from 32 on do not exist.
+            versions = Some(VersionBitmap(element.u32()?));
+        }
+    }
+    r.skip(r.remaining())?;
+    let versions = versions
+        .map(|v| VersionBitmap(v.0 & !1))
+        .filter(|v| !v.is_empty())
+        .unwrap_or(VersionBitmap::up_to(version));
+    Ok(Hello { versions })
+}
+
+/// The header has the highest version; the bitmap is left out when it would say nothing more.
+pub(super) fn encode_hello(o: &mut MessageWriter, hello: &Hello) {
+    let highest = hello.versions.highest_wire();
+    o.begin_as(highest, OFPT_HELLO);
+    let says_all = hello.versions == VersionBitmap::up_to(highest);
+    if highest >= FIRST_HELLO_WITH_ELEMENTS && !says_all {
+        o.w.u16(HELLO_VERSION_BITMAP);
+        o.w.u16(8);
+        o.w.u32(hello.versions.0);
+    }
+    o.end();
+}
+
+/// type(2), code(2), data; experimenter errors have the experimenter(4) before the data, and in
+/// 1.0 and 1.1 Nicira's have vendor(4), type(2), code(2) there.
+pub(super) fn decode_error(r: &mut Reader, version: u8) -> Result<ErrorMessage, DecodeError> {
+    let kind = r.u16()?;
+    let code = r.u16()?;
+    let with_type = version >= FIRST_WITH_EXPERIMENTER_ERRORS && kind == OFPET_EXPERIMENTER;
+    let with_code = version < FIRST_WITH_EXPERIMENTER_ERRORS
+        && (kind, code) == (NXET_VENDOR, NXVC_VENDOR_ERROR);
+    let (experimenter, kind, code) = if with_code {
+        (Some(r.u32()?), r.u16()?, r.u16()?)
+    } else if with_type {
+        (Some(r.u32()?), code, 0)
+    } else {
+        (None, kind, code)
+    };
+    let vendor = match experimenter {
+        None => Some(Vendor::OpenFlow),
+        Some(NICIRA) => Some(Vendor::Nicira),
+        Some(ONF) => Some(Vendor::Onf),
+        Some(_) => None,
+    };
+    let data = Bytes::copy_from_slice(r.bytes(r.remaining())?);
+    let error =
+        vendor.and_then(|vendor| OfError::from_wire(version, WireError { vendor, kind, code }));
+    Ok(match error {
+        Some(error) => ErrorMessage::Known { error, data },
+        None => ErrorMessage::Unknown {
+            kind,
+            code,
+            experimenter,
+            data,
+        },
+    })
+}
+
+pub(super) fn encode_error(o: &mut MessageWriter, message: &ErrorMessage) {
+    let version = o.version();
+    let (experimenter, kind, code, data) = match message {
+        ErrorMessage::Known { error, data } => {
+            let wire = error.to_wire(version);
+            (wire.vendor.id(), wire.kind, wire.code, data)
+        }
+        ErrorMessage::Unknown {
+            kind,
+            code,
+            experimenter,
+            data,
+        } => (*experimenter, *kind, *code, data),
+    };
+    o.begin(OFPT_ERROR);
+    match (experimenter, version) {
+        (None, _) => {
+            o.w.u16(kind);
+            o.w.u16(code);
+        }
+        (Some(id), Version::Of10) => {
+            o.w.u16(NXET_VENDOR);
+            o.w.u16(NXVC_VENDOR_ERROR);
+            o.w.u32(id);
+            o.w.u16(kind);
+            o.w.u16(code);
+        }
+        (Some(id), Version::Of13) => {
+            o.w.u16(OFPET_EXPERIMENTER);
+            o.w.u16(kind);
+            o.w.u32(id);
+        }
+    }
+    o.w.bytes(data);
+    o.end();
+}
+
+/// datapath_id(8), buffers(4), tables(1), auxiliary_id(1), pad(2), capabilities(4),
+/// actions or reserved(4), ports in 1.0.
+pub(super) fn decode_features(r: &mut Reader, v: Version) -> Result<SwitchFeatures, DecodeError> {
+    let datapath_id = r.u64()?;
+    let n_buffers = r.u32()?;
+    let n_tables = r.u8()?;
+    let auxiliary_id = r.u8()?;
+    r.skip(2)?;
+    let capabilities = capabilities(r.u32()?, v);
+    let actions = r.u32()?;
+    let (auxiliary_id, actions, ports) = match v {
+        Version::Of10 => (0, actions, port::decode_descs(r, v)?),
+        Version::Of13 => (auxiliary_id, 0, Vec::new()),
+    };
+    Ok(SwitchFeatures {
+        datapath_id,
+        n_buffers,
+        n_tables,
+        auxiliary_id,
+        capabilities,
+        actions,
+        ports,
+    })
+}
+
+/// Ports beyond what one message holds are left out: 1.0 has no other way, and its
+/// `OFPST_PORT_DESC` tells them all.
+pub(super) fn encode_features(o: &mut MessageWriter, f: &SwitchFeatures) {
+    const MAX_PORTS: usize = (u16::MAX as usize - 32) / 48;
+    let v = o.version();
+    o.begin(OFPT_FEATURES_REPLY);
+    o.w.u64(f.datapath_id);
+    o.w.u32(f.n_buffers);
+    o.w.u8(f.n_tables);
+    o.w.u8(if v > Version::Of10 { f.auxiliary_id } else { 0 });
+    o.w.zeros(2);
+    o.w.u32(capabilities_number(f.capabilities, v));
+    match v {
+        Version::Of10 => {
+            o.w.u32(f.actions);
+            for p in f.ports.iter().take(MAX_PORTS) {
+                port::encode_desc(&mut o.w, p, v);
+            }
+        }
+        Version::Of13 => o.w.u32(0),
+    }
+    o.end();
+}
+
+fn capabilities(n: u32, v: Version) -> Capabilities {
+    match v {
+        Version::Of10 if n & CAPABILITY_STP_10 != 0 => {
+            Capabilities(n & CAPABILITIES_10) | Capabilities::STP
+        }
+        Version::Of10 => Capabilities(n & CAPABILITIES_10),
+        Version::Of13 => Capabilities(n & CAPABILITIES_13),
+    }
+}
+
+fn capabilities_number(c: Capabilities, v: Version) -> u32 {
+    match v {
+        Version::Of10 if c.contains(Capabilities::STP) => c.0 & CAPABILITIES_10 | CAPABILITY_STP_10,
+        Version::Of10 => c.0 & CAPABILITIES_10,
+        Version::Of13 => c.0 & CAPABILITIES_13,
+    }
+}
+
+/// flags(2), miss_send_len(2)
+///
+/// Errors: `OFPSCFC_BAD_FLAGS`.
+pub(super) fn decode_config(r: &mut Reader, v: Version) -> Result<SwitchConfig, DecodeError> {
+    let flags = r.u16()?;
+    let miss_send_len = r.u16()?;
+    let allowed = match v {
+        Version::Of10 => CONFIG_FRAG_MASK | CONFIG_INVALID_TTL,
+        Version::Of13 => CONFIG_FRAG_MASK,
+    };
+    if flags & !allowed != 0 {
+        return bad("switch configuration flags", OfError::ScfcBadFlags);
+    }
+    let frag = match flags & CONFIG_FRAG_MASK {
+        0 => FragHandling::Normal,
+        1 => FragHandling::Drop,
+        2 => FragHandling::Reassemble,
+        _ => FragHandling::NxMatch,
+    };
+    let invalid_ttl_to_controller = flags & CONFIG_INVALID_TTL != 0;
+    Ok(SwitchConfig {
+        frag,
+        invalid_ttl_to_controller,
+        miss_send_len,
+    })
+}
+
+pub(super) fn encode_config(o: &mut MessageWriter, kind: u8, c: &SwitchConfig) {
+    let frag = match c.frag {
+        FragHandling::Normal => 0,
+        FragHandling::Drop => 1,
+        FragHandling::Reassemble => 2,
+        FragHandling::NxMatch => 3,
+    };
+    let ttl = match o.version() {
+        Version::Of10 if c.invalid_ttl_to_controller => CONFIG_INVALID_TTL,
+        _ => 0,
+    };
+    o.begin(kind);
+    o.w.u16(frag | ttl);
+    o.w.u16(c.miss_send_len);
+    o.end();
+}
+
+/// table(1), pad(3), config(4)
+pub(super) fn decode_table_mod(r: &mut Reader) -> Result<TableMod, DecodeError> {
+    let table_id = r.u8()?;
+    r.skip(3)?;
+    Ok(TableMod {
+        table_id,
+        config: r.u32()?,
+    })
+}
+
+pub(super) fn encode_table_mod(o: &mut MessageWriter, tm: &TableMod) {
+    if o.version() == Version::Of10 {
+        o.not_expressible("a table-mod");
+    }
+    o.begin(OFPT_TABLE_MOD);
+    o.w.u8(tm.table_id);
+    o.w.zeros(3);
+    o.w.u32(tm.config);
+    o.end();
+}
+
+/// Manufacturer, hardware, software(256 each), serial number(32), datapath(256).
+pub(super) fn decode_desc(r: &mut Reader) -> Result<Desc, DecodeError> {
+    Ok(Desc {
+        mfr_desc: r.string(DESC_STR_LEN)?,
+        hw_desc: r.string(DESC_STR_LEN)?,
+        sw_desc: r.string(DESC_STR_LEN)?,
+        serial_num: r.string(SERIAL_NUM_LEN)?,
+        dp_desc: r.string(DESC_STR_LEN)?,
+    })
+}
+
+pub(super) fn encode_desc(o: &mut MessageWriter, message: u8, d: &Desc) {
+    o.begin_multipart(message, OFPMP_DESC);
+    o.w.string(&d.mfr_desc, DESC_STR_LEN);
+    o.w.string(&d.hw_desc, DESC_STR_LEN);
+    o.w.string(&d.sw_desc, DESC_STR_LEN);
+    o.w.string(&d.serial_num, SERIAL_NUM_LEN);
+    o.w.string(&d.dp_desc, DESC_STR_LEN);
+    o.end_multipart();
+}
+
+/// 1.0: table(1), pad(3), name(32), wildcards(4), max(4), active(4), lookups(8), matches(8).
+/// 1.3: table(1), pad(3), active(4), lookups(8), matches(8).
+pub(super) fn decode_tables(r: &mut Reader, v: Version) -> Result<Vec<TableStats>, DecodeError> {
+    let mut tables = Vec::new();
+    while !r.is_empty() {
+        let table_id = r.u8()?;
+        r.skip(3)?;
+        let (name, wildcards, max_entries) = match v {
+            Version::Of10 => (r.string(TABLE_NAME_LEN)?, r.u32()?, r.u32()?),
+            Version::Of13 => (String::new(), 0, 0),
+        };
+        tables.push(TableStats {
+            table_id,
+            name,
+            wildcards,
+            max_entries,
+            active_count: r.u32()?,
+            lookup_count: r.u64()?,
+            matched_count: r.u64()?,
+        });
+    }
+    Ok(tables)
+}
+
+pub(super) fn encode_tables(o: &mut MessageWriter, message: u8, tables: &[TableStats]) {
+    let v = o.version();
+    o.parts(
+        |o| o.begin_multipart(message, OFPMP_TABLE),
+        tables,
+        |o, t| encode_table(&mut o.w, t, v),
+    );
+}
+
+fn encode_table(w: &mut Writer, t: &TableStats, v: Version) {
+    w.u8(t.table_id);
+    w.zeros(3);
+    if v == Version::Of10 {
+        w.string(&t.name, TABLE_NAME_LEN);
+        w.u32(t.wildcards);
+        w.u32(t.max_entries);
+    }
+    w.u32(t.active_count);
+    w.u64(t.lookup_count);
+    w.u64(t.matched_count);
+}
