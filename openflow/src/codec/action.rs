@@ -47,7 +47,6 @@ const OFPAT_EXPERIMENTER: u16 = 0xffff;
 const TPID_8021Q: u16 = 0x8100;
 const TPID_8021AD: u16 = 0x88a8;
 
-/// Bytes of an action list that a message can hold at most.
 const ACTION_HEADER_LEN: usize = 4;
 
 /// Reads actions up to the end of `r`.
@@ -260,11 +259,18 @@ impl Encoder {
     /// Writes actions; instructions in the list are written only where a version has them as
     /// actions.
     pub fn list(&mut self, w: &mut Writer, actions: &[Action]) {
-        for action in actions {
-            match self.version {
-                Version::Of10 => self.one_10(w, action),
-                Version::Of13 => self.one_13(w, action),
+        let mut rest = actions;
+        while let Some((action, tail)) = rest.split_first() {
+            match (self.version, action) {
+                // Before other actions, readers of 1.0 take it for an instruction out of order.
+                (Version::Of10, Action::WriteMetadata { value, mask }) if !tail.is_empty() => {
+                    let (value, mask) = (u128::from(*value), u128::from(*mask));
+                    nx_action::encode_load(self, w, Field::Metadata, value, mask);
+                }
+                (Version::Of10, _) => self.one_10(w, action),
+                (Version::Of13, _) => self.one_13(w, action),
             }
+            rest = tail;
         }
     }
 

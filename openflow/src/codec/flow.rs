@@ -71,15 +71,13 @@ fn is_delete(c: FlowModCommand) -> bool {
 
 /// Additions of 1.0 always reset the counters; it has no flag for that.
 fn flags_10(flags: u16, command: FlowModCommand) -> Result<FlowModFlags, DecodeError> {
-    if flags & OFPFF10_EMERG != 0 {
-        return bad("emergency flow", OfError::FmfcTableFull);
-    }
-    if flags & !(OFPFF_SEND_FLOW_REM | OFPFF_CHECK_OVERLAP) != 0 {
+    if flags & !(OFPFF_SEND_FLOW_REM | OFPFF_CHECK_OVERLAP | OFPFF10_EMERG) != 0 {
         return bad("flow-mod flags", OfError::FmfcBadFlags);
     }
     Ok(FlowModFlags {
         send_flow_rem: flags & OFPFF_SEND_FLOW_REM != 0,
         check_overlap: flags & OFPFF_CHECK_OVERLAP != 0,
+        emergency: flags & OFPFF10_EMERG != 0,
         reset_counts: command == FlowModCommand::Add,
         ..FlowModFlags::default()
     })
@@ -97,6 +95,7 @@ fn flags_13(flags: u16) -> Result<FlowModFlags, DecodeError> {
     Ok(FlowModFlags {
         send_flow_rem: flags & OFPFF_SEND_FLOW_REM != 0,
         check_overlap: flags & OFPFF_CHECK_OVERLAP != 0,
+        emergency: false,
         reset_counts: flags & OFPFF_RESET_COUNTS != 0,
         no_packet_counts: flags & OFPFF_NO_PKT_COUNTS != 0,
         no_byte_counts: flags & OFPFF_NO_BYT_COUNTS != 0,
@@ -108,7 +107,7 @@ fn flags_number(flags: FlowModFlags, version: Version) -> u16 {
     let common = bit(flags.send_flow_rem, OFPFF_SEND_FLOW_REM)
         | bit(flags.check_overlap, OFPFF_CHECK_OVERLAP);
     match version {
-        Version::Of10 => common,
+        Version::Of10 => common | bit(flags.emergency, OFPFF10_EMERG),
         Version::Of13 => {
             common
                 | bit(flags.reset_counts, OFPFF_RESET_COUNTS)

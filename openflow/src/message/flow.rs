@@ -31,6 +31,8 @@ pub enum FlowModCommand {
 pub struct FlowModFlags {
     pub send_flow_rem: bool,
     pub check_overlap: bool,
+    /// 1.0 only; switches refuse it (`OFPFMFC_TABLE_FULL`).
+    pub emergency: bool,
     /// 1.2 and later.
     pub reset_counts: bool,
     /// 1.3 and later.
