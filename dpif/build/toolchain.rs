@@ -151,9 +151,6 @@ pub fn build_command(tools: &Toolchain, source: &Path, target_dir: &Path) -> Com
     let flags = [
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
-        // Headers in packets are not aligned; the kernel permits such access where the machine
-        // does, and without this every field is read byte by byte.
-        "-Ctarget-feature=+allows-misaligned-mem-access",
         "-Ctarget-cpu=v3",
         &format!("-Clinker={}", tools.linker.display()),
     ]

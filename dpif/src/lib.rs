@@ -8,6 +8,7 @@
 //!
 //! Methods take `&self`: handler threads, the revalidator and the main thread share the handle.
 
+pub mod ebpf;
 pub mod edit;
 
 use std::time::Duration;

@@ -122,7 +122,8 @@ set_fields! {
 /// | [`kind::SET`] | [`SetField`] | | value | mask |
 /// | [`kind::SLOW_PATH`] | [`SlowReason`] | | | |
 /// | [`kind::DROP`] | | [`DropReason`] | | |
-/// | [`kind::NEXT`] | | | slot that the list goes on in, 4 bytes host order | |
+/// | [`kind::NEXT`] | | | block that the list goes on in, 4 bytes host order | |
+/// | [`kind::OUTPUTS`] | count | port 0 | ports 1 to 3 | ports 4 to 6 |
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct ActionRecord {
@@ -135,6 +136,9 @@ pub struct ActionRecord {
 
 const _: () = assert!(size_of::<ActionRecord>() == 16);
 
+/// Ports in a record of [`kind::OUTPUTS`].
+pub const OUTPUTS_MAX: usize = 7;
+
 /// Values of [`ActionRecord::kind`].
 pub mod kind {
     pub const END: u8 = 0;
@@ -144,8 +148,10 @@ pub mod kind {
     pub const SET: u8 = 4;
     pub const SLOW_PATH: u8 = 5;
     pub const DROP: u8 = 6;
-    /// Only between slots: a list too long for one slot goes on in another.
+    /// Only between blocks: a list too long for one block goes on in another.
     pub const NEXT: u8 = 7;
+    /// Several outputs in a row, to at most [`super::OUTPUTS_MAX`] ports, each a host-order `u16`.
+    pub const OUTPUTS: u8 = 8;
 }
 
 impl SlowReason {
@@ -205,7 +211,39 @@ impl ActionRecord {
         self.value = [b[0], b[1], b[2], b[3], 0, 0];
     }
 
-    /// The action; `None` for [`kind::END`], [`kind::NEXT`] and records that no version wrote.
+    /// A record of [`kind::OUTPUTS`]; ports beyond [`OUTPUTS_MAX`] are left out.
+    pub fn outputs(ports: &[u16]) -> ActionRecord {
+        let mut bytes = [0; 2 * OUTPUTS_MAX];
+        for (slot, port) in bytes.chunks_exact_mut(2).zip(ports) {
+            slot.copy_from_slice(&port.to_ne_bytes());
+        }
+        let [a0, a1, v0, v1, v2, v3, v4, v5, mask @ ..] = bytes;
+        ActionRecord {
+            kind: kind::OUTPUTS,
+            arg8: ports.len().min(OUTPUTS_MAX) as u8,
+            arg16: u16::from_ne_bytes([a0, a1]),
+            value: [v0, v1, v2, v3, v4, v5],
+            mask,
+        }
+    }
+
+    /// The ports of a record of [`kind::OUTPUTS`]; `arg8` says how many of them count.
+    #[inline(always)]
+    pub fn ports(&self) -> [u16; OUTPUTS_MAX] {
+        let (v, m) = (self.value, self.mask);
+        [
+            self.arg16,
+            u16::from_ne_bytes([v[0], v[1]]),
+            u16::from_ne_bytes([v[2], v[3]]),
+            u16::from_ne_bytes([v[4], v[5]]),
+            u16::from_ne_bytes([m[0], m[1]]),
+            u16::from_ne_bytes([m[2], m[3]]),
+            u16::from_ne_bytes([m[4], m[5]]),
+        ]
+    }
+
+    /// The action; `None` for [`kind::END`], [`kind::NEXT`], [`kind::OUTPUTS`] and records that no
+    /// version wrote.
     pub fn decode(&self) -> Option<Action> {
         Some(match self.kind {
             kind::OUTPUT => Action::Output(DpPort(self.u32())),

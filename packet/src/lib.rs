@@ -6,9 +6,11 @@
 //! section 5 for the rules that the shared types obey.
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 
+pub mod abi;
 pub mod action;
 pub mod addr;
 pub mod drop_reason;
+pub mod extract;
 pub mod key;
 
 pub use action::{Action, ActionRecord};

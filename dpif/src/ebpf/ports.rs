@@ -1,0 +1,345 @@
+//! Ports: devices, the links that attach programs to them, and the maps that describe them.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use packet::abi::{IFINDEX_SLOTS, IfEntry, PortEntry, port_flags};
+use packet::{DpPort, IfIndex};
+
+use super::netlink::{self, Link};
+use super::pin::system;
+use super::sys::{self, Hook, SharedArray};
+use crate::{Error, PortInfo, PortKind};
+
+/// Kinds of device that internal ports are made of, by preference. Both keep their carrier without
+/// a process behind them (a tap loses it with its last descriptor); the program at egress takes
+/// every packet before the device would.
+const INTERNAL_KINDS: [&str; 2] = ["dummy", "ifb"];
+
+pub struct Port {
+    pub name: String,
+    pub kind: PortKind,
+    pub ifindex: u32,
+    /// `None` while the device is away.
+    link: Option<OwnedFd>,
+}
+
+pub struct Ports {
+    pub entries: SharedArray<PortEntry>,
+    pub ifindex: SharedArray<IfEntry>,
+    pub ifindex_more: OwnedFd,
+    /// Directory of the pinned links.
+    pub dir: PathBuf,
+    pub program: OwnedFd,
+    pub ports: BTreeMap<u32, Port>,
+}
+
+impl Ports {
+    /// Takes over the ports that the maps describe; those whose device is gone stay without a link.
+    pub fn adopt(&mut self) -> Result<(), Error> {
+        for number in 1..self.entries.entries() {
+            let Some(entry) = self.entries.get(number) else {
+                continue;
+            };
+            if entry.flags & port_flags::EXISTS == 0 {
+                continue;
+            }
+            let end = entry
+                .name
+                .iter()
+                .position(|b| *b == 0)
+                .unwrap_or(entry.name.len());
+            let name = String::from_utf8_lossy(entry.name.get(..end).unwrap_or_default());
+            let internal = entry.flags & port_flags::INTERNAL != 0;
+            let kind = if internal {
+                PortKind::Internal
+            } else {
+                PortKind::System
+            };
+            let port = Port {
+                name: name.into(),
+                kind,
+                ifindex: entry.ifindex,
+                link: None,
+            };
+            self.ports.insert(number, port);
+            self.reattach(number)?;
+        }
+        Ok(())
+    }
+
+    pub fn info(&self, number: u32) -> Option<PortInfo> {
+        let port = self.ports.get(&number)?;
+        Some(PortInfo {
+            port: DpPort(number),
+            name: port.name.clone(),
+            kind: port.kind,
+            ifindex: IfIndex(port.ifindex),
+        })
+    }
+
+    pub fn number(&self, name: &str) -> Option<u32> {
+        self.ports
+            .iter()
+            .find(|(_, p)| p.name == name)
+            .map(|(n, _)| *n)
+    }
+
+    /// See [`crate::Dpif::port_add`].
+    pub fn add(&mut self, name: &str, kind: PortKind, want: Option<u32>) -> Result<u32, Error> {
+        if let Some(number) = self.number(name) {
+            if self.ports.get(&number).is_some_and(|p| p.kind == kind) {
+                self.refresh(number)?;
+                return Ok(number);
+            }
+            let reason = "already a port of another kind".to_string();
+            return Err(Error::Device {
+                name: name.to_string(),
+                reason,
+            });
+        }
+        let limit = self.entries.entries();
+        let is_free = |n: &u32| *n != 0 && *n < limit && !self.ports.contains_key(n);
+        let number = want.filter(is_free).or_else(|| (1..limit).find(is_free));
+        let Some(number) = number else {
+            return Err(Error::Full {
+                what: "ports",
+                limit: limit as usize - 1,
+            });
+        };
+        let device = self.device(name, kind)?;
+        let port = Port {
+            name: name.to_string(),
+            kind,
+            ifindex: device.ifindex,
+            link: None,
+        };
+        self.ports.insert(number, port);
+        self.describe(number);
+        let attached = self.attach(number);
+        if attached.is_err() {
+            self.forget(number);
+            if kind == PortKind::Internal {
+                let _ = netlink::delete(device.ifindex);
+            }
+        }
+        attached.map(|()| number)
+    }
+
+    /// Detaches a port; removes the device where the datapath made it.
+    pub fn delete(&mut self, number: u32) -> Result<(), Error> {
+        let port = self.ports.get(&number).ok_or(Error::NoSuchPort(number))?;
+        let (name, kind, ifindex) = (port.name.clone(), port.kind, port.ifindex);
+        // While the link is there, packets of the port find that it is no port any more.
+        self.forget(number);
+        if kind == PortKind::Internal
+            && let Ok(Some(link)) = netlink::by_ifindex(ifindex)
+            && link.name == name
+        {
+            netlink::delete(ifindex).map_err(|e| system(&format!("deleting {name}"), e))?;
+        }
+        Ok(())
+    }
+
+    /// Changes flags that describe what a port may do.
+    pub fn set_flags(&mut self, number: u32, set: u32, change: u32) -> Result<(), Error> {
+        if !self.ports.contains_key(&number) {
+            return Err(Error::NoSuchPort(number));
+        }
+        if let Some(mut entry) = self.entries.get(number) {
+            entry.flags = (entry.flags & !change) | (set & change);
+            self.entries.set(number, entry);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that every port's program is attached; returns the names of those that were not.
+    pub fn check(&mut self) -> Result<Vec<String>, Error> {
+        let mut repaired = Vec::new();
+        let numbers: Vec<u32> = self.ports.keys().copied().collect();
+        for number in numbers {
+            let Some(port) = self.ports.get(&number) else {
+                continue;
+            };
+            if attached(port) {
+                continue;
+            }
+            let name = port.name.clone();
+            if self.refresh(number).is_ok() {
+                repaired.push(name);
+            }
+        }
+        Ok(repaired)
+    }
+
+    /// Finds the port's device again, which may be another one of the same name by now.
+    fn refresh(&mut self, number: u32) -> Result<(), Error> {
+        let Some(port) = self.ports.get(&number) else {
+            return Err(Error::NoSuchPort(number));
+        };
+        let (name, kind, before) = (port.name.clone(), port.kind, port.ifindex);
+        let now = self.device(&name, kind)?.ifindex;
+        if now == before && attached(port) {
+            return Ok(());
+        }
+        self.unmap_ifindex(before, number);
+        if let Some(port) = self.ports.get_mut(&number) {
+            port.ifindex = now;
+            port.link = None;
+        }
+        self.describe(number);
+        self.attach(number)
+    }
+
+    /// The device of a port; an internal port's is made when it is not there.
+    fn device(&self, name: &str, kind: PortKind) -> Result<Link, Error> {
+        let refused = |reason: String| Error::Device {
+            name: name.to_string(),
+            reason,
+        };
+        if name.is_empty() || name.len() > 15 {
+            return Err(refused("a device name has 1 to 15 bytes".to_string()));
+        }
+        let find = || netlink::by_name(name).map_err(|e| refused(e.to_string()));
+        match (find()?, kind) {
+            (Some(link), PortKind::System) => Ok(link),
+            (None, PortKind::System) => Err(refused("No such device".to_string())),
+            (Some(link), PortKind::Internal) if INTERNAL_KINDS.contains(&link.kind.as_str()) => {
+                Ok(link)
+            }
+            (Some(_), PortKind::Internal) => Err(refused("File exists".to_string())),
+            (None, PortKind::Internal) => {
+                let mut made = Err(std::io::ErrorKind::Unsupported.into());
+                for kind in INTERNAL_KINDS {
+                    made = netlink::create(name, kind);
+                    if made.is_ok() {
+                        break;
+                    }
+                }
+                made.map_err(|e| {
+                    let kinds = INTERNAL_KINDS.join(" or ");
+                    refused(format!("making a device of kind {kinds}: {e}"))
+                })?;
+                let link = find()?.ok_or_else(|| refused("No such device".to_string()))?;
+                let (arp, multicast) = (libc::IFF_NOARP as u32, libc::IFF_MULTICAST as u32);
+                netlink::set_flags(link.ifindex, multicast, arp | multicast)
+                    .map_err(|e| refused(e.to_string()))?;
+                Ok(link)
+            }
+        }
+    }
+
+    /// Writes the maps' entries for a port.
+    fn describe(&mut self, number: u32) {
+        let Some(port) = self.ports.get(&number) else {
+            return;
+        };
+        let ifindex = port.ifindex;
+        let mut entry = self.entries.get(number).unwrap_or_default();
+        if entry.flags & port_flags::EXISTS == 0 {
+            entry.flags = port_flags::EXISTS | port_flags::RECEIVE | port_flags::TRANSMIT;
+        }
+        if port.kind == PortKind::Internal {
+            entry.flags |= port_flags::INTERNAL;
+        }
+        entry.ifindex = ifindex;
+        entry.name = [0; 16];
+        for (to, from) in entry.name.iter_mut().take(15).zip(port.name.bytes()) {
+            *to = from;
+        }
+        self.entries.set(number, entry);
+        let slot = ifindex % IFINDEX_SLOTS;
+        let held = self.ifindex.get(slot).unwrap_or_default();
+        if held.ifindex == 0 || held.ifindex == ifindex {
+            self.ifindex.set(
+                slot,
+                IfEntry {
+                    ifindex,
+                    port: number,
+                },
+            );
+        } else {
+            // The table is as large as the number of ports, so this cannot be refused for size.
+            let _ = sys::update(self.ifindex_more.as_fd(), &ifindex, &number, 0);
+        }
+    }
+
+    fn unmap_ifindex(&mut self, ifindex: u32, number: u32) {
+        let slot = ifindex % IFINDEX_SLOTS;
+        if self.ifindex.get(slot)
+            == Some(IfEntry {
+                ifindex,
+                port: number,
+            })
+        {
+            self.ifindex.set(slot, IfEntry::default());
+        }
+        let _ = sys::delete(self.ifindex_more.as_fd(), &ifindex);
+    }
+
+    fn forget(&mut self, number: u32) {
+        if let Some(port) = self.ports.remove(&number) {
+            self.unmap_ifindex(port.ifindex, number);
+        }
+        self.entries.set(number, PortEntry::default());
+        let _ = std::fs::remove_file(self.link_path(number));
+    }
+
+    fn link_path(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("port-{number}"))
+    }
+
+    /// Attaches the program to a port's device, and pins the link.
+    fn attach(&mut self, number: u32) -> Result<(), Error> {
+        let path = self.link_path(number);
+        let Some(port) = self.ports.get_mut(&number) else {
+            return Err(Error::NoSuchPort(number));
+        };
+        let hook = match port.kind {
+            PortKind::System => Hook::Ingress,
+            PortKind::Internal => Hook::Egress,
+        };
+        let link = sys::link_create(self.program.as_fd(), port.ifindex, hook).map_err(|e| {
+            Error::Device {
+                name: port.name.clone(),
+                reason: format!("attaching a program: {e}"),
+            }
+        })?;
+        pin_anew(link.as_fd(), &path)?;
+        port.link = Some(link);
+        Ok(())
+    }
+
+    /// Takes over a link that an earlier process pinned, with this process's program.
+    fn reattach(&mut self, number: u32) -> Result<(), Error> {
+        let path = self.link_path(number);
+        let found = sys::get_pinned(&path).map_err(|e| system("opening a link", e))?;
+        let Some(port) = self.ports.get_mut(&number) else {
+            return Err(Error::NoSuchPort(number));
+        };
+        if let Some(link) = found
+            && sys::link_ifindex(link.as_fd()).ok() == Some(port.ifindex)
+        {
+            sys::link_update(link.as_fd(), self.program.as_fd())
+                .map_err(|e| system("exchanging a program", e))?;
+            port.link = Some(link);
+            return Ok(());
+        }
+        // The device is gone or somebody detached the program; a device of that name that came
+        // since is taken, and otherwise the port waits for one.
+        let _ = self.refresh(number);
+        Ok(())
+    }
+}
+
+fn attached(port: &Port) -> bool {
+    let Some(link) = &port.link else { return false };
+    sys::link_ifindex(link.as_fd()).ok() == Some(port.ifindex)
+}
+
+/// Pins a link where another may be pinned already.
+pub fn pin_anew(link: BorrowedFd, path: &Path) -> Result<(), Error> {
+    let _ = std::fs::remove_file(path);
+    sys::pin(link, path).map_err(|e| system("pinning a link", e))
+}
