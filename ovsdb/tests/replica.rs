@@ -75,6 +75,22 @@ fn connect(session: &mut Session, initial: Value) {
     assert_eq!(events(session), [Event::Synced]);
 }
 
+/// Connects to a server of an older kind, whatever happened before.
+fn connect_quietly(session: &mut Session) {
+    session.handle_connected();
+    while let Some(message) = session.poll_message() {
+        let Message::Request { id, method, .. } = message else {
+            continue;
+        };
+        session.handle_message(match method.as_str() {
+            "get_schema" => Message::reply(id, schema().to_json()),
+            "monitor_cond_since" => Message::reply(id, json!([false, text(500), initial()])),
+            _ => Message::error(id, json!("unknown method")),
+        });
+    }
+    assert!(session.is_synced());
+}
+
 fn initial() -> Value {
     json!({
         "Root": {text(1): {"initial": {"next": 4, "bridges": ["uuid", text(10)]}}},
@@ -416,6 +432,13 @@ fn outcomes() {
         (json!([{"error": "timed out"}, null]), Outcome::TryAgain),
         (json!([{}, {"error": "not owner"}]), Outcome::NotLocked),
         (json!([refused.clone(), null]), Outcome::Error(refused)),
+        (
+            json!([]),
+            Outcome::Error(json!({
+                "error": "syntax error",
+                "details": "reply to \"transact\" lacks results",
+            })),
+        ),
     ] {
         assert_eq!(request.outcome(&results), expected);
     }
@@ -512,7 +535,108 @@ fn updates(old: &Model, new: &Model) -> Value {
     json!({"Bridge": rows})
 }
 
+/// Any JSON, made of what the protocol is made of.
+fn any_json() -> impl Strategy<Value = Value> {
+    let words = [
+        "Bridge",
+        "Root",
+        "name",
+        "tag",
+        "vlans",
+        "ids",
+        "bridges",
+        "insert",
+        "modify",
+        "delete",
+        "initial",
+        "old",
+        "new",
+        "uuid",
+        "named-uuid",
+        "set",
+        "map",
+        "monid",
+        "Db",
+        "_Server",
+        "error",
+        "timed out",
+        "rows",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-2i64..30).prop_map(Value::from),
+        prop::sample::select(words.to_vec()).prop_map(Value::from),
+        (0u128..20).prop_map(|n| json!(text(n))),
+        (0u128..20).prop_map(|n| json!(["uuid", text(n)])),
+        Just(json!(["monid", "Db"])),
+    ];
+    leaf.prop_recursive(5, 40, 4, move |inner| {
+        let keys = prop_oneof![
+            prop::sample::select(words.to_vec()).prop_map(str::to_owned),
+            (0u128..20).prop_map(text),
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(keys, inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let methods = [
+        "echo",
+        "update",
+        "update2",
+        "update3",
+        "locked",
+        "stolen",
+        "monitor_canceled",
+    ];
+    let method = prop::sample::select(methods.to_vec());
+    prop_oneof![
+        (any_json(), method.clone(), any_json())
+            .prop_map(|(id, method, params)| Message::request(id, method, params)),
+        (method, any_json(), any_json()).prop_map(|(method, a, b)| {
+            Message::notification(method, json!([["monid", "Db"], a, b]))
+        }),
+        (0u64..12, any_json()).prop_map(|(id, result)| Message::reply(json!(id), result)),
+        (0u64..12, any_json()).prop_map(|(id, error)| Message::error(json!(id), error)),
+    ]
+}
+
 proptest! {
+    /// Nothing that a server sends makes a session panic, and what it holds stays readable.
+    #[test]
+    fn takes_anything(
+        before in prop::collection::vec(any_message(), 0..4),
+        after in prop::collection::vec(any_message(), 0..6),
+    ) {
+        let mut session = session();
+        session.set_lock(Some("l"));
+        session.handle_connected();
+        for message in before {
+            session.handle_message(message);
+        }
+        session.set_lock(None);
+        connect_quietly(&mut session);
+        let mut txn = Transaction::new(session.replica());
+        txn.insert("Bridge", uuid(90));
+        txn.increment("Root", uuid(1), "next");
+        let request = txn.build().unwrap();
+        session.transact(request);
+        for message in after {
+            session.handle_message(message);
+        }
+        for row in session.replica().rows("Root") {
+            let _ = format!("{row:?}");
+            row.references("bridges").count();
+        }
+        while session.poll_message().is_some() {}
+        while session.poll_event().is_some() {}
+    }
+
     /// Whatever the server goes through, the replica holds what it holds, and the changes that it
     /// reports name exactly the rows that differ.
     #[test]

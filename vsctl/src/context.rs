@@ -59,7 +59,9 @@ impl<'r> Context<'r> {
         let ovs = match replica.rows("Open_vSwitch").next() {
             Some(row) => row.uuid(),
             None => {
+                // Of several that set an empty database up, one does.
                 let uuid = Uuid::new_v4();
+                txn.rely_on_empty("Open_vSwitch");
                 txn.insert("Open_vSwitch", uuid);
                 uuid
             }

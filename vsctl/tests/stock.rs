@@ -5,93 +5,18 @@
 //! that the run itself makes, and the order of rows in a table, which is by UUID here and by hash
 //! there. Of a line that begins with `~ ` the message may be worded otherwise. Without Open vSwitch installed the test says so and passes; under `CI` it fails.
 
+mod server;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
+use server::{Server, environment, stock_is_there};
+
 const COMMANDS: &str = include_str!("stock/commands.txt");
-const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
-
-/// A running ovsdb-server in a directory of its own.
-struct Server {
-    dir: tempfile::TempDir,
-    child: Child,
-}
-
-impl Server {
-    /// Serves a copy of `database`, or a new one.
-    fn start(database: Option<&Path>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let conf = dir.path().join("conf.db");
-        match database {
-            Some(database) => {
-                std::fs::copy(database, &conf).unwrap();
-            }
-            None => {
-                let status = Command::new("ovsdb-tool")
-                    .arg("create")
-                    .args([&conf, &PathBuf::from(SCHEMA)])
-                    .status()
-                    .unwrap();
-                assert!(status.success());
-            }
-        }
-        let child = Command::new("ovsdb-server")
-            .arg(&conf)
-            .arg(format!("--remote=punix:{}/db.sock", dir.path().display()))
-            .args(["--unixctl=none", "-vconsole:off", "-vsyslog:off"])
-            .envs(environment(dir.path()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { dir, child };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !server.dir.path().join("db.sock").exists() {
-            assert!(Instant::now() < deadline, "ovsdb-server does not start");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        server
-    }
-
-    fn database(&self) -> PathBuf {
-        self.dir.path().join("conf.db")
-    }
-
-    fn dump(&self) -> Value {
-        let output = Command::new("ovsdb-client")
-            .args(["-f", "json", "dump"])
-            .arg(format!("unix:{}/db.sock", self.dir.path().display()))
-            .arg("Open_vSwitch")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn environment(dir: &Path) -> Vec<(&'static str, String)> {
-    let dir = dir.display().to_string();
-    vec![
-        ("OVS_RUNDIR", dir.clone()),
-        ("OVS_LOGDIR", dir.clone()),
-        ("OVS_DBDIR", dir),
-    ]
-}
 
 /// What a run showed.
 #[derive(Debug, PartialEq)]
@@ -270,15 +195,10 @@ fn same_rows(a: &str, b: &str) -> bool {
 
 #[test]
 fn side_by_side() {
-    let stock = Path::new("/usr/bin/ovs-vsctl");
-    if !stock.exists() || !Path::new(SCHEMA).exists() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "Open vSwitch is not installed"
-        );
-        eprintln!("skipped: Open vSwitch is not installed");
+    if !stock_is_there() {
         return;
     }
+    let stock = Path::new("/usr/bin/ovs-vsctl");
     let ours = Path::new(env!("CARGO_BIN_EXE_vsctl"));
     let mut theirs = Server::start(None);
     let (mut count, mut reordered, mut different) = (0, 0, Vec::new());

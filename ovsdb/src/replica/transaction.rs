@@ -68,6 +68,7 @@ pub struct Transaction<'r> {
     replica: &'r Replica,
     rows: BTreeMap<(String, Uuid), Draft>,
     inserts: usize,
+    empty_tables: BTreeSet<String>,
     comments: Vec<String>,
     increment: Option<(String, Uuid, String)>,
     abort: bool,
@@ -79,6 +80,7 @@ impl<'r> Transaction<'r> {
             replica,
             rows: BTreeMap::new(),
             inserts: 0,
+            empty_tables: BTreeSet::new(),
             comments: Vec::new(),
             increment: None,
             abort: false,
@@ -246,6 +248,11 @@ impl<'r> Transaction<'r> {
             .insert(column.to_owned());
     }
 
+    /// Makes the whole transaction depend on `table` having no row, as it has none in the replica.
+    pub fn rely_on_empty(&mut self, table: &str) {
+        self.empty_tables.insert(table.to_owned());
+    }
+
     /// Deletes a row.
     pub fn delete(&mut self, table: &str, uuid: Uuid) {
         if self.is_new(table, uuid) {
@@ -300,7 +307,11 @@ impl<'r> Transaction<'r> {
     /// The operations; `None` when they would change nothing.
     pub fn build(self) -> Option<Request> {
         let mut changes = false;
-        let mut waits = Vec::new();
+        let mut waits: Vec<Operation> = self
+            .empty_tables
+            .iter()
+            .map(|table| wait_for_empty(table))
+            .collect();
         let mut inserts = BTreeMap::new();
         let mut rest = Vec::new();
         let names: UuidNames = self
@@ -442,6 +453,17 @@ impl<'r> Transaction<'r> {
     }
 }
 
+fn wait_for_empty(table: &str) -> Operation {
+    Operation::Wait {
+        table: table.to_owned(),
+        condition: Vec::new(),
+        columns: Some(vec!["_uuid".to_owned()]),
+        until: Until::Equal,
+        rows: Vec::new(),
+        timeout: Some(0),
+    }
+}
+
 fn wait_operation(row: &Row<'_>, draft: &Draft) -> Operation {
     let expected = draft
         .relied_on
@@ -524,6 +546,10 @@ impl Request {
             None if unlocked => Outcome::NotLocked,
             None if again => Outcome::TryAgain,
             None if aborted => Outcome::Aborted,
+            None if results.len() < self.operations.len() => Outcome::Error(json!({
+                "error": "syntax error",
+                "details": "reply to \"transact\" lacks results",
+            })),
             None => self.committed(results),
         }
     }
