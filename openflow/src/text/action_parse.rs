@@ -426,7 +426,7 @@ fn load(arg: Piece<'_>, out: &mut Vec<Action>) -> Result<(), Error> {
         };
         return fail(kind, text);
     }
-    let low = u64::MAX & (v & u128::from(u64::MAX)) as u64;
+    let low = (v & u128::from(u64::MAX)) as u64;
     if let Some(more) = dst.bits.checked_sub(64).filter(|n| *n > 0) {
         let part = |offset, bits| Subfield {
             field: dst.field,

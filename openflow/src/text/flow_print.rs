@@ -7,20 +7,29 @@ use std::cmp::Ordering;
 use std::fmt::Write;
 use std::time::Duration;
 
+use packet::OfPort;
+
 use super::action_print;
 use super::matches::{self, Context};
 use super::ports::Names;
-use super::value;
 use crate::field::Field;
-use crate::message::{FlowMod, FlowModCommand, FlowModFlags, FlowStats, GROUP_ANY, NO_BUFFER};
+use crate::message::{
+    AggregateStats, FlowMod, FlowModCommand, FlowModFlags, FlowStats, FlowStatsRequest, GROUP_ANY,
+    NO_BUFFER, TABLE_ALL,
+};
 use crate::version::Version;
 
-/// Seconds with as many decimals as there are: `0s`, `1.5s`, `3.000000001s`.
+/// Seconds: whole, or with three decimals when milliseconds say all, or with nine.
 pub fn write_duration(out: &mut String, duration: Duration) {
     let _ = write!(out, "{}", duration.as_secs());
-    if duration.subsec_nanos() > 0 {
-        let decimals = format!("{:09}", duration.subsec_nanos());
-        let _ = write!(out, ".{}", decimals.trim_end_matches('0'));
+    match duration.subsec_nanos() {
+        0 => {}
+        ns if ns % 1_000_000 == 0 => {
+            let _ = write!(out, ".{:03}", ns / 1_000_000);
+        }
+        ns => {
+            let _ = write!(out, ".{ns:09}");
+        }
     }
     out.push('s');
 }
@@ -92,7 +101,7 @@ pub fn write_flow_stats(
     }
     let context = Context {
         priority: Some(flow.priority),
-        megaflow: false,
+        ..Context::default()
     };
     matches::write_with(out, &flow.fields, names, context);
     if !out.ends_with(' ') {
@@ -118,7 +127,7 @@ pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &
     out.push(' ');
     let context = Context {
         priority: Some(fm.priority),
-        megaflow: false,
+        ..Context::default()
     };
     matches::write_with(out, &fm.fields, names, context);
     if !out.ends_with(' ') {
@@ -139,7 +148,7 @@ pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &
     if fm.buffer_id != NO_BUFFER {
         let _ = write!(out, "buf:0x{:x} ", fm.buffer_id);
     }
-    if fm.out_port != packet::OfPort::ANY {
+    if fm.out_port != OfPort::ANY {
         out.push_str("out_port:");
         names.write_port(out, fm.out_port);
         out.push(' ');
@@ -147,7 +156,13 @@ pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &
     if fm.out_group != GROUP_ANY {
         let _ = write!(out, "out_group:{} ", fm.out_group);
     }
-    write_flags(out, fm.flags);
+    // 1.0 always resets them and has no flag for it.
+    let reset_counts = fm.flags.reset_counts && version != Version::Of10;
+    let flags = FlowModFlags {
+        reset_counts,
+        ..fm.flags
+    };
+    write_flags(out, flags);
     out.push_str("actions=");
     action_print::write(out, &fm.actions, version, names);
 }
@@ -203,18 +218,26 @@ pub fn write_counter(out: &mut String, n: u64) {
     }
 }
 
-/// The `Megaflow:` line of ofproto/trace, without its name.
-pub fn megaflow(fields: &crate::Match, names: &Names) -> String {
-    let mut s = String::new();
-    let context = Context {
-        priority: None,
-        megaflow: true,
-    };
-    matches::write_with(&mut s, fields, names, context);
-    s
+/// The filter of a statistics request.
+pub fn write_stats_request(out: &mut String, request: &FlowStatsRequest, names: &Names) {
+    if request.table_id != TABLE_ALL {
+        out.push_str(" table=");
+        names.write_table(out, request.table_id);
+    }
+    if request.out_port != OfPort::ANY {
+        out.push_str(" out_port=");
+        names.write_port(out, request.out_port);
+    }
+    if !request.fields.is_empty() {
+        out.push(' ');
+        matches::write(out, &request.fields, names);
+    }
 }
 
-/// A cookie as messages print it.
-pub fn write_cookie(out: &mut String, cookie: u64) {
-    value::write_hex(out, u128::from(cookie));
+pub fn write_aggregate(out: &mut String, stats: &AggregateStats) {
+    let _ = write!(
+        out,
+        " packet_count={} byte_count={} flow_count={}",
+        stats.packet_count, stats.byte_count, stats.flow_count
+    );
 }

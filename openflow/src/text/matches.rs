@@ -217,6 +217,8 @@ pub struct Context {
     /// The form of a megaflow: with `recirc_id` and packet type, and masks that the datapath
     /// always has whole written out.
     pub megaflow: bool,
+    /// Value and mask of the inner tag, which matches do not hold.
+    pub inner_tag: Option<(u16, u16)>,
 }
 
 /// Prints `fields`.
@@ -362,20 +364,27 @@ impl Writer<'_> {
         let Some((tci, mask)) = self.fields.get(Field::VlanTci) else {
             return;
         };
-        let cfi = u128::from(VLAN_CFI);
+        self.tag("", low32(tci) as u16, low32(mask) as u16);
+        if let Some((tci, mask)) = self.context.inner_tag {
+            self.tag("1", tci, mask);
+        }
+    }
+
+    /// One tag; the names end in `suffix`.
+    fn tag(&mut self, suffix: &str, tci: u16, mask: u16) {
         let (vid, pcp) = (mask & 0xfff, mask & 0xe000);
         let whole = matches!(vid, 0 | 0xfff) && matches!(pcp, 0 | 0xe000) && vid | pcp != 0;
-        if tci & mask & cfi != 0 && whole {
+        if tci & mask & VLAN_CFI != 0 && whole {
             if vid != 0 {
-                self.name("dl_vlan");
+                self.name(&format!("dl_vlan{suffix}"));
                 let _ = write!(self.out, "{}", tci & 0xfff);
             }
             if pcp != 0 {
-                self.name("dl_vlan_pcp");
+                self.name(&format!("dl_vlan_pcp{suffix}"));
                 let _ = write!(self.out, "{}", tci >> 13);
             }
         } else {
-            self.name("vlan_tci");
+            self.name(&format!("vlan_tci{suffix}"));
             let _ = write!(self.out, "0x{tci:04x}");
             if mask != 0xffff {
                 let _ = write!(self.out, "/0x{mask:04x}");

@@ -6,6 +6,8 @@
 //! - [`fields`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
 //! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_print`] prints flows;
+//! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
+//!   ofproto/trace;
 //! - [`dp`] is the text of datapath flows.
 //!
 //! What Open vSwitch knows and this version does not carry is refused by its name. No file here
@@ -19,6 +21,9 @@ pub mod fields;
 pub mod flow;
 pub mod flow_print;
 pub mod matches;
+pub mod message;
+pub mod message_bytes;
+pub mod packet_print;
 pub mod ports;
 pub mod subfield;
 pub mod token;

@@ -1,0 +1,192 @@
+//! Messages as text, as `ovs-ofctl` prints them for `monitor`, `snoop` and `ofp-print`.
+//!
+//! A message prints as its name, its OpenFlow version when that is not 1.0, its transaction id,
+//! and a body that begins with a space or a new line. The text always ends in a new line.
+//! Source: the form is that of Open vSwitch 3.1, `ofp_to_string`.
+
+mod asynchronous;
+mod port;
+mod switch;
+
+use std::fmt::Write;
+
+use super::flow_print;
+use super::ports::Names;
+use crate::message::{Flavor, Message};
+use crate::version::Version;
+
+/// Subtype of the Nicira extension message of this name.
+const NXT_PACKET_IN: u32 = 17;
+
+/// What else the printer must know.
+#[derive(Clone, Copy, Debug)]
+pub struct Style<'a> {
+    pub version: Version,
+    pub names: &'a Names,
+    /// From 0; packets show their bytes from 3 on.
+    pub verbosity: u8,
+}
+
+/// `NAME (OF1.3) (xid=0x1):`
+pub fn write_header(out: &mut String, name: &str, wire_version: u8, xid: u32) {
+    out.push_str(name);
+    match wire_version {
+        1 => {}
+        n @ 2..=6 => {
+            let _ = write!(out, " (OF1.{})", n - 1);
+        }
+        n => {
+            let _ = write!(out, " (OF 0x{n:02x})");
+        }
+    }
+    let _ = write!(out, " (xid=0x{xid:x}):");
+}
+
+/// The name of a message in the encoding it had; `subtype` is that of the vendor or experimenter
+/// message it came in.
+pub fn name(message: &Message, subtype: Option<u32>) -> &'static str {
+    let nicira = |flavor: Flavor| flavor == Flavor::Nicira || subtype.is_some();
+    match message {
+        Message::FlowMod(_) if subtype.is_some() => "NXT_FLOW_MOD",
+        Message::PacketIn(_) if subtype == Some(NXT_PACKET_IN) => "NXT_PACKET_IN",
+        Message::PacketIn(_) if subtype.is_some() => "NXT_PACKET_IN2",
+        Message::FlowRemoved(_) if subtype.is_some() => "NXT_FLOW_REMOVED",
+        Message::RoleRequest(r) if nicira(r.flavor) => "NXT_ROLE_REQUEST",
+        Message::RoleReply(r) if nicira(r.flavor) => "NXT_ROLE_REPLY",
+        Message::SetAsync { flavor, .. } if nicira(*flavor) => "NXT_SET_ASYNC_CONFIG",
+        Message::FlowStatsRequest(r) if nicira(r.flavor) => "NXST_FLOW request",
+        Message::FlowStatsReply(r) if nicira(r.flavor) => "NXST_FLOW reply",
+        Message::AggregateRequest(r) if nicira(r.flavor) => "NXST_AGGREGATE request",
+        Message::AggregateReply { flavor, .. } if nicira(*flavor) => "NXST_AGGREGATE reply",
+        other => other.name(),
+    }
+}
+
+/// All of a message after the header.
+pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
+    match message {
+        Message::FeaturesRequest
+        | Message::GetConfigRequest
+        | Message::BarrierRequest
+        | Message::BarrierReply
+        | Message::GetAsyncRequest
+        | Message::DescRequest
+        | Message::TableStatsRequest => {}
+        Message::Hello(hello) => switch::write_hello(out, hello),
+        Message::Error(error) => switch::write_error(out, error, style),
+        Message::EchoRequest(data) | Message::EchoReply(data) => {
+            let _ = writeln!(out, " {} bytes of payload", data.len());
+            write_hex_dump(out, data, true);
+        }
+        Message::FeaturesReply(features) => switch::write_features(out, features, style),
+        Message::GetConfigReply(config) | Message::SetConfig(config) => {
+            switch::write_config(out, config);
+        }
+        Message::DescReply(desc) => switch::write_desc(out, desc),
+        Message::TableMod(table_mod) => switch::write_table_mod(out, table_mod, style.names),
+        Message::TableStatsReply(tables) => switch::write_tables(out, tables, style),
+        Message::Refused(_) => out.push_str(" (not supported by this version)"),
+
+        Message::PacketIn(packet_in) => asynchronous::write_packet_in(out, packet_in, style),
+        Message::PacketOut(packet_out) => asynchronous::write_packet_out(out, packet_out, style),
+        Message::FlowRemoved(removed) => asynchronous::write_flow_removed(out, removed, style),
+        Message::RoleRequest(role) | Message::RoleReply(role) => {
+            asynchronous::write_role(out, role);
+        }
+        Message::GetAsyncReply(config) | Message::SetAsync { config, .. } => {
+            asynchronous::write_async_config(out, config);
+        }
+        Message::SetFlowFormat(format) => asynchronous::write_flow_format(out, *format),
+        Message::SetFlowModTableId(on) => {
+            out.push_str(if *on { " enable" } else { " disable" });
+        }
+        Message::SetPacketInFormat(format) => asynchronous::write_packet_in_format(out, *format),
+        Message::SetControllerId(id) => {
+            let _ = write!(out, " id={id}");
+        }
+
+        Message::FlowMod(fm) => {
+            out.push(' ');
+            flow_print::write_flow_mod(out, fm, style.version, style.names);
+        }
+        Message::FlowStatsRequest(request) | Message::AggregateRequest(request) => {
+            flow_print::write_stats_request(out, request, style.names);
+        }
+        Message::FlowStatsReply(reply) => {
+            for flow in &reply.flows {
+                out.push('\n');
+                flow_print::write_flow_stats(out, flow, style.version, style.names, true);
+            }
+        }
+        Message::AggregateReply { stats, .. } => flow_print::write_aggregate(out, stats),
+
+        Message::PortStatus(status) => port::write_status(out, status, style.names),
+        Message::PortMod(port_mod) => port::write_port_mod(out, port_mod, style.names),
+        Message::PortStatsRequest { port } => {
+            out.push_str(" port_no=");
+            style.names.write_port(out, *port);
+        }
+        Message::PortStatsReply(stats) => port::write_stats(out, stats, style.names),
+        Message::PortDescRequest => out.push_str(" port=ANY"),
+        Message::PortDescReply(ports) => {
+            out.push('\n');
+            port::write_ports(out, ports, style.names);
+        }
+        Message::QueueGetConfigRequest { port } => {
+            out.push_str(" port=");
+            style.names.write_port(out, *port);
+        }
+        Message::QueueGetConfigReply { port, queues } => {
+            port::write_queue_config(out, *port, queues, style.names);
+        }
+        Message::QueueStatsRequest(request) => {
+            port::write_queue_request(out, request, style.names);
+        }
+        Message::QueueStatsReply(stats) => port::write_queue_stats(out, stats, style.names),
+    }
+}
+
+/// Lines of 16 bytes with their offset, and their characters when `ascii`.
+pub fn write_hex_dump(out: &mut String, data: &[u8], ascii: bool) {
+    for (n, line) in data.chunks(16).enumerate() {
+        let _ = write!(out, "{:08x} ", n * 16);
+        for i in 0..16 {
+            let before = if i == 8 && line.len() > 8 || i == 8 && line.len() == 8 && ascii {
+                '-'
+            } else {
+                ' '
+            };
+            match line.get(i) {
+                Some(byte) => {
+                    let _ = write!(out, "{before}{byte:02x}");
+                }
+                None if ascii => {
+                    out.push(before);
+                    out.push_str("  ");
+                }
+                None => break,
+            }
+        }
+        if ascii {
+            out.push_str(" |");
+            for i in 0..16 {
+                out.push(match line.get(i) {
+                    Some(b) if (0x20..0x7f).contains(b) => char::from(*b),
+                    Some(_) => '.',
+                    None => ' ',
+                });
+            }
+            out.push('|');
+        }
+        out.push('\n');
+    }
+}
+
+/// ` ***decode error: NAME***` and the bytes.
+pub fn write_decode_error(out: &mut String, error: crate::OfError, data: &[u8]) {
+    if !out.is_empty() && !out.ends_with('\n') {
+        out.push(' ');
+    }
+    let _ = writeln!(out, "***decode error: {error}***");
+    write_hex_dump(out, data, true);
+}
