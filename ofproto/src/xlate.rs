@@ -29,6 +29,8 @@ mod vlan;
 pub(crate) mod working;
 
 #[cfg(test)]
+mod soundness;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

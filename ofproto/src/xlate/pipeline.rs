@@ -116,7 +116,15 @@ impl Ctx<'_> {
             (mask.0.key.tp_src, mask.0.key.tp_dst) = ([0; 2], [0; 2]);
         }
         let rule = rule.map(Arc::clone);
-        self.w.read(&mask);
+        self.w.looked_up(&mask);
+        if let Some(rule) = &rule {
+            // Whatever else the lookup looked at, a match needs these.
+            let mut needed = *rule.pattern.mask();
+            if is_fragment {
+                (needed.0.key.tp_src, needed.0.key.tp_dst) = ([0; 2], [0; 2]);
+            }
+            self.w.read(&needed);
+        }
         rule
     }
 

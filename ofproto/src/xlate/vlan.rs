@@ -15,6 +15,8 @@ const PARSED: usize = 2;
 pub struct Originals {
     tags: [Header; PARSED],
     mask: [Header; PARSED],
+    /// As `Working::known`.
+    known: [Header; PARSED],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -87,6 +89,7 @@ impl Originals {
                 },
             ],
             mask: [Header::default(); PARSED],
+            known: [Header::default(); PARSED],
         }
     }
 
@@ -100,7 +103,9 @@ impl Originals {
     }
 
     /// Notes that bits of the tag at `depth` influence the result.
-    pub fn read(&mut self, tags: &Tags, depth: usize, tci: u16, tpid: u16) {
+    ///
+    /// `known`: they do so for every packet that gets here this way.
+    pub fn read(&mut self, tags: &Tags, depth: usize, tci: u16, tpid: u16, known: bool) {
         let (origin, tci) = match tags.at(depth) {
             Ok(Tag {
                 origin: Some(n),
@@ -110,15 +115,23 @@ impl Originals {
             Ok(_) => return,
             Err(n) => (n, tci),
         };
+        self.unwildcard(origin, tci, tpid, known);
+    }
+
+    fn unwildcard(&mut self, origin: usize, tci: u16, tpid: u16, known: bool) {
         if let Some(mask) = self.mask.get_mut(origin) {
             mask.tci |= tci;
             mask.tpid |= tpid;
+        }
+        if known && let Some(known) = self.known.get_mut(origin) {
+            known.tci |= tci;
+            known.tpid |= tpid;
         }
     }
 
     /// True when there is a tag at all.
     pub fn has_tag(&mut self, tags: &Tags) -> bool {
-        self.read(tags, 0, VLAN_PRESENT, 0);
+        self.read(tags, 0, VLAN_PRESENT, 0, true);
         self.header(tags, 0).tci & VLAN_PRESENT != 0
     }
 
@@ -192,12 +205,12 @@ impl Originals {
             let Some(origin) = tag.origin.filter(|n| n + 1 == tags.popped) else {
                 return;
             };
-            let (Some(original), Some(mask)) = (self.tags.get(origin), self.mask.get(origin))
+            let (Some(original), Some(known)) = (self.tags.get(origin), self.known.get(origin))
             else {
                 return;
             };
             // Equal, and known to be: what was written is a constant, so the bit must be too.
-            if tag.header != *original || tag.written & !mask.tci != 0 {
+            if tag.header != *original || tag.written & !known.tci != 0 {
                 return;
             }
             tags.pushed.remove(0);
@@ -208,9 +221,8 @@ impl Originals {
     /// Reads what is left of the original tags in `pushed`: a push action needs constants.
     fn make_concrete(&mut self, tags: &mut Tags) {
         for tag in &mut tags.pushed {
-            if let Some(mask) = tag.origin.take().and_then(|n| self.mask.get_mut(n)) {
-                mask.tpid = u16::MAX;
-                mask.tci |= !tag.written;
+            if let Some(origin) = tag.origin.take() {
+                self.unwildcard(origin, !tag.written, u16::MAX, true);
                 tag.written = u16::MAX;
             }
         }
@@ -296,7 +308,7 @@ mod tests {
     fn writing_what_is_known_to_be_there_does_nothing() {
         let mut o = originals(5, 0);
         let (mut base, mut tags, mut actions) = (Tags::default(), Tags::default(), vec![]);
-        o.read(&tags, 0, 0xfff, 0);
+        o.read(&tags, 0, 0xfff, 0, true);
         o.set(&mut tags, 5, 0xfff);
         o.commit(&mut base, &tags, &mut actions);
         assert_eq!(actions, []);

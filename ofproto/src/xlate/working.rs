@@ -11,6 +11,10 @@
 //! - bits that are neither read nor written are never looked at: a Set action is emitted for
 //!   written bits unless the packet is *known* to have the value already.
 //!
+//! A classifier may prove the same miss by different bits for different packets, so what a lookup
+//! has un-wildcarded is in the mask but not among what is known: that would make the actions, not
+//! only the mask, depend on which proof was found first.
+//!
 //! So a field that is overwritten stays out of the mask, and a megaflow for `mod_dl_dst,output`
 //! takes any destination. Source: the commit step is that of OVS `lib/odp-util.c`,
 //! `commit_odp_actions`, which un-wildcards what it sets.
@@ -39,6 +43,8 @@ pub struct Working {
     /// Bits of the original key that matter; its VLAN part is in `originals`.
     mask: Mask,
     pub view: View,
+    /// Bits of the original key that are in the mask for every packet that gets here this way.
+    known: Mask,
     /// The packet as it is now, behind the actions in `actions`.
     base: FlowKey,
     /// Bits of `base` that actions have set.
@@ -72,6 +78,7 @@ impl Working {
         Working {
             originals: Originals::new(&flow.key),
             original: flow.key,
+            known: mask,
             mask,
             view: View {
                 flow,
@@ -110,18 +117,35 @@ impl Working {
 
     /// Notes that the bits `bits` of the current flow influence the result.
     pub fn read(&mut self, bits: &Mask) {
-        let plain = bits.0.words().iter().zip(self.view.written.words());
-        for ((seen, written), out) in plain.zip(self.mask.words_mut()) {
-            *out |= seen & !written;
+        self.note(bits, true);
+    }
+
+    /// As [`Working::read`], for what a classifier looked at.
+    pub fn looked_up(&mut self, bits: &Mask) {
+        self.note(bits, false);
+    }
+
+    fn note(&mut self, bits: &Mask, known: bool) {
+        let mut fresh = *bits;
+        let written = self.view.written.words();
+        for (word, written) in std::iter::zip(fresh.words_mut(), written) {
+            *word &= !written;
         }
-        // The words above put the tags' bits in as well; tags are accounted for apart.
-        clear_tags(&mut self.mask.0.key);
+        // Tags are accounted for apart, by where they come from.
+        clear_tags(&mut fresh.0.key);
+        self.mask.widen(&fresh);
+        if known {
+            self.known.widen(&fresh);
+        }
         let k = &bits.0.key;
-        let tags = &self.view.tags;
-        self.originals
-            .read(tags, 0, k.vlan0_tci(), u16::from_be_bytes(k.vlan0_tpid));
-        self.originals
-            .read(tags, 1, k.vlan1_tci(), u16::from_be_bytes(k.vlan1_tpid));
+        for (depth, tci, tpid) in [
+            (0, k.vlan0_tci(), k.vlan0_tpid),
+            (1, k.vlan1_tci(), k.vlan1_tpid),
+        ] {
+            let tpid = u16::from_be_bytes(tpid);
+            self.originals
+                .read(&self.view.tags, depth, tci, tpid, known);
+        }
     }
 
     /// The bits `bits` of a field; the caller has checked that the packet has the field.
@@ -303,7 +327,8 @@ impl Working {
             let set = byte(&self.base_set.0, at);
             // What was set and is to be as it came again needs the value that it came with.
             or_byte(&mut self.mask.0, at, set & !written);
-            let known = set | byte(&self.mask.0, at);
+            or_byte(&mut self.known.0, at, set & !written);
+            let known = set | byte(&self.known.0, at);
             let wanted = set | written;
             differs |= wanted & ((base ^ now) | !known) != 0;
             if let (Some(v), Some(b)) = (value.get_mut(i), bits.get_mut(i)) {
@@ -324,6 +349,7 @@ impl Working {
             // Two bytes on the wire, of which the key has the second.
             let rest = !bits[0];
             or_byte(&mut self.mask.0, place.at, rest);
+            or_byte(&mut self.known.0, place.at, rest);
             or_byte(&mut self.base_set.0, place.at, rest);
             let op = byte(&self.view.flow, place.at);
             (value, bits) = ([0, op, 0, 0, 0, 0], [0xff, 0xff, 0, 0, 0, 0]);
