@@ -25,6 +25,8 @@ use layers::{L3, L4, Layers};
 /// Offset of the outermost VLAN tag, if there is one, in a frame.
 const TAG_AT: usize = 12;
 const TAG_LEN: usize = 4;
+/// Offset of the destination in an IPv6 header.
+const IPV6_DST: usize = 24;
 
 /// Applies `action` to `packet`; output, upcall and drop do nothing here.
 ///
@@ -67,7 +69,7 @@ fn pop_vlan(packet: &mut Packet) -> Result<(), DropReason> {
     let Some(tpid) = read::<2>(&packet.data, TAG_AT) else {
         return Err(DropReason::ActionFailed);
     };
-    if !layers::is_vlan(u16::from_be_bytes(tpid)) {
+    if !packet::extract::is_vlan(u16::from_be_bytes(tpid)) {
         return Ok(());
     }
     if packet.data.len() < TAG_AT + TAG_LEN + 2 {
@@ -161,13 +163,20 @@ fn place(data: &[u8], layers: &Layers, field: SetField) -> Option<Write> {
         l3_sum: false,
         l4_sum: L4Sum::None,
     };
+    let pseudo = match layers.has_pseudo_header(data) {
+        true => L4Sum::Pseudo,
+        false => L4Sum::None,
+    };
     let l4 = |at: usize| Write {
         l4_sum: L4Sum::Header,
         ..plain(at)
     };
     let ipv6 = |at: usize| match layers.l3 {
         Some(L3::Ipv6(l3)) => Some(Write {
-            l4_sum: L4Sum::Pseudo,
+            l4_sum: match at >= IPV6_DST && layers.routing {
+                true => L4Sum::None,
+                false => pseudo,
+            },
             ..plain(l3 + at)
         }),
         _ => None,
@@ -200,8 +209,8 @@ fn place(data: &[u8], layers: &Layers, field: SetField) -> Option<Write> {
     match field {
         F::EthDst => Some(plain(0)),
         F::EthSrc => Some(plain(6)),
-        F::Ipv4Src => ipv4(12, L4Sum::Pseudo),
-        F::Ipv4Dst => ipv4(16, L4Sum::Pseudo),
+        F::Ipv4Src => ipv4(12, pseudo),
+        F::Ipv4Dst => ipv4(16, pseudo),
         F::IpTos => match layers.l3 {
             Some(L3::Ipv6(l3)) => Some(Write {
                 len: 2,
@@ -225,7 +234,7 @@ fn place(data: &[u8], layers: &Layers, field: SetField) -> Option<Write> {
         F::Ipv6Src1 => ipv6(12),
         F::Ipv6Src2 => ipv6(16),
         F::Ipv6Src3 => ipv6(20),
-        F::Ipv6Dst0 => ipv6(24),
+        F::Ipv6Dst0 => ipv6(IPV6_DST),
         F::Ipv6Dst1 => ipv6(28),
         F::Ipv6Dst2 => ipv6(32),
         F::Ipv6Dst3 => ipv6(36),
@@ -234,10 +243,10 @@ fn place(data: &[u8], layers: &Layers, field: SetField) -> Option<Write> {
         F::ArpSpa => arp(14),
         F::ArpTha => arp(18),
         F::ArpTpa => arp(24),
-        F::NdTarget0 => nd(layers.nd_target(data)),
-        F::NdTarget1 => nd(layers.nd_target(data).map(|at| at + 4)),
-        F::NdTarget2 => nd(layers.nd_target(data).map(|at| at + 8)),
-        F::NdTarget3 => nd(layers.nd_target(data).map(|at| at + 12)),
+        F::NdTarget0 => nd(layers.nd_target()),
+        F::NdTarget1 => nd(layers.nd_target().map(|at| at + 4)),
+        F::NdTarget2 => nd(layers.nd_target().map(|at| at + 8)),
+        F::NdTarget3 => nd(layers.nd_target().map(|at| at + 12)),
         F::NdSll => nd(layers.nd_option(data, layers::ND_OPT_SLL)),
         F::NdTll => nd(layers.nd_option(data, layers::ND_OPT_TLL)),
         F::PktMark | F::SkbPriority => None,
@@ -249,8 +258,6 @@ fn update_l4(packet: &mut Packet, l4: &L4, write: &Write, old: &[u8], new: &[u8]
         L4::Tcp(o) => (o.checked_add(16)?, write.at % 2 != o % 2),
         L4::Udp(o) => (o.checked_add(6)?, write.at % 2 != o % 2),
         L4::Icmpv6(o) => (o.checked_add(2)?, write.at % 2 != o % 2),
-        // Neither covers a pseudo-header.
-        L4::Icmp(_) | L4::Sctp(_) if write.l4_sum == L4Sum::Pseudo => return Some(()),
         L4::Icmp(o) => (o.checked_add(2)?, write.at % 2 != o % 2),
         L4::Sctp(o) => {
             if packet.csum_partial.is_some() {

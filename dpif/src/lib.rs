@@ -10,6 +10,7 @@
 
 pub mod ebpf;
 pub mod edit;
+pub mod sim;
 
 use std::time::Duration;
 
