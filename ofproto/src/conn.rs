@@ -11,6 +11,7 @@ use openflow::message::{
 };
 use openflow::{OfError, Version};
 
+use crate::packet_in::Limiters;
 use crate::snapshot::BridgeId;
 
 /// Names an OpenFlow connection; never used again within a process.
@@ -48,6 +49,7 @@ pub struct Conn {
     pub controller_id: u16,
     /// Packets whose TTL ran out are wanted (`OFPC_INVALID_TTL_TO_CONTROLLER`).
     pub invalid_ttl: bool,
+    pub(crate) limiters: Limiters,
 }
 
 impl Conn {
@@ -67,6 +69,7 @@ impl Conn {
             },
             controller_id: 0,
             invalid_ttl: false,
+            limiters: Limiters::default(),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod flow_field;
 pub mod mac_learning;
 pub mod normal;
 pub mod ofproto;
+pub mod packet_in;
 pub mod port;
 mod request;
 pub mod rule;

@@ -183,11 +183,13 @@ impl Ofproto {
                 ]
             })
             .flatten()
+            .chain(self.next_packet_in())
             .min()
     }
 
-    /// Expires rules and MAC addresses, and applies fail modes.
+    /// Expires rules and MAC addresses, applies fail modes, sends packets that had to wait.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.drain_packet_ins(now);
         let ids: Vec<BridgeId> = self.bridges.keys().copied().collect();
         for id in ids {
             let Some(bridge) = self.bridges.get_mut(&id) else {

@@ -23,7 +23,7 @@ use crate::action_check;
 use crate::conn::{Conn, ConnId};
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::port::port_desc;
-use crate::snapshot::N_TABLES;
+use crate::snapshot::{BridgeId, N_TABLES};
 
 /// `max_entries` in table statistics, where the table has no limit of its own.
 const ALL_WILDCARDS_10: u32 = (1 << 22) - 1;
@@ -219,9 +219,12 @@ impl Ofproto {
         Ok(Some(reply))
     }
 
-    fn flow_mod(
+    /// Carries out a flow-mod as if a connection of `version` had sent it.
+    ///
+    /// Errors: those of `action_check` and `FlowTables::flow_mod`.
+    pub fn flow_mod(
         &mut self,
-        bridge: crate::snapshot::BridgeId,
+        bridge: BridgeId,
         request: &FlowMod,
         version: Version,
         now: Instant,

@@ -1,0 +1,362 @@
+//! Packets on their way to controllers: who gets them, and how many a second.
+//!
+//! A controller may be protected by a rate limit (`Controller.controller_rate_limit` and
+//! `controller_burst_limit`). Packets above the rate wait in one queue for each ingress port; the
+//! queues are served in turn, and when too many wait the longest queue gives way, so that a port
+//! that is flooded cannot keep another's packets from the controller. Packets that no rule matched
+//! and packets that an action sent are limited apart.
+//!
+//! Source: ovs-vswitchd.conf.db(5), table Controller; OVS `ofproto/pinsched.h` has the same role.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use openflow::message::{NO_BUFFER, PacketIn, PacketInReason};
+use openflow::{Field, Match, Message, Version};
+use packet::OfPort;
+
+use crate::conn::{Conn, ConnId};
+use crate::flow::Flow;
+use crate::ofproto::{Effect, Ofproto};
+use crate::snapshot::BridgeId;
+
+/// A packet that translation sends to a bridge's controllers.
+#[derive(Clone, Debug)]
+pub struct PacketInEvent {
+    pub bridge: BridgeId,
+    /// Goes to the connections with this id.
+    pub controller_id: u16,
+    pub reason: PacketInReason,
+    pub miss: Miss,
+    pub cookie: u64,
+    pub table_id: u8,
+    /// Metadata as the tables saw it.
+    pub flow: Flow,
+    /// The whole packet, as it was at that point.
+    pub packet: Bytes,
+}
+
+/// Was it for want of a rule?
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Miss {
+    No,
+    /// A table-miss entry (priority 0, matching everything) sent the packet: OpenFlow 1.3 has its
+    /// own reason for that, 1.0 has not.
+    Explicit,
+    /// No rule matched at all.
+    Implicit,
+}
+
+/// Packets per second that a connection is sent, and how many may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RateLimit {
+    /// At least 1.
+    pub rate: u32,
+    /// At least 1.
+    pub burst: u32,
+}
+
+/// How packets of one connection fared with its rate limit.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RateLimitStats {
+    /// Sent at once.
+    pub sent: u64,
+    /// Had to wait.
+    pub queued: u64,
+    /// Given up because too many waited.
+    pub dropped: u64,
+}
+
+/// The two limiters of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Limiters {
+    limit: Option<RateLimit>,
+    misses: Limiter,
+    actions: Limiter,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Limiter {
+    /// Thousandths of a packet that may be sent now, as of `filled`.
+    tokens: u64,
+    filled: Option<Instant>,
+    queues: BTreeMap<OfPort, VecDeque<PacketIn>>,
+    waiting: usize,
+    /// Served last.
+    turn: Option<OfPort>,
+    stats: RateLimitStats,
+}
+
+/// Thousandths of a packet in one.
+const TOKEN: u64 = 1000;
+
+impl Ofproto {
+    /// Sends a packet to the controllers that want it, as their rate limits allow.
+    pub fn handle_packet_in(&mut self, event: &PacketInEvent, now: Instant) {
+        for conn in self.conns.values_mut().filter(|c| c.bridge == event.bridge) {
+            let reason = reason_for(event, conn.version);
+            let is_implicit = event.miss == Miss::Implicit;
+            if !conn.wants_packet_in(reason, event.controller_id, is_implicit) {
+                continue;
+            }
+            let message = PacketIn {
+                reason,
+                table_id: event.table_id,
+                buffer_id: NO_BUFFER,
+                total_len: u16::try_from(event.packet.len()).unwrap_or(u16::MAX),
+                cookie: event.cookie,
+                metadata: metadata(&event.flow),
+                data: event.packet.clone(),
+            };
+            let is_miss = event.miss != Miss::No;
+            let port = event.flow.in_port();
+            if let Some(message) = conn.limiters.offer(is_miss, port, message, now) {
+                self.effects.push_back(send(conn.id, message));
+            }
+        }
+    }
+
+    /// Limits the packets that a connection is sent; `None` for no limit. Packets that wait are
+    /// dropped.
+    pub fn set_packet_in_limit(&mut self, conn: ConnId, limit: Option<RateLimit>) {
+        if let Some(conn) = self.conns.get_mut(&conn)
+            && conn.limiters.limit != limit
+        {
+            conn.limiters = Limiters {
+                limit,
+                ..Limiters::default()
+            };
+        }
+    }
+
+    /// How packets fared that no rule matched, and those that actions sent.
+    pub fn packet_in_stats(&self, conn: ConnId) -> Option<(RateLimitStats, RateLimitStats)> {
+        let limiters = &self.conns.get(&conn)?.limiters;
+        Some((limiters.misses.stats, limiters.actions.stats))
+    }
+
+    /// Sends waiting packets whose time has come.
+    pub(crate) fn drain_packet_ins(&mut self, now: Instant) {
+        for conn in self.conns.values_mut() {
+            while let Some(message) = conn.limiters.poll(now) {
+                self.effects.push_back(send(conn.id, message));
+            }
+        }
+    }
+
+    /// When the next waiting packet may be sent.
+    pub(crate) fn next_packet_in(&self) -> Option<Instant> {
+        let conns = self.conns.values();
+        conns.filter_map(|c: &Conn| c.limiters.next_timeout()).min()
+    }
+}
+
+fn send(conn: ConnId, message: PacketIn) -> Effect {
+    Effect::Send {
+        conn,
+        xid: 0,
+        message: Message::PacketIn(message),
+    }
+}
+
+fn reason_for(event: &PacketInEvent, version: Version) -> PacketInReason {
+    match (event.miss, version) {
+        (Miss::Implicit, _) | (Miss::Explicit, Version::Of13) => PacketInReason::NoMatch,
+        (Miss::Explicit, Version::Of10) => PacketInReason::Action,
+        (Miss::No, _) => event.reason,
+    }
+}
+
+/// The pipeline fields of a packet-in: the input port, and what else is not zero.
+fn metadata(flow: &Flow) -> Match {
+    let mut fields = Match::new().with(Field::InPort, flow.pipeline.in_port.into());
+    let regs = (0..16).filter_map(Field::reg);
+    for field in regs.chain([Field::Metadata, Field::PktMark]) {
+        let value = flow.get(field);
+        if value != 0 {
+            fields.set_exact(field, value);
+        }
+    }
+    fields
+}
+
+impl Limiters {
+    /// The message back if it is to be sent now.
+    fn offer(
+        &mut self,
+        is_miss: bool,
+        port: OfPort,
+        message: PacketIn,
+        now: Instant,
+    ) -> Option<PacketIn> {
+        let limiter = match is_miss {
+            true => &mut self.misses,
+            false => &mut self.actions,
+        };
+        let Some(limit) = self.limit else {
+            limiter.stats.sent += 1;
+            return Some(message);
+        };
+        if limiter.waiting == 0 && limiter.take(limit, now) {
+            limiter.stats.sent += 1;
+            return Some(message);
+        }
+        limiter.stats.queued += 1;
+        if limiter.waiting >= limit.burst as usize {
+            limiter.drop_one();
+        }
+        limiter.queues.entry(port).or_default().push_back(message);
+        limiter.waiting += 1;
+        None
+    }
+
+    fn poll(&mut self, now: Instant) -> Option<PacketIn> {
+        let limit = self.limit?;
+        [&mut self.misses, &mut self.actions]
+            .into_iter()
+            .find_map(|l| l.poll(limit, now))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let limit = self.limit?;
+        [&self.misses, &self.actions]
+            .into_iter()
+            .filter_map(|l| l.next_timeout(limit))
+            .min()
+    }
+}
+
+impl Limiter {
+    /// Takes a token if there is one.
+    fn take(&mut self, limit: RateLimit, now: Instant) -> bool {
+        let full = u64::from(limit.burst.max(1)) * TOKEN;
+        match self.filled {
+            None => {
+                self.tokens = full;
+                self.filled = Some(now);
+            }
+            Some(filled) => {
+                let ms = now.saturating_duration_since(filled).as_millis();
+                let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+                // `rate` packets a second are as many thousandths each millisecond.
+                let new = ms.saturating_mul(limit.rate.max(1).into());
+                self.tokens = self.tokens.saturating_add(new).min(full);
+                if ms > 0 {
+                    self.filled = Some(filled + Duration::from_millis(ms));
+                }
+            }
+        }
+        let has_token = self.tokens >= TOKEN;
+        if has_token {
+            self.tokens -= TOKEN;
+        }
+        has_token
+    }
+
+    fn poll(&mut self, limit: RateLimit, now: Instant) -> Option<PacketIn> {
+        if self.waiting == 0 || !self.take(limit, now) {
+            return None;
+        }
+        let after = self.turn.map_or(OfPort(0), |p| OfPort(p.0.wrapping_add(1)));
+        let next = self.queues.range(after..).next();
+        let port = *next.or_else(|| self.queues.first_key_value())?.0;
+        self.turn = Some(port);
+        self.pop(port, VecDeque::pop_front)
+    }
+
+    fn next_timeout(&self, limit: RateLimit) -> Option<Instant> {
+        if self.waiting == 0 {
+            return None;
+        }
+        let missing = TOKEN.saturating_sub(self.tokens);
+        let ms = missing.div_ceil(limit.rate.max(1).into());
+        Some(self.filled? + Duration::from_millis(ms))
+    }
+
+    /// Gives up the newest packet of the longest queue.
+    fn drop_one(&mut self) {
+        let longest = self.queues.iter().max_by_key(|(_, q)| q.len());
+        if let Some(port) = longest.map(|(port, _)| *port) {
+            self.pop(port, VecDeque::pop_back);
+            self.stats.dropped += 1;
+        }
+    }
+
+    fn pop(
+        &mut self,
+        port: OfPort,
+        pop: impl FnOnce(&mut VecDeque<PacketIn>) -> Option<PacketIn>,
+    ) -> Option<PacketIn> {
+        let queue = self.queues.get_mut(&port)?;
+        let message = pop(queue);
+        if queue.is_empty() {
+            self.queues.remove(&port);
+        }
+        self.waiting -= usize::from(message.is_some());
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(n: u64) -> PacketIn {
+        PacketIn {
+            reason: PacketInReason::Action,
+            table_id: 0,
+            buffer_id: NO_BUFFER,
+            total_len: 0,
+            cookie: n,
+            metadata: Match::new(),
+            data: Bytes::new(),
+        }
+    }
+
+    /// A flooded port waits behind itself: the other port's packets come through in turn, and the
+    /// rate is kept.
+    #[test]
+    fn a_flood_does_not_starve_other_ports() {
+        let start = Instant::now();
+        let mut limiters = Limiters {
+            limit: Some(RateLimit {
+                rate: 100,
+                burst: 4,
+            }),
+            ..Limiters::default()
+        };
+        let mut sent = 0;
+        for n in 0..1000 {
+            sent += usize::from(
+                limiters
+                    .offer(false, OfPort(1), message(n), start)
+                    .is_some(),
+            );
+        }
+        assert_eq!(sent, 4, "the burst goes out at once");
+        assert!(
+            limiters
+                .offer(false, OfPort(2), message(5000), start)
+                .is_none()
+        );
+        assert_eq!(limiters.actions.waiting, 4);
+
+        let mut got = Vec::new();
+        let mut now = start;
+        while let Some(at) = limiters.next_timeout() {
+            assert!(at > now, "time must pass for a token");
+            now = at;
+            while let Some(m) = limiters.poll(now) {
+                got.push(m.cookie);
+            }
+        }
+        assert!(got[..2].contains(&5000), "{got:?}");
+        assert_eq!(got.len(), 4);
+        assert_eq!(now - start, Duration::from_millis(40));
+        let stats = limiters.actions.stats;
+        assert_eq!((stats.sent, stats.queued, stats.dropped), (4, 997, 993));
+        // Misses have a limiter of their own.
+        assert!(limiters.offer(true, OfPort(1), message(1), now).is_some());
+    }
+}
