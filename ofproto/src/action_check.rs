@@ -13,18 +13,22 @@ use openflow::{Action, Field, Match, OfError, OfPort, Subfield, Version};
 
 use crate::flow_field::is_carried;
 use crate::snapshot::N_TABLES;
+use crate::table::check_table;
 
 /// Checks a flow-mod's actions against its match and table.
 ///
 /// Errors: `OFPBAC_BAD_OUT_PORT`, `OFPBAC_BAD_OUT_GROUP`, `OFPBAC_BAD_QUEUE`,
 /// `OFPMMFC_INVALID_METER`, `OFPBIC_BAD_TABLE_ID`, `OFPBAC_MATCH_INCONSISTENT`,
-/// `OFPBAC_BAD_SET_TYPE`.
+/// `OFPBAC_BAD_SET_TYPE`, and those of [`check_table`].
 pub fn check_flow_mod(request: &FlowMod, version: Version) -> Result<(), OfError> {
     if matches!(
         request.command,
         FlowModCommand::Delete | FlowModCommand::DeleteStrict
     ) {
         return Ok(());
+    }
+    if request.command == FlowModCommand::Add {
+        check_table(request, version)?;
     }
     let table_id = request.table_id.filter(|t| *t != TABLE_ALL).unwrap_or(0);
     let mut check = Check {

@@ -371,13 +371,7 @@ impl FlowTables {
         version: Version,
         now: Instant,
     ) -> Result<(), OfError> {
-        if fm.table_id == Some(TABLE_ALL) && version != Version::Of10 {
-            return Err(OfError::FmfcBadTableId);
-        }
-        let table_id = fm.table_id.filter(|t| *t != TABLE_ALL).unwrap_or(0);
-        if usize::from(table_id) >= N_TABLES {
-            return Err(OfError::BrcEperm);
-        }
+        let table_id = check_table(fm, version)?;
         let table = self.table_mut(table_id);
         let pattern = table.editor.pattern(flow, mask);
         let priority = fm.priority.into();
@@ -391,7 +385,7 @@ impl FlowTables {
             }
         }
         let mut flags = fm.flags;
-        flags.reset_counts |= version == Version::Of10;
+        flags.reset_counts |= version == Version::Of10 && fm.command == FlowModCommand::Add;
         let stats = match &old {
             Some(old) if !flags.reset_counts => old.stats.carried_over(now),
             _ => RuleStats::new(now),
@@ -518,6 +512,19 @@ impl FlowTables {
 impl Table {
     fn visible(&self) -> usize {
         self.editor.view().len() - self.hidden
+    }
+}
+
+/// The table that an addition goes to.
+///
+/// Errors: `OFPFMFC_BAD_TABLE_ID` for all tables at once, `OFPBRC_EPERM` for a reserved one.
+pub fn check_table(fm: &FlowMod, version: Version) -> Result<u8, OfError> {
+    match fm.table_id {
+        None => Ok(0),
+        Some(TABLE_ALL) if version == Version::Of10 => Ok(0),
+        Some(TABLE_ALL) => Err(OfError::FmfcBadTableId),
+        Some(table_id) if usize::from(table_id) < N_TABLES => Ok(table_id),
+        Some(_) => Err(OfError::BrcEperm),
     }
 }
 
