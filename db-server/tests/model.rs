@@ -102,7 +102,10 @@ struct ModelRow {
     refs: BTreeMap<usize, Elements>,
 }
 
-type Model = BTreeMap<(usize, u8), ModelRow>;
+/// Table and row.
+type Id = (usize, u8);
+
+type Model = BTreeMap<Id, ModelRow>;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -369,7 +372,7 @@ fn model_transact(before: &Model, ops: &[Op]) -> Result<Model, &'static str> {
 }
 
 /// Every reference: from which row, to which, whether strong.
-fn references(model: &Model) -> Vec<((usize, u8), (usize, u8), bool)> {
+fn references(model: &Model) -> Vec<(Id, Id, bool)> {
     let mut all = Vec::new();
     for ((table, row), contents) in model {
         for (column, elements) in &contents.refs {
@@ -411,8 +414,7 @@ fn drop_weak(model: &mut Model) -> Result<(), &'static str> {
                 let dangles = |target: Option<(usize, bool)>, to: u8| {
                     target.is_some_and(|(table, strong)| !strong && !there.contains(&(table, to)))
                 };
-                !dangles(rules.key, *key)
-                    && !(rules.value.is_some() && dangles(rules.value, *value))
+                !dangles(rules.key, *key) && !dangles(rules.value, *value)
             });
             if elements.len() < rules.min {
                 return Err("constraint violation");
