@@ -19,34 +19,7 @@ use packet::OfPort;
 use crate::conn::{Conn, ConnId};
 use crate::flow::Flow;
 use crate::ofproto::{Effect, Ofproto};
-use crate::snapshot::BridgeId;
-
-/// A packet that translation sends to a bridge's controllers.
-#[derive(Clone, Debug)]
-pub struct PacketInEvent {
-    pub bridge: BridgeId,
-    /// Goes to the connections with this id.
-    pub controller_id: u16,
-    pub reason: PacketInReason,
-    pub miss: Miss,
-    pub cookie: u64,
-    pub table_id: u8,
-    /// Metadata as the tables saw it.
-    pub flow: Flow,
-    /// The whole packet, as it was at that point.
-    pub packet: Bytes,
-}
-
-/// Was it for want of a rule?
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Miss {
-    No,
-    /// A table-miss entry (priority 0, matching everything) sent the packet: OpenFlow 1.3 has its
-    /// own reason for that, 1.0 has not.
-    Explicit,
-    /// No rule matched at all.
-    Implicit,
-}
+use crate::xlate::{Miss, PacketIn as XlatedPacketIn};
 
 /// Packets per second that a connection is sent, and how many may wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,8 +65,12 @@ struct Limiter {
 const TOKEN: u64 = 1000;
 
 impl Ofproto {
-    /// Sends a packet to the controllers that want it, as their rate limits allow.
-    pub fn handle_packet_in(&mut self, event: &PacketInEvent, now: Instant) {
+    /// Sends a packet to the controllers that want it, as their rate limits allow. `packet` is the
+    /// whole packet as it was when the action sent it.
+    ///
+    /// `event.max_len` is not used, as the stock switch does not: no packet is buffered here, so a
+    /// controller that got a part of one could do nothing about the rest.
+    pub fn handle_packet_in(&mut self, event: &XlatedPacketIn, packet: &Bytes, now: Instant) {
         for conn in self.conns.values_mut().filter(|c| c.bridge == event.bridge) {
             let reason = reason_for(event, conn.version);
             let is_implicit = event.miss == Miss::Implicit;
@@ -104,10 +81,10 @@ impl Ofproto {
                 reason,
                 table_id: event.table_id,
                 buffer_id: NO_BUFFER,
-                total_len: u16::try_from(event.packet.len()).unwrap_or(u16::MAX),
+                total_len: u16::try_from(packet.len()).unwrap_or(u16::MAX),
                 cookie: event.cookie,
                 metadata: metadata(&event.flow),
-                data: event.packet.clone(),
+                data: packet.clone(),
             };
             let is_miss = event.miss != Miss::No;
             let port = event.flow.in_port();
@@ -160,7 +137,7 @@ fn send(conn: ConnId, message: PacketIn) -> Effect {
     }
 }
 
-fn reason_for(event: &PacketInEvent, version: Version) -> PacketInReason {
+fn reason_for(event: &XlatedPacketIn, version: Version) -> PacketInReason {
     match (event.miss, version) {
         (Miss::Implicit, _) | (Miss::Explicit, Version::Of13) => PacketInReason::NoMatch,
         (Miss::Explicit, Version::Of10) => PacketInReason::Action,
