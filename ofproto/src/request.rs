@@ -14,8 +14,8 @@ use bytes::Bytes;
 use openflow::message::{
     AggregateStats, Capabilities, ErrorMessage, FlowMod, FlowStats, FlowStatsReply,
     FlowStatsRequest, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod, PortStats,
-    QueueStatsRequest, Role, RoleMessage, SwitchConfig, SwitchFeatures, TABLE_ALL, TableMod,
-    TableStats,
+    QueueStatsRequest, Role, RoleMessage, SwitchConfig, SwitchFeatures, TABLE_ALL, TableFeatures,
+    TableMod, TableStats,
 };
 use openflow::{Message, OfError, OfPort, Version};
 
@@ -190,6 +190,7 @@ impl Ofproto {
             Message::FlowStatsRequest(request) => flow_stats(bridge, &request, now)?,
             Message::AggregateRequest(request) => aggregate(bridge, &request)?,
             Message::TableStatsRequest => table_stats(bridge),
+            Message::TableFeaturesRequest => table_features(bridge),
             Message::PortStatsRequest { port } => {
                 let effect = read_port_stats(bridge, id, xid, port);
                 self.effects.push_back(effect);
@@ -212,6 +213,7 @@ impl Ofproto {
             | Message::FlowStatsReply(_)
             | Message::AggregateReply { .. }
             | Message::TableStatsReply(_)
+            | Message::TableFeaturesReply(_)
             | Message::PortStatsReply(_)
             | Message::QueueStatsReply(_)
             | Message::PortDescReply(_) => return Err(OfError::BrcBadStat),
@@ -437,6 +439,17 @@ fn table_stats(bridge: &BridgeState) -> Message {
         }
     });
     Message::TableStatsReply(tables.collect())
+}
+
+fn table_features(bridge: &BridgeState) -> Message {
+    let tables = (0..N_TABLES as u8).map(|table_id| {
+        let conf = bridge.tables.conf(table_id);
+        let max_entries = u32::try_from(conf.max_rules).unwrap_or(u32::MAX);
+        let mut features = TableFeatures::supported(table_id, N_TABLES as u8, max_entries);
+        features.name = conf.name;
+        features
+    });
+    Message::TableFeaturesReply(tables.collect())
 }
 
 fn read_port_stats(bridge: &BridgeState, conn: ConnId, xid: u32, port: OfPort) -> Effect {

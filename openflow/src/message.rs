@@ -14,6 +14,7 @@ mod asynchronous;
 mod flow;
 mod port;
 mod switch;
+mod table_features;
 
 pub use asynchronous::{
     AsyncConfig, AsyncMask, FlowRemovedReason, PacketIn, PacketInFormat, PacketInReason,
@@ -31,6 +32,7 @@ pub use switch::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, Refused, SwitchConfig, SwitchFeatures,
     TableMod, TableStats,
 };
+pub use table_features::TableFeatures;
 
 use bytes::Bytes;
 use packet::OfPort;
@@ -117,6 +119,9 @@ pub enum Message {
     },
     TableStatsRequest,
     TableStatsReply(Vec<TableStats>),
+    /// Without a body: asks, changes nothing.
+    TableFeaturesRequest,
+    TableFeaturesReply(Vec<TableFeatures>),
     /// `OfPort::ANY` asks for all ports.
     PortStatsRequest {
         port: OfPort,
@@ -170,6 +175,8 @@ impl Message {
             Message::AggregateReply { .. } => "OFPST_AGGREGATE reply",
             Message::TableStatsRequest => "OFPST_TABLE request",
             Message::TableStatsReply(_) => "OFPST_TABLE reply",
+            Message::TableFeaturesRequest => "OFPST_TABLE_FEATURES request",
+            Message::TableFeaturesReply(_) => "OFPST_TABLE_FEATURES reply",
             Message::PortStatsRequest { .. } => "OFPST_PORT request",
             Message::PortStatsReply(_) => "OFPST_PORT reply",
             Message::QueueStatsRequest(_) => "OFPST_QUEUE request",

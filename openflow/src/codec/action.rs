@@ -44,6 +44,17 @@ const OFPAT_DEC_NW_TTL: u16 = 24;
 const OFPAT_SET_FIELD: u16 = 25;
 const OFPAT_EXPERIMENTER: u16 = 0xffff;
 
+/// The standard actions of 1.3 that the switch carries out.
+pub(crate) const STANDARD_ACTIONS: &[u16] = &[
+    OFPAT_OUTPUT,
+    OFPAT_PUSH_VLAN,
+    OFPAT_POP_VLAN,
+    OFPAT_SET_QUEUE,
+    OFPAT_SET_NW_TTL,
+    OFPAT_DEC_NW_TTL,
+    OFPAT_SET_FIELD,
+];
+
 const TPID_8021Q: u16 = 0x8100;
 const TPID_8021AD: u16 = 0x88a8;
 
@@ -246,10 +257,6 @@ impl Encoder {
             ip_proto: m.get_exact(Field::IpProto),
             left_out: None,
         }
-    }
-
-    pub fn version(&self) -> Version {
-        self.version
     }
 
     pub fn leave_out(&mut self, what: &'static str) {

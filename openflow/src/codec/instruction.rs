@@ -20,6 +20,15 @@ const OFPIT_CLEAR_ACTIONS: u16 = 5;
 const OFPIT_METER: u16 = 6;
 const OFPIT_EXPERIMENTER: u16 = 0xffff;
 
+/// The instructions that the switch carries out.
+pub(crate) const STANDARD_INSTRUCTIONS: &[u16] = &[
+    OFPIT_GOTO_TABLE,
+    OFPIT_WRITE_METADATA,
+    OFPIT_WRITE_ACTIONS,
+    OFPIT_APPLY_ACTIONS,
+    OFPIT_CLEAR_ACTIONS,
+];
+
 /// Reads instructions up to the end of `r` into one list, in the order of execution.
 ///
 /// Errors: `OFPBIC_*` as OpenFlow 1.3.5, 7.5.4.4 wants them, `OFPBAC_*` of the actions.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::flow::{self, FlowStatsKind};
 use super::writer::MessageWriter;
-use super::{Dialect, Header, packet_in, port, role, switch};
+use super::{Dialect, Header, packet_in, port, role, switch, table_features};
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
 use crate::version::Version;
@@ -74,7 +74,7 @@ const OFPMP_GROUP_FEATURES: u16 = 8;
 const OFPMP_METER: u16 = 9;
 const OFPMP_METER_CONFIG: u16 = 10;
 const OFPMP_METER_FEATURES: u16 = 11;
-const OFPMP_TABLE_FEATURES: u16 = 12;
+pub(super) const OFPMP_TABLE_FEATURES: u16 = 12;
 pub(super) const OFPMP_PORT_DESC: u16 = 13;
 const OFPMP_EXPERIMENTER: u16 = 0xffff;
 
@@ -309,7 +309,14 @@ fn decode_multipart_request(kind: u16, r: &mut Reader, v: Version) -> Result<Mes
             refuse("OFPMP_METER_FEATURES", OfError::BrcBadStat)
         }
         (OFPMP_TABLE_FEATURES, Version::Of13) => {
-            refuse("OFPMP_TABLE_FEATURES", OfError::BrcBadStat)
+            // With a body it would change the tables.
+            if !r.is_empty() {
+                return Ok(refuse(
+                    "OFPMP_TABLE_FEATURES with tables",
+                    OfError::TffcEperm,
+                ));
+            }
+            Message::TableFeaturesRequest
         }
         (OFPMP_EXPERIMENTER, _) => match nicira_subtype(r, v)? {
             NXST_FLOW => Message::FlowStatsRequest(flow::decode_nx_stats_request(r)?),
@@ -329,6 +336,9 @@ fn decode_multipart_reply(kind: u16, r: &mut Reader, v: Version) -> Result<Messa
             stats: flow::decode_aggregate(r)?,
         },
         OFPMP_TABLE => Message::TableStatsReply(switch::decode_tables(r, v)?),
+        OFPMP_TABLE_FEATURES if v > Version::Of10 => {
+            Message::TableFeaturesReply(table_features::decode(r)?)
+        }
         OFPMP_PORT_STATS => Message::PortStatsReply(port::decode_stats(r, v)?),
         OFPMP_QUEUE => Message::QueueStatsReply(port::decode_queue_stats(r, v)?),
         OFPMP_PORT_DESC => Message::PortDescReply(port::decode_descs(r, v)?),
@@ -488,6 +498,13 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         }
         Message::TableStatsRequest => multipart(o, request, OFPMP_TABLE),
         Message::TableStatsReply(tables) => switch::encode_tables(o, reply, tables),
+        Message::TableFeaturesRequest => {
+            if v == Version::Of10 {
+                o.not_expressible("a request for table features");
+            }
+            multipart(o, request, OFPMP_TABLE_FEATURES);
+        }
+        Message::TableFeaturesReply(tables) => table_features::encode(o, reply, tables),
         Message::PortStatsRequest { port } => port::encode_stats_request(o, request, *port),
         Message::PortStatsReply(ports) => port::encode_stats(o, reply, ports),
         Message::QueueStatsRequest(r) => port::encode_queue_request(o, request, r),

@@ -126,6 +126,8 @@ pub(crate) fn encode(w: &mut Writer, m: &Match) -> bool {
     let mut complete = true;
 
     let eth_type = m.get_exact(Field::EthType).map(|v| v as u16);
+    // The specification gives the members below a meaning for IPv4 and ARP only.
+    let eth_type = eth_type.filter(|t| *t != 0x86dd);
     let layers = Layers::of(eth_type, || m.get_exact(Field::IpProto).map(|v| v as u8));
     for f in m {
         let exact = f.is_exact();
@@ -179,7 +181,7 @@ pub(crate) fn encode(w: &mut Writer, m: &Match) -> bool {
                 nw_proto = f.value as u8;
                 wild &= !FW_NW_PROTO;
             }
-            Field::IpDscp => {
+            Field::IpDscp if layers.is_ip => {
                 nw_tos = (f.value as u8) << 2;
                 wild &= !FW_NW_TOS;
             }

@@ -25,6 +25,7 @@ mod packet_in;
 mod port;
 mod role;
 mod switch;
+mod table_features;
 mod writer;
 
 use thiserror::Error;
@@ -34,6 +35,8 @@ use crate::message::{FlowFormat, Message, PacketInFormat};
 use crate::version::Version;
 pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
+pub(crate) use action::STANDARD_ACTIONS;
+pub(crate) use instruction::STANDARD_INSTRUCTIONS;
 use writer::MessageWriter;
 
 /// Bytes of a failed message that go into the error reply.

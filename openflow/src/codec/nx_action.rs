@@ -14,6 +14,7 @@ use crate::action::{Action, Subfield};
 use crate::error::OfError;
 use crate::field::{Field, low_bits};
 use crate::message::PacketInReason;
+use crate::version::Version;
 use crate::wire::{DecodeError, NICIRA, Reader, Writer, bad};
 
 const NXAST_RESUBMIT: u16 = 1;
@@ -209,19 +210,17 @@ fn ofs_nbits(s: Subfield) -> u16 {
 
 /// Writes an action that Nicira's extension has; anything else is reported as left out.
 pub(crate) fn encode(e: &mut Encoder, w: &mut Writer, action: &Action) {
-    let version = e.version();
+    // Extension actions name fields by NXM identifiers where there are any, in all versions.
+    let version = Version::Of10;
     match action {
         Action::Resubmit { in_port, table } => {
             let Some(port) = in_port.map_or(Some(SAME_PORT), |p| p.to_u16()) else {
                 return e.leave_out("resubmit");
             };
-            match table {
-                None => body(w, NXAST_RESUBMIT, |w| w.u16(port)),
-                Some(table) => body(w, NXAST_RESUBMIT_TABLE, |w| {
-                    w.u16(port);
-                    w.u8(*table);
-                }),
-            }
+            body(w, NXAST_RESUBMIT_TABLE, |w| {
+                w.u16(port);
+                w.u8(table.unwrap_or(SAME_TABLE));
+            });
         }
         Action::SetQueue(queue) => body(w, NXAST_SET_QUEUE, |w| {
             w.u16(0);

@@ -329,6 +329,23 @@ pub(crate) fn decode_field_id(r: &mut Reader) -> Result<Field, DecodeError> {
     }
 }
 
+/// Reads an identifier from a list of fields; `None` for one that is not known or not carried.
+pub(crate) fn decode_listed_field(r: &mut Reader) -> Result<Option<Field>, DecodeError> {
+    let header = EntryHeader::decode(r)?;
+    Ok(header
+        .field()
+        .filter(|info| info.is_supported())
+        .map(|info| info.field))
+}
+
+/// Writes an identifier into a list of fields; `masked` says that the field takes masks.
+pub(crate) fn encode_listed_field(w: &mut Writer, field: Field, masked: bool) {
+    let info = field.info();
+    if let Some(id) = wire_id(info, Version::Of13) {
+        encode_header(w, id, info.bytes, masked);
+    }
+}
+
 /// Writes `field`'s identifier; false when it has none.
 pub(crate) fn encode_field_id(w: &mut Writer, field: Field, version: Version) -> bool {
     let info = field.info();
