@@ -71,6 +71,7 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::BarrierReply
         | Message::GetAsyncRequest
         | Message::DescRequest
+        | Message::TableFeaturesRequest
         | Message::TableStatsRequest => {}
         Message::Hello(hello) => switch::write_hello(out, hello),
         Message::Error(error) => switch::write_error(out, error, style),
@@ -84,6 +85,7 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         }
         Message::DescReply(desc) => switch::write_desc(out, desc),
         Message::TableMod(table_mod) => switch::write_table_mod(out, table_mod, style.names),
+        Message::TableFeaturesReply(tables) => switch::write_table_features(out, tables),
         Message::TableStatsReply(tables) => switch::write_tables(out, tables, style),
         Message::Refused(_) => out.push_str(" (not supported by this version)"),
 

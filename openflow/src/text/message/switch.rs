@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Style, port, write_hex_dump};
 use crate::message::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TABLE_ALL,
-    TableMod, TableStats,
+    TableFeatures, TableMod, TableStats,
 };
 use crate::text::message_bytes;
 use crate::text::ports::Names;
@@ -166,6 +166,20 @@ pub fn write_table_mod(out: &mut String, table_mod: &TableMod, names: &Names) {
 
 /// Tables in blocks; tables that differ from the one before in nothing but their number are
 /// counted together.
+pub fn write_table_features(out: &mut String, tables: &[TableFeatures]) {
+    for table in tables {
+        let _ = write!(out, "\n  table {}", table.table_id);
+        if !table.name.is_empty() {
+            let _ = write!(out, " (\"{}\")", table.name);
+        }
+        let _ = write!(
+            out,
+            ":\n    metadata: match={:#x} write={:#x}\n    max_entries={}",
+            table.metadata_match, table.metadata_write, table.max_entries
+        );
+    }
+}
+
 pub fn write_tables(out: &mut String, tables: &[TableStats], style: Style<'_>) {
     out.push('\n');
     let mut rest = tables;
