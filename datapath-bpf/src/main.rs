@@ -10,6 +10,7 @@
 #![no_main]
 
 mod counters;
+mod crc32c;
 mod execute;
 mod lookup;
 mod maps;

@@ -8,7 +8,7 @@
 //! have left (`CHECKSUM_COMPLETE`) is corrected by `BPF_F_RECOMPUTE_CSUM`.
 //!
 //! SCTP has a CRC instead: it is linear, so the CRC of the difference, carried over the rest of
-//! the packet, corrects it; see [`crc32c`].
+//! the packet, corrects it; see [`crate::crc32c`].
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM};
 use aya_ebpf::helpers::{
@@ -18,11 +18,13 @@ use aya_ebpf::helpers::{
 use packet::action::{ActionRecord, SetField};
 use packet::key::*;
 
+use crate::crc32c;
 use crate::execute::Headers;
 use crate::maps;
 
 const OK: u64 = 0;
 const REFUSED: u64 = 1;
+const RECOMPUTE: u64 = BPF_F_RECOMPUTE_CSUM as u64;
 
 /// What to write where.
 struct Patch {
@@ -37,6 +39,9 @@ struct Patch {
     l4_flags: u64,
     /// Nothing in the packet offsets the change.
     uncovered: bool,
+    /// Where the SCTP header is whose CRC covers the bytes, and where what it covers ends; 0: none.
+    sctp: u32,
+    sctp_end: u32,
 }
 
 /// Carries out record `index` of `block`, a set-field. Returns 0 when done, else the packet lacks
@@ -121,6 +126,8 @@ fn patch(
         l4_sum: 0,
         l4_flags: 0,
         uncovered: false,
+        sctp: 0,
+        sctp_end: 0,
     };
     let n = field as u8;
     let (is_ipv4, is_ipv6) = (eth_type == ETH_TYPE_IPV4, eth_type == ETH_TYPE_IPV6);
@@ -139,7 +146,9 @@ fn patch(
             (p.value, p.mask) = ([0, v0, 0, 0, 0, 0, 0, 0], [0, m0, 0, 0, 0, 0, 0, 0]);
         }
         SetField::IpTtl if is_ipv4 && l4 != 0 => {
+            // With the byte behind it: the protocol.
             (p.offset, p.len, p.l3_sum) = (l3 + 8, 2, l3 + 10);
+            (p.value, p.mask) = ([v0, 0, 0, 0, 0, 0, 0, 0], [m0, 0, 0, 0, 0, 0, 0, 0]);
         }
         SetField::IpTos if is_ipv6 => {
             (p.offset, p.len, p.uncovered) = (l3, 2, true);
@@ -175,7 +184,10 @@ fn patch(
                     p.l4_flags = u64::from(BPF_F_MARK_MANGLED_0);
                     p.uncovered = udp_sum_absent(skb, l4);
                 }
-                IP_PROTO_SCTP => return None,
+                IP_PROTO_SCTP => {
+                    p.sctp = l4;
+                    p.sctp_end = payload_end(skb, l3, is_ipv4)?;
+                }
                 _ => return None,
             }
         }
@@ -183,6 +195,7 @@ fn patch(
             if l4 != 0 && !later && (ip_proto == IP_PROTO_ICMP || ip_proto == IP_PROTO_ICMPV6) =>
         {
             (p.offset, p.len, p.l4_sum) = (l4, 2, l4 + 2);
+            (p.value, p.mask) = ([v0, 0, 0, 0, 0, 0, 0, 0], [m0, 0, 0, 0, 0, 0, 0, 0]);
             if n == SetField::IcmpCode as u8 {
                 (p.value, p.mask) = ([0, v0, 0, 0, 0, 0, 0, 0], [0, m0, 0, 0, 0, 0, 0, 0]);
             }
@@ -241,6 +254,52 @@ fn udp_sum_absent(skb: *mut __sk_buff, l4: u32) -> bool {
     sum == [0; 2]
 }
 
+/// Where the IP payload ends; a short frame is padded behind.
+#[inline(always)]
+fn payload_end(skb: *mut __sk_buff, l3: u32, is_ipv4: bool) -> Option<u32> {
+    let mut len = [0u8; 2];
+    let (at, before) = if is_ipv4 {
+        (l3 + 2, l3)
+    } else {
+        (l3 + 4, l3 + 40)
+    };
+    // SAFETY: the helper writes the two bytes that it is given.
+    let loaded = unsafe { bpf_skb_load_bytes(skb.cast(), at, len.as_mut_ptr().cast(), 2) };
+    (loaded == 0).then_some(before + u32::from(u16::from_be_bytes(len)))
+}
+
+/// Corrects the CRC of an SCTP packet for the exclusive-or of two bytes, `at` of them on. A CRC of
+/// zero is still to be computed.
+#[inline(always)]
+fn correct_crc(skb: *mut __sk_buff, p: &Patch, difference: u64) -> u64 {
+    let mut crc = [0u8; 4];
+    let Some(zeros) = p.sctp_end.checked_sub(p.offset + 2) else {
+        return REFUSED;
+    };
+    // SAFETY: the helpers get the four bytes that they are told of.
+    unsafe {
+        let memory = crc.as_mut_ptr().cast();
+        if bpf_skb_load_bytes(skb.cast(), p.sctp + 8, memory, 4) != 0 {
+            return REFUSED;
+        }
+        if crc == [0; 4] {
+            return OK;
+        }
+        let change = crc32c::crc32c_change(difference, u64::from(zeros));
+        crc = (u32::from_le_bytes(crc) ^ change as u32).to_le_bytes();
+        if bpf_skb_store_bytes(skb.cast(), p.sctp + 8, crc.as_ptr().cast(), 4, RECOMPUTE) != 0 {
+            return REFUSED;
+        }
+    }
+    OK
+}
+
+#[inline(always)]
+unsafe fn load(skb: *mut __sk_buff, offset: u32, to: *mut core::ffi::c_void, len: u32) -> i64 {
+    // SAFETY: the caller's.
+    unsafe { bpf_skb_load_bytes(skb.cast(), offset, to, len) }
+}
+
 #[inline(always)]
 fn apply(skb: *mut __sk_buff, p: &Patch) -> u64 {
     let mut old = [0u8; 8];
@@ -248,10 +307,17 @@ fn apply(skb: *mut __sk_buff, p: &Patch) -> u64 {
     // SAFETY: the helpers get buffers of at least the length they are told.
     unsafe {
         let from: *mut core::ffi::c_void = old.as_mut_ptr().cast();
-        let loaded = match p.len {
-            2 => bpf_skb_load_bytes(skb.cast(), p.offset, from, 2),
-            4 => bpf_skb_load_bytes(skb.cast(), p.offset, from, 4),
-            6 => bpf_skb_load_bytes(skb.cast(), p.offset, from, 6),
+        const FULL: u8 = 0xff;
+        let (loaded, width) = match p.len {
+            2 => (load(skb, p.offset, from, 2), [FULL, FULL, 0, 0, 0, 0, 0, 0]),
+            4 => (
+                load(skb, p.offset, from, 4),
+                [FULL, FULL, FULL, FULL, 0, 0, 0, 0],
+            ),
+            6 => (
+                load(skb, p.offset, from, 6),
+                [FULL, FULL, FULL, FULL, FULL, FULL, 0, 0],
+            ),
             _ => return REFUSED,
         };
         if loaded != 0 {
@@ -260,12 +326,15 @@ fn apply(skb: *mut __sk_buff, p: &Patch) -> u64 {
         let (o, v, m) = (
             u64::from_ne_bytes(old),
             u64::from_ne_bytes(p.value),
-            u64::from_ne_bytes(p.mask),
+            u64::from_ne_bytes(p.mask) & u64::from_ne_bytes(width),
         );
         let mut new = ((o & !m) | (v & m)).to_ne_bytes();
         let to: *mut core::ffi::c_void = new.as_mut_ptr().cast();
-        let flags = if p.uncovered {
-            u64::from(BPF_F_RECOMPUTE_CSUM)
+        if p.sctp != 0 && correct_crc(skb, p, o ^ u64::from_ne_bytes(new)) != OK {
+            return REFUSED;
+        }
+        let flags = if p.uncovered || p.sctp != 0 {
+            RECOMPUTE
         } else {
             0
         };
@@ -332,6 +401,8 @@ fn set_nd_option(
                 l4_sum: l4 + 2,
                 l4_flags: 0,
                 uncovered: false,
+                sctp: 0,
+                sctp_end: 0,
             };
             return apply(skb, &p);
         }

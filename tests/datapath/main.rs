@@ -1,0 +1,10 @@
+//! The kernel datapath by itself: `dpif::ebpf` and the eBPF programs, with packets through veth
+//! pairs in a network namespace. Needs root.
+
+mod bench;
+mod forwarding;
+mod frames;
+mod ports;
+mod set_field;
+mod upcalls;
+mod wire;
