@@ -13,6 +13,7 @@
 //! Errors: [`DropReason::ActionFailed`] when the packet lacks the header that an action writes.
 
 mod checksum;
+mod finish;
 mod layers;
 
 use packet::action::SetField;
@@ -20,6 +21,7 @@ use packet::{Action, DropReason};
 
 use crate::Packet;
 use checksum::{crc32c_delta, replace, replace_partial};
+pub use finish::finish;
 use layers::{L3, L4, Layers};
 
 /// Offset of the outermost VLAN tag, if there is one, in a frame.

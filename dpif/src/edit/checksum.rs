@@ -13,6 +13,17 @@ pub fn replace_partial(sum: u16, old: &[u8], new: &[u8], odd: bool) -> u16 {
     fold(u64::from(sum) + diff(old, new, odd))
 }
 
+/// The ones' complement sum of `start` and the 16-bit words of `bytes`.
+pub fn sum(start: u16, bytes: &[u8]) -> u16 {
+    let mut total = u64::from(start);
+    for pair in bytes.chunks(2) {
+        let high = pair.first().copied().unwrap_or(0);
+        let low = pair.get(1).copied().unwrap_or(0);
+        total += u64::from(u16::from_be_bytes([high, low]));
+    }
+    fold(total)
+}
+
 /// `new - old` in ones' complement arithmetic; at most 2 * 0xffff per word.
 fn diff(old: &[u8], new: &[u8], odd: bool) -> u64 {
     let mut total = 0u64;

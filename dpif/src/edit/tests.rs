@@ -3,8 +3,8 @@ use packet::action::SetField;
 use packet::{Action, DropReason};
 use proptest::prelude::*;
 
-use super::apply;
-use crate::{CsumPartial, Packet};
+use super::{apply, finish};
+use crate::{CsumPartial, Gso, GsoKind, Packet};
 
 const PAYLOAD: &[u8] = b"some payload, odd";
 
@@ -36,6 +36,10 @@ fn frame(v6: bool, proto: u8, vlan: bool) -> Vec<u8> {
 /// Every checksum in the frame is the one that summing anew gives: the sum over what it covers,
 /// itself included, is 0xffff.
 fn checksums_are_right(data: &[u8]) -> bool {
+    covered_sums_are_right(data, PAYLOAD.len())
+}
+
+fn covered_sums_are_right(data: &[u8], payload_len: usize) -> bool {
     let sum = |bytes: &[u8]| -> u64 {
         bytes
             .chunks(2)
@@ -44,7 +48,7 @@ fn checksums_are_right(data: &[u8]) -> bool {
     };
     let ok = |n: u64| n != 0 && n.is_multiple_of(0xffff);
     let p = SlicedPacket::from_ethernet(data).unwrap();
-    let l4_len = |header_bytes: usize| (header_bytes + PAYLOAD.len()) as u64;
+    let l4_len = |header_bytes: usize| (header_bytes + payload_len) as u64;
     let (addresses, l3_ok) = match p.net.as_ref().unwrap() {
         NetSlice::Ipv4(h) => (
             sum(&h.header().slice()[12..20]),
@@ -202,4 +206,56 @@ fn a_field_that_is_not_there_is_an_error() {
             Err(DropReason::ActionFailed)
         );
     }
+}
+
+#[test]
+fn super_packets_become_segments() {
+    for v6 in [false, true] {
+        let mut data = frame(v6, 6, true);
+        let l4 = data.len() - PAYLOAD.len() - 20;
+        data[l4 + 13] |= 0x89; // CWR, PSH, FIN
+        let whole = Packet {
+            data,
+            gso: Some(Gso {
+                kind: if v6 { GsoKind::TcpV6 } else { GsoKind::TcpV4 },
+                size: 10,
+                segs: 2,
+            }),
+            csum_partial: Some(CsumPartial {
+                start: l4 as u16,
+                offset: l4 as u16 + 16,
+            }),
+            mark: 3,
+        };
+        let parts = finish(whole.clone());
+        assert_eq!(parts.len(), 2);
+        let mut payload = Vec::new();
+        for (n, part) in parts.iter().enumerate() {
+            let bytes = &part.data[l4 + 20..];
+            assert!(covered_sums_are_right(&part.data, bytes.len()));
+            let seq = u32::from_be_bytes(part.data[l4 + 4..l4 + 8].try_into().unwrap());
+            assert_eq!(seq, 7 + payload.len() as u32);
+            assert_eq!(part.data[l4 + 13] & 0x89, [0x80, 0x09][n]);
+            payload.extend_from_slice(bytes);
+            assert_eq!((part.gso, part.csum_partial, part.mark), (None, None, 3));
+        }
+        assert_eq!(payload, PAYLOAD);
+    }
+}
+
+#[test]
+fn checksums_left_to_do_are_done() {
+    let data = frame(false, 17, false);
+    let mut p = Packet {
+        data: data.clone(),
+        csum_partial: Some(CsumPartial {
+            start: 34,
+            offset: 40,
+        }),
+        ..Packet::default()
+    };
+    // The sum over the pseudo-header: addresses, protocol, length.
+    let pseudo = 0x0a00 + 0x0001 + 0x0a00 + 0x0002 + 17 + 8 + PAYLOAD.len() as u16;
+    p.data[40..42].copy_from_slice(&pseudo.to_be_bytes());
+    assert_eq!(finish(p)[0].data, data);
 }
