@@ -19,10 +19,13 @@ pub mod ofproto;
 pub mod packet_in;
 pub mod port;
 mod request;
+pub mod revalidate;
 pub mod rule;
 pub mod snapshot;
 pub mod table;
 pub mod trace;
+pub mod ukey;
+pub mod upcall;
 pub mod xlate;
 
 #[cfg(test)]

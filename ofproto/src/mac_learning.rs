@@ -135,6 +135,11 @@ impl MacTable {
         self.view.clone()
     }
 
+    /// As [`MacView::lookup`].
+    pub fn lookup(&self, vlan: u16, mac: EthAddr) -> Option<OfPort> {
+        self.view.lookup(vlan, mac)
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -545,6 +545,20 @@ impl Ofproto {
         }
     }
 
+    /// As [`Ofproto::learn_mac`], for packets that went through the datapath's cache: a station that
+    /// has moved since stays where it is.
+    pub fn refresh_mac(
+        &mut self,
+        id: BridgeId,
+        vlan: u16,
+        mac: EthAddr,
+        port: OfPort,
+        now: Instant,
+    ) -> bool {
+        let seen = self.macs(id).and_then(|m| m.lookup(vlan, mac));
+        seen.is_none_or(|p| p == port) && self.learn_mac(id, vlan, mac, port, now)
+    }
+
     /// The MAC table, to look at.
     pub fn macs(&self, id: BridgeId) -> Option<&MacTable> {
         self.bridges.get(&id).map(|b| &b.macs)

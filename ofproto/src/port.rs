@@ -7,6 +7,7 @@
 //! Source: OpenFlow 1.3.5, 7.2.1; ovs-vswitchd.conf.db(5), table Port.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openflow::message::{PortConfig, PortDesc, PortFeatures, PortState};
 use packet::{DpPort, EthAddr, OfPort};
@@ -29,7 +30,49 @@ pub struct PortConf {
     pub mtu: u16,
     /// The `Port` row that the port belongs to; `None` keeps it out of NORMAL forwarding.
     pub row: Option<RowId>,
+    /// What went through a patch port; a datapath port has its counters in the datapath.
+    pub counters: Arc<PatchCounters>,
 }
+
+/// Packets and bytes of a patch port. Handler threads and the revalidator count here.
+#[derive(Default, Debug)]
+pub struct PatchCounters {
+    rx_packets: AtomicU64,
+    rx_bytes: AtomicU64,
+    tx_packets: AtomicU64,
+    tx_bytes: AtomicU64,
+}
+
+impl PatchCounters {
+    pub fn received(&self, packets: u64, bytes: u64) {
+        self.rx_packets.fetch_add(packets, Ordering::Relaxed);
+        self.rx_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn sent(&self, packets: u64, bytes: u64) {
+        self.tx_packets.fetch_add(packets, Ordering::Relaxed);
+        self.tx_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> dpif::PortStats {
+        dpif::PortStats {
+            rx_packets: self.rx_packets.load(Ordering::Relaxed),
+            rx_bytes: self.rx_bytes.load(Ordering::Relaxed),
+            tx_packets: self.tx_packets.load(Ordering::Relaxed),
+            tx_bytes: self.tx_bytes.load(Ordering::Relaxed),
+            ..dpif::PortStats::default()
+        }
+    }
+}
+
+/// What was counted does not make one port differ from another.
+impl PartialEq for PatchCounters {
+    fn eq(&self, _: &PatchCounters) -> bool {
+        true
+    }
+}
+
+impl Eq for PatchCounters {}
 
 impl PortConf {
     /// A new port with nothing set.
@@ -44,6 +87,7 @@ impl PortConf {
             speeds: PortSpeeds::default(),
             mtu: 1500,
             row: None,
+            counters: Arc::default(),
         }
     }
 
