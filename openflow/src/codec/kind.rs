@@ -106,6 +106,35 @@ enum Way {
     Reply,
 }
 
+/// By type: errors, replies, and what switches send unasked. Experimenter messages count as
+/// requests.
+pub(super) fn is_reply(header: &Header) -> bool {
+    match header.kind {
+        OFPT_ERROR
+        | OFPT_ECHO_REPLY
+        | OFPT_FEATURES_REPLY
+        | OFPT_GET_CONFIG_REPLY
+        | OFPT_PACKET_IN
+        | OFPT_FLOW_REMOVED
+        | OFPT_PORT_STATUS => true,
+        kind => match Version::from_wire(header.version) {
+            Some(Version::Of10) => matches!(
+                kind,
+                OFPT10_STATS_REPLY | OFPT10_BARRIER_REPLY | OFPT10_QUEUE_GET_CONFIG_REPLY
+            ),
+            Some(Version::Of13) => matches!(
+                kind,
+                OFPT_MULTIPART_REPLY
+                    | OFPT_BARRIER_REPLY
+                    | OFPT_QUEUE_GET_CONFIG_REPLY
+                    | OFPT_ROLE_REPLY
+                    | OFPT_GET_ASYNC_REPLY
+            ),
+            None => false,
+        },
+    }
+}
+
 /// Reads the body of a message and says whether more parts follow.
 pub(super) fn decode(
     header: &Header,

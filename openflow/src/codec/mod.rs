@@ -127,6 +127,11 @@ pub fn decode(bytes: &[u8], dialect: &Dialect) -> Result<Decoded, DecodeError> {
     })
 }
 
+/// Is the message one that answers or informs, and so gets no error in return?
+pub fn is_reply(header: &Header) -> bool {
+    kind::is_reply(header)
+}
+
 /// Encodes a message; long lists of a multipart reply give several messages in a row.
 ///
 /// Replies show flows of another version as far as theirs can; a request that cannot be

@@ -164,8 +164,7 @@ pub fn write_table_mod(out: &mut String, table_mod: &TableMod, names: &Names) {
     }
 }
 
-/// Tables in blocks; tables that differ from the one before in nothing but their number are
-/// counted together.
+/// What tells tables apart: number, name and size.
 pub fn write_table_features(out: &mut String, tables: &[TableFeatures]) {
     for table in tables {
         let _ = write!(out, "\n  table {}", table.table_id);
@@ -180,6 +179,8 @@ pub fn write_table_features(out: &mut String, tables: &[TableFeatures]) {
     }
 }
 
+/// Tables in blocks; tables that differ from the one before in nothing but their number are
+/// counted together.
 pub fn write_tables(out: &mut String, tables: &[TableStats], style: Style<'_>) {
     out.push('\n');
     let mut rest = tables;
