@@ -227,10 +227,8 @@ fn flow_removed_goes_to_who_wants_it() {
     rule.stats.credit(3, 300, t.now);
     assert_eq!(t.pass(Duration::from_secs(9)), []);
     rule.stats.credit(1, 100, t.now);
-    assert_eq!(
-        t.ofproto.poll_timeout(),
-        Some(t.now + Duration::from_secs(7))
-    );
+    // Timers are put off when they fire, so the next may be early, never late.
+    assert!(t.ofproto.poll_timeout().unwrap() <= t.now + Duration::from_secs(7));
     let effects = t.pass(Duration::from_secs(7));
     let [
         Effect::Send {
