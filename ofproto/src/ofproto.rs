@@ -10,20 +10,23 @@
 //!
 //! Source: the division is that of OVS `ofproto/ofproto.c` and `ofproto/connmgr.c`.
 
+mod fail_mode;
+mod ports;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
 use bytes::Bytes;
-use openflow::message::{Desc, FlowRemoved, PortReason, PortStatus};
-use openflow::{Action, Match, Message, Version};
+use openflow::message::{Desc, FlowRemoved};
+use openflow::{Action, Message, Version};
 use packet::{DpPort, EthAddr, OfPort};
 
 use crate::conn::{Conn, ConnId, ConnKind, Generation};
+use fail_mode::Controllers;
+
 use crate::mac_learning::{Learned, MacTable};
-use crate::port::{PortConf, PortLink, PortRow, RowId, port_desc};
-use crate::rule::FAIL_OPEN_PRIORITY;
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
 use crate::table::{FlowTables, Removed, TableConf};
 
@@ -90,18 +93,6 @@ pub(crate) struct BridgeState {
     pub port_added: BTreeMap<OfPort, Instant>,
     pub generation: Generation,
     controllers: Controllers,
-}
-
-/// The controllers of a bridge, as far as fail modes go.
-#[derive(Debug)]
-struct Controllers {
-    /// How many the database names.
-    configured: usize,
-    /// How long all of them must be gone before the fail mode takes effect.
-    grace: Duration,
-    /// When the last of them went, or the first was configured.
-    gone_since: Instant,
-    is_failed_open: bool,
 }
 
 /// Why a bridge or port cannot be had.
@@ -304,200 +295,6 @@ impl Ofproto {
         Ok(())
     }
 
-    /// Sets the fail mode. A bridge without controllers starts over with the tables that the mode
-    /// gives it.
-    pub fn set_fail_mode(
-        &mut self,
-        id: BridgeId,
-        fail_mode: FailMode,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let bridge = self.state(id)?;
-        if bridge.view.fail_mode == fail_mode {
-            return Ok(());
-        }
-        Arc::make_mut(&mut bridge.view).fail_mode = fail_mode;
-        self.is_dirty = true;
-        if self.state(id)?.controllers.configured == 0 {
-            self.flush_flows(id, now);
-        }
-        self.update_fail_open(id, now);
-        Ok(())
-    }
-
-    /// Says how many controllers the database names, and after how long without any of them the
-    /// fail mode takes effect (three times the longest inactivity probe). Getting the first or
-    /// losing the last one empties the flow tables.
-    pub fn set_controllers(
-        &mut self,
-        id: BridgeId,
-        configured: usize,
-        grace: Duration,
-        now: Instant,
-    ) -> Result<(), Error> {
-        let controllers = &mut self.state(id)?.controllers;
-        let had = controllers.configured != 0;
-        controllers.configured = configured;
-        controllers.grace = grace;
-        if had != (configured != 0) {
-            controllers.gone_since = now;
-            self.flush_flows(id, now);
-        }
-        self.update_fail_open(id, now);
-        Ok(())
-    }
-
-    /// Adds a port and tells the controllers.
-    pub fn port_add(&mut self, id: BridgeId, port: PortConf, now: Instant) -> Result<(), Error> {
-        let number = port.of_port;
-        let bridge = self.bridges.get_mut(&id).ok_or(Error::NoSuchBridge)?;
-        if bridge.view.ports.by_number.contains_key(&number) {
-            return Err(Error::PortTaken {
-                name: port.name.to_string(),
-                port: number.0,
-            });
-        }
-        if let Some(dp_port) = port.dp_port() {
-            if self.dp_ports.contains_key(&dp_port) {
-                return Err(Error::DpPortTaken(dp_port.0));
-            }
-            Arc::make_mut(&mut self.dp_ports).insert(dp_port, (id, number));
-        }
-        bridge.port_added.insert(number, now);
-        let port = Arc::new(port);
-        let ports = &mut Arc::make_mut(&mut bridge.view).ports;
-        Arc::make_mut(ports)
-            .by_number
-            .insert(number, Arc::clone(&port));
-        self.is_dirty = true;
-        self.port_status(id, &port, PortReason::Add, None);
-        Ok(())
-    }
-
-    /// Removes a port, with what was learnt on it, and tells the controllers. Patch ports that
-    /// lead to it lose their peer.
-    pub fn port_del(&mut self, id: BridgeId, number: OfPort) -> Result<(), Error> {
-        let bridge = self.bridges.get_mut(&id).ok_or(Error::NoSuchBridge)?;
-        let ports = &mut Arc::make_mut(&mut bridge.view).ports;
-        let removed = Arc::make_mut(ports).by_number.remove(&number);
-        let port = removed.ok_or(Error::NoSuchPort(number.0))?;
-        bridge.port_added.remove(&number);
-        if bridge.macs.flush_port(number) > 0 {
-            self.macs_changed(id);
-        }
-        if let Some(dp_port) = port.dp_port() {
-            Arc::make_mut(&mut self.dp_ports).remove(&dp_port);
-        }
-        self.unlink_patches(id, Some(number));
-        self.is_dirty = true;
-        self.port_status(id, &port, PortReason::Delete, None);
-        Ok(())
-    }
-
-    /// Changes a port in place; its number stays. Controllers are told when anything changed that
-    /// a port description shows.
-    pub fn port_modify(
-        &mut self,
-        id: BridgeId,
-        number: OfPort,
-        change: impl FnOnce(&mut PortConf),
-    ) -> Result<(), Error> {
-        self.port_modify_by(id, number, None, change)
-    }
-
-    /// As [`Ofproto::port_modify`]; `source`, who asked for the change, is not told.
-    pub(crate) fn port_modify_by(
-        &mut self,
-        id: BridgeId,
-        number: OfPort,
-        source: Option<ConnId>,
-        change: impl FnOnce(&mut PortConf),
-    ) -> Result<(), Error> {
-        let bridge = self.bridges.get_mut(&id).ok_or(Error::NoSuchBridge)?;
-        let old = bridge.view.ports.by_number.get(&number);
-        let old = Arc::clone(old.ok_or(Error::NoSuchPort(number.0))?);
-        let mut new = PortConf::clone(&old);
-        change(&mut new);
-        new.of_port = number;
-        if new == *old {
-            return Ok(());
-        }
-        if new.dp_port() != old.dp_port() {
-            let dp_ports = Arc::make_mut(&mut self.dp_ports);
-            if let Some(dp_port) = new.dp_port() {
-                if dp_ports.contains_key(&dp_port) {
-                    return Err(Error::DpPortTaken(dp_port.0));
-                }
-                dp_ports.insert(dp_port, (id, number));
-            }
-            if let Some(dp_port) = old.dp_port() {
-                dp_ports.remove(&dp_port);
-            }
-        }
-        let new = Arc::new(new);
-        let ports = &mut Arc::make_mut(&mut bridge.view).ports;
-        Arc::make_mut(ports)
-            .by_number
-            .insert(number, Arc::clone(&new));
-        self.is_dirty = true;
-        if port_desc(&new) != port_desc(&old) {
-            self.port_status(id, &new, PortReason::Modify, source);
-        }
-        if new.config != old.config {
-            self.effects.push_back(Effect::ConfigurePort {
-                bridge: id,
-                port: number,
-            });
-        }
-        Ok(())
-    }
-
-    /// Adds or replaces a `Port` row; its members' [`PortConf::row`] is set accordingly. Addresses
-    /// learnt on them are forgotten when the VLAN settings change.
-    pub fn row_set(&mut self, id: BridgeId, row: RowId, conf: PortRow) -> Result<(), Error> {
-        let bridge = self.bridges.get_mut(&id).ok_or(Error::NoSuchBridge)?;
-        let ports = &mut Arc::make_mut(&mut bridge.view).ports;
-        let ports = Arc::make_mut(ports);
-        let old = ports.rows.get(&row);
-        if old.is_some_and(|old| **old == conf) {
-            return Ok(());
-        }
-        let mut flushed = 0;
-        if old.is_some_and(|old| old.vlan != conf.vlan) {
-            flushed = conf.ports.iter().map(|p| bridge.macs.flush_port(*p)).sum();
-        }
-        for (number, port) in &mut ports.by_number {
-            let want = match conf.ports.contains(number) {
-                true => Some(row),
-                false if port.row == Some(row) => None,
-                false => port.row,
-            };
-            if port.row != want {
-                Arc::make_mut(port).row = want;
-            }
-        }
-        ports.rows.insert(row, Arc::new(conf));
-        if flushed > 0 {
-            self.macs_changed(id);
-        }
-        self.is_dirty = true;
-        Ok(())
-    }
-
-    pub fn row_del(&mut self, id: BridgeId, row: RowId) -> Result<(), Error> {
-        let bridge = self.bridges.get_mut(&id).ok_or(Error::NoSuchBridge)?;
-        let ports = &mut Arc::make_mut(&mut bridge.view).ports;
-        let ports = Arc::make_mut(ports);
-        ports.rows.remove(&row);
-        for port in ports.by_number.values_mut() {
-            if port.row == Some(row) {
-                Arc::make_mut(port).row = None;
-            }
-        }
-        self.is_dirty = true;
-        Ok(())
-    }
-
     /// Configures a flow table.
     pub fn set_table_conf(
         &mut self,
@@ -507,18 +304,6 @@ impl Ofproto {
     ) -> Result<(), Error> {
         self.state(id)?.tables.set_conf(table_id, conf);
         Ok(())
-    }
-
-    /// Deletes every flow; what the fail mode puts into empty tables comes back.
-    pub fn flush_flows(&mut self, id: BridgeId, now: Instant) {
-        let Some(bridge) = self.bridges.get_mut(&id) else {
-            return;
-        };
-        let removed = bridge.tables.flush();
-        bridge.controllers.is_failed_open = false;
-        bridge.add_default_rule(now);
-        self.flows_removed(id, &removed, now);
-        self.update_fail_open(id, now);
     }
 
     /// Notes that a station was seen; true when translation would now answer differently.
@@ -658,90 +443,10 @@ impl Ofproto {
         }
     }
 
-    fn port_status(
-        &mut self,
-        id: BridgeId,
-        port: &PortConf,
-        reason: PortReason,
-        source: Option<ConnId>,
-    ) {
-        for conn in self.conns.values() {
-            // Before OpenFlow 1.5 a port-mod is not echoed to whoever sent it.
-            if conn.bridge == id && conn.wants_port_status(reason) && Some(conn.id) != source {
-                self.effects.push_back(Effect::Send {
-                    conn: conn.id,
-                    xid: 0,
-                    message: Message::PortStatus(PortStatus {
-                        reason,
-                        desc: port_desc(port),
-                    }),
-                });
-            }
-        }
-    }
-
-    /// Takes their peer from patch ports that lead to a bridge, or to one port of it.
-    fn unlink_patches(&mut self, id: BridgeId, number: Option<OfPort>) {
-        for bridge in self.bridges.values_mut() {
-            let leads_there = |port: &PortConf| {
-                matches!(port.link, PortLink::Patch(Some(peer))
-                    if peer.bridge == id && number.is_none_or(|n| n == peer.port))
-            };
-            if !bridge.view.ports.by_number.values().any(|p| leads_there(p)) {
-                continue;
-            }
-            let ports = &mut Arc::make_mut(&mut bridge.view).ports;
-            for port in Arc::make_mut(ports).by_number.values_mut() {
-                if leads_there(port) {
-                    Arc::make_mut(port).link = PortLink::Patch(None);
-                }
-            }
-        }
-    }
-
     fn macs_changed(&mut self, id: BridgeId) {
         if let Some(bridge) = self.bridges.get_mut(&id) {
             Arc::make_mut(&mut bridge.view).macs = bridge.macs.view();
             self.is_dirty = true;
-        }
-    }
-
-    /// When a bridge is going to forward by itself, if no controller comes.
-    fn fail_open_at(&self, bridge: &BridgeState) -> Option<Instant> {
-        let c = &bridge.controllers;
-        let waits = c.configured != 0
-            && bridge.view.fail_mode == FailMode::Standalone
-            && !bridge.view.controller_connected
-            && !c.is_failed_open;
-        waits.then(|| c.gone_since + c.grace)
-    }
-
-    /// Puts the rule in or out that forwards while controllers are gone.
-    fn update_fail_open(&mut self, id: BridgeId, now: Instant) {
-        let Some(bridge) = self.bridges.get(&id) else {
-            return;
-        };
-        let is_due = self.fail_open_at(bridge).is_some_and(|at| at <= now);
-        let Some(bridge) = self.bridges.get_mut(&id) else {
-            return;
-        };
-        if is_due {
-            tracing::warn!(
-                bridge = &*bridge.view.name,
-                "no controller is connected: forwarding as a standalone switch"
-            );
-            bridge.add_normal_rule(FAIL_OPEN_PRIORITY, now);
-            bridge.controllers.is_failed_open = true;
-            return;
-        }
-        let must_end = bridge.controllers.configured == 0
-            || bridge.view.fail_mode == FailMode::Secure
-            || bridge.view.controller_connected;
-        if bridge.controllers.is_failed_open && must_end {
-            bridge
-                .tables
-                .remove_internal(FAIL_OPEN_PRIORITY, &Match::new());
-            bridge.controllers.is_failed_open = false;
         }
     }
 
@@ -753,24 +458,6 @@ impl Ofproto {
         change(Arc::make_mut(&mut self.state(id)?.view));
         self.is_dirty = true;
         Ok(())
-    }
-}
-
-impl BridgeState {
-    /// An empty table 0 of a standalone bridge that no controller is to fill forwards as an
-    /// ordinary switch.
-    fn add_default_rule(&mut self, now: Instant) {
-        if self.controllers.configured == 0 && self.view.fail_mode == FailMode::Standalone {
-            self.add_normal_rule(0, now);
-        }
-    }
-
-    fn add_normal_rule(&mut self, priority: u32, now: Instant) {
-        let actions = vec![Action::output(OfPort::NORMAL)];
-        let added = self
-            .tables
-            .add_internal(priority, &Match::new(), actions, now);
-        debug_assert!(added.is_ok(), "an empty match has no field to refuse");
     }
 }
 

@@ -8,25 +8,21 @@
 //! Source: OpenFlow 1.0.0, 5.3 and 5.4; OpenFlow 1.3.5, 7.3 and 7.4; ovs-vswitchd 3.1 for what
 //! they leave open.
 
+mod describe;
+
 use std::time::Instant;
 
 use bytes::Bytes;
 use openflow::message::{
-    AggregateStats, Capabilities, ErrorMessage, FlowMod, FlowStats, FlowStatsReply,
-    FlowStatsRequest, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod, PortStats,
-    QueueStatsRequest, Role, RoleMessage, SwitchConfig, SwitchFeatures, TABLE_ALL, TableFeatures,
-    TableMod, TableStats,
+    ErrorMessage, FlowMod, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod, PortStats,
+    Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
 };
 use openflow::{Message, OfError, OfPort, Version};
 
 use crate::action_check;
 use crate::conn::{Conn, ConnId};
 use crate::ofproto::{BridgeState, Effect, Ofproto};
-use crate::port::port_desc;
 use crate::snapshot::{BridgeId, N_TABLES};
-
-/// `max_entries` in table statistics, where the table has no limit of its own.
-const ALL_WILDCARDS_10: u32 = (1 << 22) - 1;
 
 /// Bits of a port's configuration that a port-mod may change.
 const SETTABLE: PortConfig = PortConfig(
@@ -108,7 +104,7 @@ impl Ofproto {
         let reply = match message {
             Message::Hello(_) | Message::EchoReply(_) | Message::Error(_) => return Ok(None),
             Message::EchoRequest(data) => Message::EchoReply(data),
-            Message::FeaturesRequest => features(bridge, conn.version),
+            Message::FeaturesRequest => describe::features(bridge, conn.version),
             Message::GetConfigRequest => get_config(conn),
             Message::SetConfig(config) => {
                 set_config(conn, config)?;
@@ -149,7 +145,7 @@ impl Ofproto {
                 return Ok(None);
             }
             Message::QueueGetConfigRequest { port } => {
-                if port != OfPort::ANY && !has_port(bridge, port) {
+                if port != OfPort::ANY && !describe::has_port(bridge, port) {
                     return Err(OfError::QofcBadPort);
                 }
                 let queues = Vec::new();
@@ -187,17 +183,17 @@ impl Ofproto {
                 return Ok(None);
             }
             Message::DescRequest => Message::DescReply(bridge.desc.clone()),
-            Message::FlowStatsRequest(request) => flow_stats(bridge, &request, now)?,
-            Message::AggregateRequest(request) => aggregate(bridge, &request)?,
-            Message::TableStatsRequest => table_stats(bridge),
-            Message::TableFeaturesRequest => table_features(bridge),
+            Message::FlowStatsRequest(request) => describe::flow_stats(bridge, &request, now)?,
+            Message::AggregateRequest(request) => describe::aggregate(bridge, &request)?,
+            Message::TableStatsRequest => describe::table_stats(bridge),
+            Message::TableFeaturesRequest => describe::table_features(bridge),
             Message::PortStatsRequest { port } => {
-                let effect = read_port_stats(bridge, id, xid, port);
+                let effect = describe::read_port_stats(bridge, id, xid, port);
                 self.effects.push_back(effect);
                 return Ok(None);
             }
-            Message::QueueStatsRequest(request) => queue_stats(bridge, request)?,
-            Message::PortDescRequest => Message::PortDescReply(port_descs(bridge)),
+            Message::QueueStatsRequest(request) => describe::queue_stats(bridge, request)?,
+            Message::PortDescRequest => Message::PortDescReply(describe::port_descs(bridge)),
             Message::Refused(refused) => return Err(refused.error),
             // What only switches send.
             Message::FeaturesReply(_)
@@ -296,36 +292,6 @@ impl Ofproto {
     }
 }
 
-fn has_port(bridge: &BridgeState, port: OfPort) -> bool {
-    bridge.view.port(port).is_some()
-}
-
-fn port_descs(bridge: &BridgeState) -> Vec<openflow::message::PortDesc> {
-    let ports = bridge.view.ports.by_number.values();
-    ports.map(|p| port_desc(p)).collect()
-}
-
-fn features(bridge: &BridgeState, version: Version) -> Message {
-    /// `OFPAT_*` 0 to 10: all actions of OpenFlow 1.0 but enqueue.
-    const ACTIONS_10: u32 = (1 << 11) - 1;
-    Message::FeaturesReply(SwitchFeatures {
-        datapath_id: bridge.view.datapath_id,
-        n_buffers: 0,
-        n_tables: N_TABLES as u8,
-        auxiliary_id: 0,
-        capabilities: Capabilities::FLOW_STATS
-            | Capabilities::TABLE_STATS
-            | Capabilities::PORT_STATS
-            | Capabilities::QUEUE_STATS
-            | Capabilities::ARP_MATCH_IP,
-        actions: ACTIONS_10,
-        ports: match version {
-            Version::Of10 => port_descs(bridge),
-            Version::Of13 => Vec::new(),
-        },
-    })
-}
-
 fn get_config(conn: &Conn) -> Message {
     Message::GetConfigReply(SwitchConfig {
         frag: FragHandling::Normal,
@@ -372,105 +338,4 @@ fn table_mod(request: TableMod) -> Result<(), OfError> {
         return Err(OfError::TmfcBadConfig);
     }
     Ok(())
-}
-
-fn flow_stats(
-    bridge: &BridgeState,
-    request: &FlowStatsRequest,
-    now: Instant,
-) -> Result<Message, OfError> {
-    let rules = bridge.tables.stats(request)?;
-    let secs = |since: Instant| {
-        let secs = now.saturating_duration_since(since).as_secs();
-        Some(u16::try_from(secs).unwrap_or(u16::MAX))
-    };
-    let flows = rules
-        .iter()
-        .map(|rule| FlowStats {
-            fields: rule.to_match(),
-            cookie: rule.cookie,
-            table_id: rule.table_id,
-            priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
-            idle_timeout: rule.idle_timeout,
-            hard_timeout: rule.hard_timeout,
-            duration: now.saturating_duration_since(rule.created),
-            idle_age: secs(rule.stats.used()),
-            hard_age: secs(rule.modified),
-            packet_count: rule.stats.packets(),
-            byte_count: rule.stats.bytes(),
-            flags: rule.flags,
-            actions: rule.actions.to_vec(),
-        })
-        .collect();
-    Ok(Message::FlowStatsReply(FlowStatsReply {
-        flavor: request.flavor,
-        flows,
-    }))
-}
-
-fn aggregate(bridge: &BridgeState, request: &FlowStatsRequest) -> Result<Message, OfError> {
-    let mut stats = AggregateStats::default();
-    for rule in bridge.tables.stats(request)? {
-        stats.packet_count = stats.packet_count.saturating_add(rule.stats.packets());
-        stats.byte_count = stats.byte_count.saturating_add(rule.stats.bytes());
-        stats.flow_count = stats.flow_count.saturating_add(1);
-    }
-    Ok(Message::AggregateReply {
-        flavor: request.flavor,
-        stats,
-    })
-}
-
-fn table_stats(bridge: &BridgeState) -> Message {
-    let tables = (0..N_TABLES as u8).map(|table_id| {
-        let conf = bridge.tables.conf(table_id);
-        let (lookup_count, matched_count) = bridge.view.tables.counters(table_id);
-        TableStats {
-            table_id,
-            name: match conf.name.is_empty() {
-                true => format!("table{table_id}"),
-                false => conf.name,
-            },
-            wildcards: ALL_WILDCARDS_10,
-            max_entries: u32::try_from(conf.max_rules).unwrap_or(u32::MAX),
-            active_count: u32::try_from(bridge.tables.table_len(table_id)).unwrap_or(u32::MAX),
-            lookup_count,
-            matched_count,
-        }
-    });
-    Message::TableStatsReply(tables.collect())
-}
-
-fn table_features(bridge: &BridgeState) -> Message {
-    let tables = (0..N_TABLES as u8).map(|table_id| {
-        let conf = bridge.tables.conf(table_id);
-        let max_entries = u32::try_from(conf.max_rules).unwrap_or(u32::MAX);
-        let mut features = TableFeatures::supported(table_id, N_TABLES as u8, max_entries);
-        features.name = conf.name;
-        features
-    });
-    Message::TableFeaturesReply(tables.collect())
-}
-
-fn read_port_stats(bridge: &BridgeState, conn: ConnId, xid: u32, port: OfPort) -> Effect {
-    let ports = bridge.view.ports.by_number.keys().copied();
-    Effect::ReadPortStats {
-        conn,
-        xid,
-        bridge: bridge.view.id,
-        ports: ports
-            .filter(|p| port == OfPort::ANY || *p == port)
-            .collect(),
-    }
-}
-
-/// No port has queues: a request about all of them has an empty answer.
-fn queue_stats(bridge: &BridgeState, request: QueueStatsRequest) -> Result<Message, OfError> {
-    if request.port != OfPort::ANY && !has_port(bridge, request.port) {
-        return Err(OfError::QofcBadPort);
-    }
-    if request.queue != openflow::message::QUEUE_ALL {
-        return Err(OfError::QofcBadQueue);
-    }
-    Ok(Message::QueueStatsReply(Vec::new()))
 }

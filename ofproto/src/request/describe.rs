@@ -1,0 +1,159 @@
+//! Replies that describe the switch: features, ports, tables, flows and their statistics.
+
+use std::time::Instant;
+
+use openflow::message::{
+    AggregateStats, Capabilities, FlowStats, FlowStatsReply, FlowStatsRequest, PortDesc, QUEUE_ALL,
+    QueueStatsRequest, SwitchFeatures, TableFeatures, TableStats,
+};
+use openflow::{Message, OfError, OfPort, Version};
+
+use crate::conn::ConnId;
+use crate::ofproto::{BridgeState, Effect};
+use crate::port::port_desc;
+use crate::snapshot::N_TABLES;
+
+/// All `OFPFW_*` bits of OpenFlow 1.0: every field can be wildcarded.
+const ALL_WILDCARDS_10: u32 = (1 << 22) - 1;
+
+pub(super) fn port_descs(bridge: &BridgeState) -> Vec<PortDesc> {
+    let ports = bridge.view.ports.by_number.values();
+    ports.map(|p| port_desc(p)).collect()
+}
+
+pub(super) fn features(bridge: &BridgeState, version: Version) -> Message {
+    /// `OFPAT_*` 0 to 10: all actions of OpenFlow 1.0 but enqueue.
+    const ACTIONS_10: u32 = (1 << 11) - 1;
+    Message::FeaturesReply(SwitchFeatures {
+        datapath_id: bridge.view.datapath_id,
+        n_buffers: 0,
+        n_tables: N_TABLES as u8,
+        auxiliary_id: 0,
+        capabilities: Capabilities::FLOW_STATS
+            | Capabilities::TABLE_STATS
+            | Capabilities::PORT_STATS
+            | Capabilities::QUEUE_STATS
+            | Capabilities::ARP_MATCH_IP,
+        actions: ACTIONS_10,
+        ports: match version {
+            Version::Of10 => port_descs(bridge),
+            Version::Of13 => Vec::new(),
+        },
+    })
+}
+
+pub(super) fn flow_stats(
+    bridge: &BridgeState,
+    request: &FlowStatsRequest,
+    now: Instant,
+) -> Result<Message, OfError> {
+    let rules = bridge.tables.stats(request)?;
+    let secs = |since: Instant| {
+        let secs = now.saturating_duration_since(since).as_secs();
+        Some(u16::try_from(secs).unwrap_or(u16::MAX))
+    };
+    let flows = rules
+        .iter()
+        .map(|rule| FlowStats {
+            fields: rule.to_match(),
+            cookie: rule.cookie,
+            table_id: rule.table_id,
+            priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
+            idle_timeout: rule.idle_timeout,
+            hard_timeout: rule.hard_timeout,
+            duration: now.saturating_duration_since(rule.created),
+            idle_age: secs(rule.stats.used()),
+            hard_age: secs(rule.modified),
+            packet_count: rule.stats.packets(),
+            byte_count: rule.stats.bytes(),
+            flags: rule.flags,
+            actions: rule.actions.to_vec(),
+        })
+        .collect();
+    Ok(Message::FlowStatsReply(FlowStatsReply {
+        flavor: request.flavor,
+        flows,
+    }))
+}
+
+pub(super) fn aggregate(
+    bridge: &BridgeState,
+    request: &FlowStatsRequest,
+) -> Result<Message, OfError> {
+    let mut stats = AggregateStats::default();
+    for rule in bridge.tables.stats(request)? {
+        stats.packet_count = stats.packet_count.saturating_add(rule.stats.packets());
+        stats.byte_count = stats.byte_count.saturating_add(rule.stats.bytes());
+        stats.flow_count = stats.flow_count.saturating_add(1);
+    }
+    Ok(Message::AggregateReply {
+        flavor: request.flavor,
+        stats,
+    })
+}
+
+pub(super) fn table_stats(bridge: &BridgeState) -> Message {
+    let tables = (0..N_TABLES as u8).map(|table_id| {
+        let conf = bridge.tables.conf(table_id);
+        let (lookup_count, matched_count) = bridge.view.tables.counters(table_id);
+        TableStats {
+            table_id,
+            name: match conf.name.is_empty() {
+                true => format!("table{table_id}"),
+                false => conf.name,
+            },
+            wildcards: ALL_WILDCARDS_10,
+            max_entries: u32::try_from(conf.max_rules).unwrap_or(u32::MAX),
+            active_count: u32::try_from(bridge.tables.table_len(table_id)).unwrap_or(u32::MAX),
+            lookup_count,
+            matched_count,
+        }
+    });
+    Message::TableStatsReply(tables.collect())
+}
+
+pub(super) fn table_features(bridge: &BridgeState) -> Message {
+    let tables = (0..N_TABLES as u8).map(|table_id| {
+        let conf = bridge.tables.conf(table_id);
+        let max_entries = u32::try_from(conf.max_rules).unwrap_or(u32::MAX);
+        let mut features = TableFeatures::supported(table_id, N_TABLES as u8, max_entries);
+        features.name = conf.name;
+        features
+    });
+    Message::TableFeaturesReply(tables.collect())
+}
+
+pub(super) fn read_port_stats(
+    bridge: &BridgeState,
+    conn: ConnId,
+    xid: u32,
+    port: OfPort,
+) -> Effect {
+    let ports = bridge.view.ports.by_number.keys().copied();
+    Effect::ReadPortStats {
+        conn,
+        xid,
+        bridge: bridge.view.id,
+        ports: ports
+            .filter(|p| port == OfPort::ANY || *p == port)
+            .collect(),
+    }
+}
+
+/// No port has queues: a request about all of them has an empty answer.
+pub(super) fn queue_stats(
+    bridge: &BridgeState,
+    request: QueueStatsRequest,
+) -> Result<Message, OfError> {
+    if request.port != OfPort::ANY && !has_port(bridge, request.port) {
+        return Err(OfError::QofcBadPort);
+    }
+    if request.queue != QUEUE_ALL {
+        return Err(OfError::QofcBadQueue);
+    }
+    Ok(Message::QueueStatsReply(Vec::new()))
+}
+
+pub(super) fn has_port(bridge: &BridgeState, port: OfPort) -> bool {
+    bridge.view.port(port).is_some()
+}
