@@ -1,7 +1,4 @@
 //! One client's socket: bytes to messages and back, probes, and a bound on what it may owe us.
-//!
-//! Parsing and printing JSON happen here, in the connection's own tasks, so that they use other
-//! processors than the event loop.
 
 use std::time::Instant;
 
@@ -108,11 +105,6 @@ async fn write(
             backlog.clear();
             backlog.shrink_to(1 << 20);
             sent = 0;
-        } else if unsent.len() > MAX_BACKLOG {
-            return format!(
-                "{} bytes wait to be sent to a client that does not read",
-                unsent.len()
-            );
         }
         let unsent = backlog.get(sent..).unwrap_or_default();
         let deadline = probe.deadline();
@@ -124,6 +116,13 @@ async fn write(
             },
             next = outgoing.recv(), if !closing => match next {
                 Some(Outgoing::Message(message)) => {
+                    // One message may be of any size; a second one behind it may not wait.
+                    if unsent.len() > MAX_BACKLOG {
+                        return format!(
+                            "{} bytes wait to be sent to a client that does not read",
+                            unsent.len()
+                        );
+                    }
                     // What was sent is dropped before it outweighs what was not.
                     if sent > backlog.len() / 2 {
                         backlog.drain(..sent);

@@ -26,4 +26,5 @@ pub mod record;
 pub mod remote;
 pub mod server;
 pub mod txn;
+pub mod uuids;
 pub mod writer;

@@ -9,6 +9,7 @@ use daemon::unixctl;
 use db_server::event_loop::EventLoop;
 use db_server::options::{self, Command, Options};
 use db_server::server::Server;
+use db_server::uuids::Uuids;
 use db_server::{control, files};
 use ovsdb::Uuid;
 
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> anyhow::Result<()> {
     let startup = options.daemon.start()?;
-    let mut server = Server::new(Box::new(Uuid::new_v4), options.column_diff);
+    let mut uuids = Uuids::new().context("/dev/urandom")?;
+    let mut server = Server::new(Box::new(move || uuids.next_uuid()), options.column_diff);
     let mut logs = BTreeMap::new();
     let mut locks = Vec::new();
     for path in &options.files {
@@ -49,8 +51,9 @@ fn run(options: Options) -> anyhow::Result<()> {
         logs.insert(file.name, file.log);
         locks.push(file.lock);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get().min(4)))
+    // One thread for sockets, JSON and transactions: handing each small message to another one
+    // costs more than the work on it. The writer of the files has its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?;
@@ -58,19 +61,16 @@ fn run(options: Options) -> anyhow::Result<()> {
         let termination = Termination::new()?;
         let event_loop = EventLoop::new(server, logs, options.remotes, options.tls_columns).await?;
         let commands = control::commands(&options.daemon.program);
-        let (_unixctl, requests) = match options.daemon.unixctl_path() {
-            Some(path) => {
-                let (server, requests) = unixctl::Server::listen(&path, commands)?;
-                (Some(server), Some(requests))
-            }
-            None => (None, None),
+        let control = match options.daemon.unixctl_path() {
+            Some(path) => Some(unixctl::Server::listen(&path, commands)?),
+            None => None,
         };
         let _running = startup.complete()?;
         tracing::info!(
             "{}",
             daemon::version::text(&options.daemon.program).trim_end()
         );
-        event_loop.run(requests, termination).await;
+        event_loop.run(control, termination).await;
         anyhow::Ok(())
     })?;
     // Connections that are still there need not be waited for.

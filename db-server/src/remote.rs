@@ -200,6 +200,12 @@ impl Running {
         }
     }
 
+    /// Stops, and returns when the socket is gone.
+    pub async fn stop(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
     /// Database, table and row that the remote comes from.
     pub fn row(&self) -> Option<&(String, String, Uuid)> {
         self.wanted.row.as_ref()

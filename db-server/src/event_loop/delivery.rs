@@ -25,6 +25,10 @@ pub type Files = BTreeMap<Arc<str>, Log<FileStorage>>;
 /// A file is compacted when it is at least this long and twice as long as after the last time.
 const COMPACT_MIN: u64 = 10 << 20;
 
+/// Bounds of what gathers while the writer is busy.
+const MAX_HELD: usize = 1 << 16;
+const MAX_PENDING: usize = 16 << 20;
+
 /// Write errors are told at most this often.
 static WRITE_ERRORS: RateLimit = RateLimit::new(12, 1);
 
@@ -103,6 +107,15 @@ impl Delivery {
     /// Whether records are being written or wait to be.
     pub fn is_busy(&self) -> bool {
         self.busy || !self.pending.is_empty()
+    }
+
+    /// Whether more may be taken in before the writer has caught up.
+    pub fn has_room(&self) -> bool {
+        self.held.len() < MAX_HELD
+            && self
+                .pending
+                .values()
+                .all(|pending| pending.len() < MAX_PENDING)
     }
 
     /// The files' lengths.

@@ -112,7 +112,7 @@ impl EventLoop {
     /// Runs until a signal or `exit` ends it.
     pub async fn run(
         mut self,
-        mut requests: Option<mpsc::Receiver<unixctl::Request>>,
+        mut control: Option<(unixctl::Server, mpsc::Receiver<unixctl::Request>)>,
         mut termination: daemon::signals::Termination,
     ) {
         let mut tick = tokio::time::interval(TICK);
@@ -129,20 +129,25 @@ impl EventLoop {
                     &mut self.server,
                     &mut self.clients,
                 ),
-                Some(request) = receive(&mut requests) => {
+                Some(request) = receive(&mut control) => {
                     if request.command == "exit" {
                         self.shut_down().await;
+                        // Whoever is told may start another server at once, which then makes
+                        // sockets of the same names.
+                        drop(control);
                         request.reply_written(Ok(String::new())).await;
                         return;
                     }
                     self.handle_command(request).await;
                 }
-                Some(event) = self.inbox.recv() => {
+                // While the disk does not keep up, clients wait in their sockets.
+                Some(event) = self.inbox.recv(), if self.delivery.has_room() => {
                     self.handle_event(event);
-                    for _ in 1..BATCH {
-                        let Ok(event) = self.inbox.try_recv() else { break };
-                        self.handle_event(event);
-                    }
+                    self.drain_inbox();
+                    // Other connections may have something to read by now: what they bring is
+                    // synced together with this.
+                    tokio::task::yield_now().await;
+                    self.drain_inbox();
                 }
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.server.handle_timeout(Instant::now(), date_ms());
@@ -152,6 +157,15 @@ impl EventLoop {
             self.flush().await;
         }
         self.shut_down().await;
+    }
+
+    fn drain_inbox(&mut self) {
+        for _ in 0..BATCH {
+            let Ok(event) = self.inbox.try_recv() else {
+                return;
+            };
+            self.handle_event(event);
+        }
     }
 
     fn handle_event(&mut self, event: Event) {
@@ -255,7 +269,9 @@ impl EventLoop {
             .collect();
         for target in gone {
             tracing::info!("{target}: remote removed");
-            self.remotes.remove(&target);
+            if let Some(running) = self.remotes.remove(&target) {
+                running.stop().await;
+            }
             self.managers.forget(&target);
             for client in self
                 .clients
@@ -381,7 +397,9 @@ impl EventLoop {
 
     /// Finishes what is under way, so that nothing that was taken is lost.
     async fn shut_down(&mut self) {
-        self.remotes.clear();
+        for (_, running) in std::mem::take(&mut self.remotes) {
+            running.stop().await;
+        }
         self.flush_without_remotes();
         while self.delivery.is_busy() {
             let Some(done) = self.done.recv().await else {
@@ -403,10 +421,10 @@ impl EventLoop {
 
 /// The next unixctl request; never when there is no control socket.
 async fn receive(
-    requests: &mut Option<mpsc::Receiver<unixctl::Request>>,
+    control: &mut Option<(unixctl::Server, mpsc::Receiver<unixctl::Request>)>,
 ) -> Option<unixctl::Request> {
-    match requests {
-        Some(requests) => requests.recv().await,
+    match control {
+        Some((_, requests)) => requests.recv().await,
         None => std::future::pending().await,
     }
 }
