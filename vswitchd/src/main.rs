@@ -1,1 +1,3 @@
+mod bridge;
+mod netdev;
 fn main() {}

@@ -1,0 +1,565 @@
+//! What the database asks for: bridges, ports, interfaces and controllers as plain values.
+//!
+//! A pure function of the replica. Whatever is asked for and not supported is named in
+//! [`Bridge::unsupported`], [`Port::unsupported`] or [`Interface::problem`], which end up in the
+//! database's status and error columns and in the log: nothing is accepted and ignored.
+//!
+//! Source: ovs-vswitchd.conf.db(5), tables Open_vSwitch, Bridge, Port, Interface, Controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use daemon::stream::{Method, MethodError, OPENFLOW_PORT};
+use ovsdb::replica::{Replica, Row};
+use packet::EthAddr;
+use uuid::Uuid;
+
+/// Everything asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// The one row of Open_vSwitch; without it there is nothing to do.
+    pub root: Option<Uuid>,
+    pub next_cfg: i64,
+    pub flow_restore_wait: bool,
+    /// Longest life of an idle megaflow (`other_config:max-idle`).
+    pub max_idle: Duration,
+    pub stats_interval: Duration,
+    pub bridges: BTreeMap<String, Bridge>,
+    /// Bridges and interfaces that cannot be, for the log.
+    pub problems: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bridge {
+    pub uuid: Uuid,
+    pub name: String,
+    /// `other_config:datapath-id`.
+    pub datapath_id: Option<u64>,
+    /// `other_config:hwaddr`.
+    pub hwaddr: Option<EthAddr>,
+    pub dp_desc: Option<String>,
+    pub secure: bool,
+    pub protocols: BTreeSet<Protocol>,
+    pub mac_aging_time: Duration,
+    pub mac_table_size: u32,
+    pub controllers: BTreeMap<Uuid, Controller>,
+    pub ports: BTreeMap<String, Port>,
+    pub unsupported: Vec<String>,
+}
+
+/// OpenFlow versions by the names of `Bridge.protocols`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protocol {
+    OpenFlow10,
+    OpenFlow13,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 2] = [Protocol::OpenFlow10, Protocol::OpenFlow13];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::OpenFlow10 => "OpenFlow10",
+            Protocol::OpenFlow13 => "OpenFlow13",
+        }
+    }
+}
+
+/// One row of Port. All ports have one interface: bonds are not supported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    pub uuid: Uuid,
+    pub name: String,
+    pub vlan: VlanMode,
+    /// VLANs carried; `None` for all. Meaningless for access ports.
+    pub trunks: Option<BTreeSet<u16>>,
+    pub protected: bool,
+    pub interfaces: Vec<Interface>,
+    pub unsupported: Vec<String>,
+}
+
+/// Source: ovs-vswitchd.conf.db(5), Port, "VLAN Configuration".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VlanMode {
+    Access(u16),
+    Trunk,
+    NativeTagged(u16),
+    NativeUntagged(u16),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interface {
+    pub uuid: Uuid,
+    pub name: String,
+    pub kind: Kind,
+    /// `ofport_request`, else the number that it had before.
+    pub ofport_request: Option<u32>,
+    pub ofport_before: Option<u32>,
+    pub mtu_request: Option<u32>,
+    pub mac: Option<EthAddr>,
+    /// Why the interface cannot be, for `Interface.error`.
+    pub problem: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A network device that exists.
+    System,
+    /// A network device that the datapath makes.
+    Internal,
+    /// The bridge's own internal interface, OpenFlow port LOCAL.
+    Local,
+    /// The other end of a pair within the switch.
+    Patch { peer: String },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Controller {
+    pub uuid: Uuid,
+    pub target: String,
+    pub method: Result<Method, MethodError>,
+    /// `None` turns probes off.
+    pub inactivity_probe: Option<Duration>,
+    pub max_backoff: Duration,
+    pub rate_limit: Option<RateLimit>,
+    /// Packet-ins and the like are sent unless asked otherwise.
+    pub async_messages: bool,
+}
+
+/// Packet-ins per second to one controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    pub per_second: u32,
+    pub burst: u32,
+}
+
+/// The names of the default interface types; their rows in the documentation are the same.
+pub const IFACE_TYPES: [&str; 3] = ["internal", "patch", "system"];
+/// What `Bridge.datapath_type` may be; all mean the one datapath there is.
+pub const DATAPATH_TYPES: [&str; 2] = ["netdev", "system"];
+
+/// Port and bridge names longer than this cannot be network devices.
+pub const MAX_NAME: usize = 15;
+
+/// Reads the whole configuration.
+pub fn desired(replica: &Replica) -> Desired {
+    let Some(root) = replica.rows("Open_vSwitch").next() else {
+        return Desired::default();
+    };
+    let mut desired = Desired {
+        root: Some(root.uuid()),
+        next_cfg: root.integer("next_cfg").unwrap_or(0),
+        flow_restore_wait: root.get("other_config", "flow-restore-wait") == Some("true"),
+        max_idle: Duration::from_millis(number(&root, "other_config", "max-idle", 10_000).max(500)),
+        stats_interval: Duration::from_millis(
+            number(&root, "other_config", "stats-update-interval", 5_000).max(5_000),
+        ),
+        bridges: BTreeMap::new(),
+        problems: Vec::new(),
+    };
+    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    for row in root.references("bridges") {
+        let Some(name) = row.string("name") else {
+            continue;
+        };
+        match bridge_problem(&row, name) {
+            Some(problem) => desired.problems.push(format!("bridge {name}: {problem}")),
+            None => {
+                let bridge = bridge(&row, name, &mut taken, &mut desired.problems);
+                desired.bridges.insert(name.to_owned(), bridge);
+            }
+        }
+    }
+    check_patches(&mut desired);
+    desired
+}
+
+/// Why a bridge cannot be at all.
+fn bridge_problem(row: &Row<'_>, name: &str) -> Option<String> {
+    let datapath_type = row.string("datapath_type").unwrap_or("");
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(['/', ' ']) {
+        return Some("not a name that a network device can have".to_owned());
+    }
+    if !datapath_type.is_empty() && !DATAPATH_TYPES.contains(&datapath_type) {
+        return Some(format!(
+            "datapath type \"{datapath_type}\" is not supported (\"system\" and \"netdev\" are)"
+        ));
+    }
+    None
+}
+
+fn bridge(
+    row: &Row<'_>,
+    name: &str,
+    taken: &mut BTreeMap<String, String>,
+    problems: &mut Vec<String>,
+) -> Bridge {
+    let mut unsupported = Vec::new();
+    for flag in ["stp_enable", "rstp_enable", "mcast_snooping_enable"] {
+        if row.boolean(flag) {
+            unsupported.push(format!("{flag} is not supported"));
+        }
+    }
+    for reference in [
+        "mirrors",
+        "netflow",
+        "sflow",
+        "ipfix",
+        "auto_attach",
+        "flood_vlans",
+    ] {
+        if !row.datum(reference).is_empty() {
+            unsupported.push(format!("{reference} is not supported"));
+        }
+    }
+    if row.get("other_config", "disable-in-band") == Some("false") {
+        unsupported.push("other_config:disable-in-band=false is not supported".to_owned());
+    }
+    let protocols = protocols(row, &mut unsupported);
+    let datapath_id = row.get("other_config", "datapath-id").and_then(|text| {
+        let id = parse_datapath_id(text);
+        if id.is_none() {
+            unsupported.push(format!(
+                "other_config:datapath-id \"{text}\" is not 16 hex digits"
+            ));
+        }
+        id
+    });
+    let hwaddr = row.get("other_config", "hwaddr").and_then(|text| {
+        let mac = parse_mac(text).filter(|mac| !mac.is_multicast() && !mac.is_zero());
+        if mac.is_none() {
+            unsupported.push(format!(
+                "other_config:hwaddr \"{text}\" is not a unicast address"
+            ));
+        }
+        mac
+    });
+    let controllers = row
+        .references("controller")
+        .map(|row| (row.uuid(), controller(&row)))
+        .collect();
+    let mut bridge = Bridge {
+        uuid: row.uuid(),
+        name: name.to_owned(),
+        datapath_id,
+        hwaddr,
+        dp_desc: row.get("other_config", "dp-desc").map(str::to_owned),
+        secure: row.string("fail_mode") == Some("secure"),
+        protocols,
+        mac_aging_time: Duration::from_secs(
+            number(row, "other_config", "mac-aging-time", 300).max(1),
+        ),
+        mac_table_size: u32::try_from(number(row, "other_config", "mac-table-size", 8192))
+            .unwrap_or(u32::MAX)
+            .clamp(10, 1_000_000),
+        controllers,
+        ports: BTreeMap::new(),
+        unsupported,
+    };
+    for row in row.references("ports") {
+        if let Some(port_name) = row.string("name") {
+            let port = port(&row, port_name, name, taken, problems);
+            bridge.ports.insert(port_name.to_owned(), port);
+        }
+    }
+    let has_local = bridge
+        .ports
+        .values()
+        .flat_map(|port| &port.interfaces)
+        .any(|interface| interface.kind == Kind::Local);
+    if !has_local {
+        bridge.ports.insert(name.to_owned(), local_port(name));
+    }
+    bridge
+}
+
+/// The local port of a bridge without rows for it. The nil UUID stands for no row.
+fn local_port(bridge: &str) -> Port {
+    Port {
+        uuid: Uuid::nil(),
+        name: bridge.to_owned(),
+        vlan: VlanMode::Trunk,
+        trunks: None,
+        protected: false,
+        interfaces: vec![Interface {
+            uuid: Uuid::nil(),
+            name: bridge.to_owned(),
+            kind: Kind::Local,
+            ofport_request: None,
+            ofport_before: None,
+            mtu_request: None,
+            mac: None,
+            problem: None,
+        }],
+        unsupported: Vec::new(),
+    }
+}
+
+fn protocols(row: &Row<'_>, unsupported: &mut Vec<String>) -> BTreeSet<Protocol> {
+    let mut protocols = BTreeSet::new();
+    let mut asked = false;
+    for text in row.strings("protocols") {
+        asked = true;
+        match Protocol::ALL.into_iter().find(|p| p.name() == text) {
+            Some(protocol) => {
+                protocols.insert(protocol);
+            }
+            None => unsupported.push(format!("protocol {text} is not supported")),
+        }
+    }
+    if asked {
+        protocols
+    } else {
+        Protocol::ALL.into_iter().collect()
+    }
+}
+
+fn port(
+    row: &Row<'_>,
+    name: &str,
+    bridge: &str,
+    taken: &mut BTreeMap<String, String>,
+    problems: &mut Vec<String>,
+) -> Port {
+    let mut unsupported = Vec::new();
+    let rows: Vec<Row<'_>> = row.references("interfaces").collect();
+    let bond = rows.len() > 1;
+    if !row.datum("qos").is_empty() {
+        unsupported.push("qos is not supported".to_owned());
+    }
+    if row.string("lacp").is_some_and(|lacp| lacp != "off") {
+        unsupported.push("lacp is not supported".to_owned());
+    }
+    if let Some(tags) = row.get("other_config", "priority-tags")
+        && !matches!(tags, "false" | "no" | "never")
+    {
+        unsupported.push(format!(
+            "other_config:priority-tags={tags} is not supported"
+        ));
+    }
+    let tag = row.integer("tag").and_then(|tag| u16::try_from(tag).ok());
+    let trunks: BTreeSet<u16> = row
+        .integers("trunks")
+        .filter_map(|vlan| u16::try_from(vlan).ok())
+        .filter(|vlan| *vlan < 4096)
+        .collect();
+    let native = tag.unwrap_or(0);
+    let vlan = match row.string("vlan_mode") {
+        Some("access") => VlanMode::Access(native),
+        Some("trunk") => VlanMode::Trunk,
+        Some("native-untagged") => VlanMode::NativeUntagged(native),
+        Some("native-tagged") => VlanMode::NativeTagged(native),
+        Some(other) => {
+            unsupported.push(format!("vlan_mode {other} is not supported"));
+            match tag {
+                Some(tag) => VlanMode::Access(tag),
+                None => VlanMode::Trunk,
+            }
+        }
+        None => match tag {
+            Some(tag) => VlanMode::Access(tag),
+            None => VlanMode::Trunk,
+        },
+    };
+    let dot1q_tunnel = row.string("vlan_mode") == Some("dot1q-tunnel");
+    let interfaces = rows
+        .iter()
+        .map(|row| {
+            let mut interface = interface(row, bridge);
+            if let Some(other) = taken.insert(interface.name.clone(), name.to_owned()) {
+                interface.problem = Some(format!("interface is already in port {other}"));
+            } else if bond {
+                interface.problem = Some(format!(
+                    "port {name} has {} interfaces: bonds are not supported",
+                    rows.len()
+                ));
+            } else if dot1q_tunnel {
+                // Carrying customers' tags wrongly would mix networks.
+                interface.problem = Some("vlan_mode dot1q-tunnel is not supported".to_owned());
+            }
+            interface
+        })
+        .collect::<Vec<_>>();
+    if interfaces.is_empty() {
+        problems.push(format!("port {name} has no interfaces"));
+    }
+    let trunks = match vlan {
+        VlanMode::NativeTagged(native) | VlanMode::NativeUntagged(native) => {
+            (!trunks.is_empty()).then(|| trunks.into_iter().chain([native]).collect())
+        }
+        VlanMode::Trunk => (!trunks.is_empty()).then_some(trunks),
+        VlanMode::Access(_) => None,
+    };
+    Port {
+        uuid: row.uuid(),
+        name: name.to_owned(),
+        vlan,
+        trunks,
+        protected: row.boolean("protected"),
+        interfaces,
+        unsupported,
+    }
+}
+
+fn interface(row: &Row<'_>, bridge: &str) -> Interface {
+    let name = row.string("name").unwrap_or_default();
+    let mut problem = None;
+    let kind = match row.string("type").unwrap_or("") {
+        _ if name == bridge => Kind::Local,
+        "" | "system" => Kind::System,
+        "internal" => Kind::Internal,
+        "patch" => match row.get("options", "peer") {
+            Some(peer) if peer == name => {
+                problem = Some(format!("patch port {name} names itself as its peer"));
+                Kind::Patch {
+                    peer: peer.to_owned(),
+                }
+            }
+            Some(peer) => Kind::Patch {
+                peer: peer.to_owned(),
+            },
+            None => {
+                problem = Some("patch port needs options:peer".to_owned());
+                Kind::Patch {
+                    peer: String::new(),
+                }
+            }
+        },
+        other => {
+            problem = Some(format!(
+                "could not open network device {name} (interface type \"{other}\" is not \
+                 supported)"
+            ));
+            Kind::System
+        }
+    };
+    if problem.is_none() && !matches!(kind, Kind::Patch { .. }) {
+        problem = device_name_problem(name);
+    }
+    for column in ["ingress_policing_rate", "ingress_policing_kpkts_rate"] {
+        if problem.is_none() && row.integer(column).is_some_and(|rate| rate > 0) {
+            problem = Some(format!("{column} is not supported"));
+        }
+    }
+    let ofport = |column: &str| {
+        row.integer(column)
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| (1..0xff00).contains(n))
+    };
+    Interface {
+        uuid: row.uuid(),
+        name: name.to_owned(),
+        kind,
+        ofport_request: ofport("ofport_request"),
+        ofport_before: ofport("ofport"),
+        mtu_request: row
+            .integer("mtu_request")
+            .and_then(|mtu| u32::try_from(mtu).ok()),
+        mac: row
+            .string("mac")
+            .and_then(parse_mac)
+            .filter(|mac| !mac.is_multicast() && !mac.is_zero()),
+        problem,
+    }
+}
+
+fn device_name_problem(name: &str) -> Option<String> {
+    let reason = if name.is_empty() || matches!(name, "." | "..") || name.contains(['/', ' ', ':'])
+    {
+        "not a name that a network device can have"
+    } else if name.len() > MAX_NAME {
+        "the name is longer than 15 bytes"
+    } else {
+        return None;
+    };
+    Some(format!("could not open network device {name} ({reason})"))
+}
+
+/// A patch port whose peer is missing or points elsewhere stays a port that leads nowhere, as in
+/// Open vSwitch: the peer may come later. Only what can never work is a problem.
+fn check_patches(desired: &mut Desired) {
+    let kinds: BTreeMap<String, Kind> = desired
+        .bridges
+        .values()
+        .flat_map(|bridge| bridge.ports.values())
+        .flat_map(|port| &port.interfaces)
+        .map(|interface| (interface.name.clone(), interface.kind.clone()))
+        .collect();
+    let interfaces = desired
+        .bridges
+        .values_mut()
+        .flat_map(|bridge| bridge.ports.values_mut())
+        .flat_map(|port| &mut port.interfaces);
+    for interface in interfaces {
+        if let Kind::Patch { peer } = &interface.kind
+            && interface.problem.is_none()
+            && let Some(other) = kinds.get(peer)
+            && !matches!(other, Kind::Patch { .. })
+        {
+            interface.problem = Some(format!("peer {peer} is not a patch port"));
+        }
+    }
+}
+
+fn controller(row: &Row<'_>) -> Controller {
+    let target = row.string("target").unwrap_or_default().to_owned();
+    let milliseconds = |column: &str, default: u64| match row.integer(column) {
+        Some(n) => Duration::from_millis(u64::try_from(n).unwrap_or(0)),
+        None => Duration::from_millis(default),
+    };
+    let limit = |column: &str| {
+        row.integer(column)
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| *n > 0)
+    };
+    let probe = milliseconds("inactivity_probe", 5_000);
+    Controller {
+        uuid: row.uuid(),
+        method: Method::parse(&target, OPENFLOW_PORT),
+        target,
+        inactivity_probe: (!probe.is_zero()).then_some(probe),
+        max_backoff: milliseconds("max_backoff", 8_000).max(Duration::from_secs(1)),
+        rate_limit: limit("controller_rate_limit").map(|per_second| RateLimit {
+            per_second,
+            burst: limit("controller_burst_limit")
+                .unwrap_or(per_second / 4)
+                .max(1),
+        }),
+        async_messages: row
+            .optional_boolean("enable_async_messages")
+            .unwrap_or(true),
+    }
+}
+
+fn number(row: &Row<'_>, column: &str, key: &str, default: u64) -> u64 {
+    row.get(column, key)
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(default)
+}
+
+/// 16 hexadecimal digits, or `0x` and up to 16; never 0.
+pub fn parse_datapath_id(text: &str) -> Option<u64> {
+    let digits = match text.strip_prefix("0x") {
+        Some(digits) if (1..=16).contains(&digits.len()) => digits,
+        None if text.len() == 16 => text,
+        _ => return None,
+    };
+    if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    u64::from_str_radix(digits, 16).ok().filter(|id| *id != 0)
+}
+
+/// `xx:xx:xx:xx:xx:xx`.
+pub fn parse_mac(text: &str) -> Option<EthAddr> {
+    let mut bytes = [0u8; 6];
+    let mut parts = text.trim().split(':');
+    for byte in &mut bytes {
+        let part = parts.next().filter(|part| (1..=2).contains(&part.len()))?;
+        if !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(EthAddr(bytes))
+}
