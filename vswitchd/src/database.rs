@@ -21,6 +21,7 @@ pub struct Database {
     session: Session,
     reconnect: Reconnect,
     link: Link,
+    failed: bool,
 }
 
 enum Link {
@@ -45,7 +46,13 @@ impl Database {
             session: Session::new(replica),
             reconnect: Reconnect::new(config, Instant::now()),
             link: Link::Down,
+            failed: false,
         }
+    }
+
+    /// An attempt to reach the server has failed at some time.
+    pub fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub fn session(&self) -> &Session {
@@ -139,6 +146,7 @@ impl Database {
         } else {
             tracing::info!(target: "reconnect", "{}: {reason}", self.remote);
         }
+        self.failed = true;
         self.link = Link::Down;
         self.session.handle_disconnected();
         self.reconnect.handle_disconnected(Instant::now());

@@ -1,5 +1,9 @@
 //! Keeps the switch as the database asks for it: [`desired`] reads the database, [`plan`] compares
-//! it with what is there.
+//! it with what is there, [`status`] tells the database how things are.
 
+mod apply;
 pub mod desired;
+pub mod device;
 pub mod plan;
+pub mod port_conf;
+pub mod status;

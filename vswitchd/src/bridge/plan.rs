@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dpif::{PortInfo, PortKind};
+use ofproto::port::RowId;
+use ofproto::snapshot::BridgeId;
 use packet::OfPort;
 
 use super::desired::{Bridge, Desired, Interface, Kind, Port};
@@ -22,9 +24,12 @@ pub struct Actual {
 pub struct ActualBridge {
     /// As last applied; `ports` and `controllers` left empty. `None` until it is in the switch.
     pub settings: Option<Bridge>,
+    /// What the switch calls it.
+    pub id: Option<BridgeId>,
     /// By interface name.
     pub ports: BTreeMap<String, ActualPort>,
     pub numbers: Numbers,
+    pub last_row: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +42,8 @@ pub struct ActualPort {
     pub vanished: bool,
     /// As last applied; `interfaces` left empty.
     pub settings: Port,
+    /// What the switch calls its row.
+    pub row: RowId,
 }
 
 /// One step. Names of ports are names of interfaces.
@@ -94,17 +101,28 @@ impl Numbers {
             self.remembered.get(&interface.name).copied(),
             interface.ofport_before,
         ];
-        let number = wishes
-            .into_iter()
-            .flatten()
-            .find(|n| !taken.contains(n))
-            .or_else(|| self.next(taken))?;
+        let wish = wishes.into_iter().flatten().find(|n| !taken.contains(n));
+        let number = match wish {
+            Some(number) => number,
+            None => {
+                self.last = self.next(taken)?;
+                self.last
+            }
+        };
         if self.remembered.len() >= MAX_REMEMBERED {
             self.remembered.clear();
         }
         self.remembered.insert(interface.name.clone(), number);
-        self.last = self.last.max(number);
         Some(OfPort(number))
+    }
+
+    /// Takes back a number whose port could not be added after all, unless it had that number
+    /// before.
+    pub fn put_back(&mut self, interface: &Interface, number: OfPort) {
+        if interface.ofport_before != Some(number.0) && self.last == number.0 {
+            self.last = self.last.saturating_sub(1);
+            self.remembered.remove(&interface.name);
+        }
     }
 
     fn next(&self, taken: &BTreeSet<u32>) -> Option<u32> {
@@ -207,14 +225,13 @@ fn plan_ports(
     for port in wanted.ports.values() {
         for interface in &port.interfaces {
             match kept.get(&interface.name) {
-                Some(have) => {
-                    if have.settings != port_settings(port) {
-                        additions.push(Change::SetPort {
-                            bridge: name.to_owned(),
-                            port: interface.name.clone(),
-                        });
-                    }
+                Some(have) if have.settings != port_settings(port) => {
+                    additions.push(Change::SetPort {
+                        bridge: name.to_owned(),
+                        port: interface.name.clone(),
+                    });
                 }
+                Some(_) => {}
                 None if interface.problem.is_none() => missing.push((port, interface)),
                 None => {}
             }
@@ -456,6 +473,7 @@ mod tests {
                             device,
                             vanished: false,
                             settings: port_settings(wanted),
+                            row: RowId(0),
                         },
                     );
                     assert!(old.is_none());
@@ -521,7 +539,7 @@ mod tests {
         b.ofport_request = Some(7);
         run(&wanted("br0", vec![a, b]), &mut actual);
         assert_eq!(number(&actual, "a"), 7);
-        assert_eq!(number(&actual, "b"), 8);
+        assert_eq!(number(&actual, "b"), 1);
     }
 
     #[test]

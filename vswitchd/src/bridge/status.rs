@@ -89,7 +89,10 @@ pub fn write(txn: &mut Transaction<'_>, facts: &Facts<'_>) {
 
 fn write_root(txn: &mut Transaction<'_>, root: Uuid, facts: &Facts<'_>) {
     let mut refresh = |column: &str, value| txn.refresh("Open_vSwitch", root, column, value);
-    refresh("datapath_types", Datum::set(DATAPATH_TYPES.map(str::to_owned)));
+    refresh(
+        "datapath_types",
+        Datum::set(DATAPATH_TYPES.map(str::to_owned)),
+    );
     refresh("iface_types", Datum::set(IFACE_TYPES.map(str::to_owned)));
     refresh("dpdk_initialized", Datum::boolean(false));
     if let Some(cur_cfg) = facts.cur_cfg {
@@ -99,7 +102,7 @@ fn write_root(txn: &mut Transaction<'_>, root: Uuid, facts: &Facts<'_>) {
     let (system_type, system_version) = system();
     let unset = [
         ("ovs_version", daemon::version::OVS_VERSION.to_owned()),
-        ("db_version", txn.replica().schema().version.to_string()),
+        ("db_version", txn.replica().schema().version.clone()),
         ("system_type", system_type),
         ("system_version", system_version),
     ];
@@ -126,7 +129,7 @@ fn system() -> (String, String) {
 /// `{unsupported="..."}`, or nothing.
 fn unsupported(texts: &[String]) -> Datum {
     if texts.is_empty() {
-        Datum::empty_map()
+        Datum::empty()
     } else {
         Datum::map([("unsupported".to_owned(), texts.join("; "))])
     }
@@ -192,7 +195,11 @@ fn write_interface(
     refresh("link_speed", Datum::optional(state.speed));
     refresh(
         "duplex",
-        text(state.full_duplex.map(|full| if full { "full" } else { "half" })),
+        text(
+            state
+                .full_duplex
+                .map(|full| if full { "full" } else { "half" }),
+        ),
     );
     refresh("mtu", Datum::optional(state.mtu));
     refresh(
@@ -210,7 +217,7 @@ fn write_interface(
         };
         let datum = match (actual, stats) {
             (Some(_), Some(stats)) => statistics(&stats, &interface.kind),
-            _ => Datum::empty_map(),
+            _ => Datum::empty(),
         };
         refresh("statistics", datum);
     }
@@ -272,7 +279,7 @@ impl State {
             carrier: Some(true),
             resets: Some(0),
             ifindex: Some(0),
-            status: Datum::empty_map(),
+            status: Datum::empty(),
             ..State::default()
         }
     }

@@ -8,6 +8,8 @@ use std::os::fd::AsRawFd;
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const ETHTOOL_GSET: u32 = 1;
 const ETHTOOL_GDRVINFO: u32 = 3;
+const PORT_TP: u8 = 0;
+const PORT_FIBRE: u8 = 3;
 /// Both halves of `speed` when it is not known.
 const SPEED_UNKNOWN: u32 = u32::MAX;
 
@@ -16,6 +18,19 @@ const SPEED_UNKNOWN: u32 = u32::MAX;
 pub struct Speed {
     pub bits_per_second: Option<u64>,
     pub full_duplex: Option<bool>,
+    /// `ADVERTISED_*` and `SUPPORTED_*` bits, which have the same numbers.
+    pub advertised: u32,
+    pub supported: u32,
+    pub medium: Medium,
+    pub autonegotiates: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Medium {
+    #[default]
+    Other,
+    Copper,
+    Fiber,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +101,14 @@ pub fn speed(name: &str) -> Speed {
             1 => Some(true),
             _ => None,
         },
+        advertised: request.advertising,
+        supported: request.supported,
+        medium: match request.port {
+            PORT_TP => Medium::Copper,
+            PORT_FIBRE => Medium::Fiber,
+            _ => Medium::Other,
+        },
+        autonegotiates: request.autoneg != 0,
     }
 }
 

@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Stats64,
-};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Stats64};
 use packet::{EthAddr, IfIndex};
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, MulticastGroup};
@@ -28,6 +26,7 @@ pub struct Link {
     pub mac: EthAddr,
     pub mtu: u32,
     pub admin_up: bool,
+    pub promiscuous: bool,
     /// Up and with carrier.
     pub carrier: bool,
     /// How often the carrier came and went.
@@ -102,13 +101,19 @@ impl Netlink {
             .map_err(|error| failed("list network devices", &error))
     }
 
+    /// Lets the device take frames for all addresses.
+    pub async fn set_promiscuous(&self, ifindex: IfIndex) -> Result<(), Error> {
+        let message = LinkUnspec::new_with_index(ifindex.0).promiscuous(true);
+        self.set("set promiscuous mode", message).await
+    }
+
     pub async fn set_admin_up(&self, ifindex: IfIndex, up: bool) -> Result<(), Error> {
         let message = LinkUnspec::new_with_index(ifindex.0);
-        self.set(
-            "bring device up",
-            if up { message.up() } else { message.down() },
-        )
-        .await
+        if up {
+            self.set("bring device up", message.up()).await
+        } else {
+            self.set("bring device down", message.down()).await
+        }
     }
 
     pub async fn set_mtu(&self, ifindex: IfIndex, mtu: u32) -> Result<(), Error> {
@@ -193,6 +198,7 @@ fn parse(message: &LinkMessage) -> Option<Link> {
         mac: EthAddr::ZERO,
         mtu: 0,
         admin_up: flags.contains(LinkFlags::Up),
+        promiscuous: flags.contains(LinkFlags::Promisc),
         carrier: flags.contains(LinkFlags::LowerUp) && flags.contains(LinkFlags::Up),
         carrier_changes: 0,
         kind: String::new(),
@@ -260,10 +266,6 @@ pub struct Difference {
 }
 
 impl Difference {
-    pub fn any(self) -> bool {
-        self.presence || self.state
-    }
-
     fn merge(&mut self, other: Difference) {
         self.presence |= other.presence;
         self.state |= other.state;
@@ -273,10 +275,6 @@ impl Difference {
 impl Links {
     pub fn get(&self, name: &str) -> Option<&Link> {
         self.by_index.get(self.by_name.get(name)?)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Link> {
-        self.by_index.values()
     }
 
     /// Takes a new description of one device.
@@ -349,6 +347,7 @@ mod tests {
             mac: EthAddr::ZERO,
             mtu: 1500,
             admin_up: true,
+            promiscuous: false,
             carrier: true,
             carrier_changes: 0,
             kind: String::new(),
@@ -360,10 +359,10 @@ mod tests {
     fn vanish_and_return() {
         let mut links = Links::default();
         assert!(links.handle_changed(link(1, "a")).presence);
-        assert!(!links.handle_changed(link(1, "a")).any());
+        assert_eq!(links.handle_changed(link(1, "a")), Difference::default());
         let mut busy = link(1, "a");
         busy.stats.rx_packets = 7;
-        assert!(!links.handle_changed(busy).any());
+        assert_eq!(links.handle_changed(busy), Difference::default());
         let mut down = link(1, "a");
         down.carrier = false;
         assert_eq!(

@@ -1,0 +1,31 @@
+//! Everything that can wake the daemon, in one closed enumeration.
+//!
+//! The sources of these events are in [`crate::switch`], which has the one `match` on them.
+
+use daemon::unixctl;
+
+use crate::netdev::LinkEvent;
+use crate::openflow_net::NetEvent;
+use crate::packets::Consequence;
+use crate::revalidator::Report;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The replica changed, a transaction ended, or the connection came or went.
+    Database(ovsdb::replica::Event),
+    /// A network device came, went or changed.
+    Link(LinkEvent),
+    /// Something on an OpenFlow connection.
+    OpenFlow(NetEvent),
+    /// Upcall threads handled packets.
+    Packets(Vec<Consequence>),
+    /// The revalidator has something to say.
+    Revalidator(Report),
+    /// A command of `appctl`.
+    Unixctl(unixctl::Request),
+    /// A timer ran out.
+    Timer,
+    /// SIGTERM and the like, by name.
+    Terminate(&'static str),
+}

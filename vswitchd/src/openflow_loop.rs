@@ -1,0 +1,286 @@
+//! The event loop's part in OpenFlow: hands messages to `ofproto`, carries out its effects, and
+//! holds barrier replies until the datapath's cache has caught up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use dpif::Packet;
+use ofproto::conn::{ConnId, ConnKind};
+use ofproto::ofproto::Effect;
+use ofproto::packet_in::RateLimit;
+use ofproto::snapshot::BridgeId;
+use openflow::message::PortStats;
+use openflow::{Action, Message};
+use packet::OfPort;
+use uuid::Uuid;
+
+use crate::coverage;
+use crate::openflow_net::{NetEvent, NetId, Sender};
+use crate::packets;
+use crate::switch::Switch;
+
+/// A packet-in or the like is dropped when so many messages wait for a slow controller.
+const MAX_WAITING: usize = 512;
+
+/// The connections that `ofproto` knows.
+#[derive(Default)]
+pub struct Conns {
+    open: BTreeMap<ConnId, Open>,
+    by_net: BTreeMap<NetId, ConnId>,
+    /// In the order of their versions.
+    barriers: VecDeque<Barrier>,
+}
+
+struct Open {
+    net: NetId,
+    sender: Sender,
+    controller: Option<Uuid>,
+}
+
+/// A reply that waits until every packet is answered by `version` or later.
+struct Barrier {
+    version: u64,
+    conn: ConnId,
+    xid: u32,
+    message: Message,
+}
+
+impl Switch {
+    pub(crate) fn handle_net(&mut self, event: NetEvent, now: Instant) {
+        match event {
+            NetEvent::Opened {
+                id,
+                bridge,
+                controller,
+                version,
+                sender,
+            } => {
+                let kind = match controller {
+                    Some(uuid) if self.is_dialled(&bridge, uuid) => ConnKind::Controller,
+                    _ => ConnKind::Service,
+                };
+                let opened = self
+                    .ofproto
+                    .bridge_by_name(&bridge)
+                    .and_then(|id| self.ofproto.conn_open(id, kind, version, now).ok());
+                let Some(conn) = opened else {
+                    // The bridge went while the peer came.
+                    sender.close();
+                    return;
+                };
+                if let Some(limit) = controller.and_then(|uuid| self.rate_limit(&bridge, uuid)) {
+                    self.ofproto.set_packet_in_limit(conn, Some(limit));
+                }
+                self.conns.by_net.insert(id, conn);
+                self.conns.open.insert(
+                    conn,
+                    Open {
+                        net: id,
+                        sender,
+                        controller,
+                    },
+                );
+                self.dirty.status |= controller.is_some();
+            }
+            NetEvent::Received {
+                id,
+                xid,
+                message,
+                raw,
+            } => {
+                coverage::ofproto_recv_openflow.inc();
+                if let Some(conn) = self.conns.by_net.get(&id) {
+                    self.ofproto.handle_message(*conn, xid, message, &raw, now);
+                }
+            }
+            NetEvent::Closed { id } => {
+                if let Some(conn) = self.conns.by_net.remove(&id) {
+                    self.conns.open.remove(&conn);
+                    self.ofproto.conn_close(conn, now);
+                }
+                self.dirty.status = true;
+            }
+            NetEvent::State => self.dirty.status = true,
+        }
+    }
+
+    /// Whether a controller is one that the switch connects to, rather than one that comes.
+    fn is_dialled(&self, bridge: &str, uuid: Uuid) -> bool {
+        use daemon::stream::Method;
+        self.desired
+            .bridges
+            .get(bridge)
+            .and_then(|bridge| bridge.controllers.get(&uuid))
+            .is_some_and(|controller| matches!(controller.method, Ok(Method::Active(_))))
+    }
+
+    fn rate_limit(&self, bridge: &str, uuid: Uuid) -> Option<RateLimit> {
+        let controller = self.desired.bridges.get(bridge)?.controllers.get(&uuid)?;
+        controller.rate_limit.map(|limit| RateLimit {
+            rate: limit.per_second,
+            burst: limit.burst,
+        })
+    }
+
+    /// Carries out what `ofproto` wants done, until nothing is left.
+    pub(crate) async fn carry_out_effects(&mut self, now: Instant) {
+        let mut counters_are_fresh = false;
+        while let Some(effect) = self.ofproto.poll_effect() {
+            match effect {
+                Effect::Send { conn, xid, message } => self.send(conn, xid, message),
+                Effect::SendAfter {
+                    conn,
+                    xid,
+                    message,
+                    version,
+                } => self.conns.barriers.push_back(Barrier {
+                    version,
+                    conn,
+                    xid,
+                    message,
+                }),
+                Effect::PacketOut {
+                    bridge,
+                    in_port,
+                    actions,
+                    packet,
+                } => {
+                    coverage::ofproto_packet_out.inc();
+                    self.packet_out(bridge, in_port, &actions, &packet, now);
+                }
+                Effect::ReadPortStats {
+                    conn,
+                    xid,
+                    bridge,
+                    ports,
+                } => {
+                    if !std::mem::replace(&mut counters_are_fresh, true) {
+                        self.refresh_links().await;
+                    }
+                    let stats = ports
+                        .iter()
+                        .map(|port| self.of_port_stats(bridge, *port))
+                        .collect();
+                    self.ofproto.handle_port_stats(conn, xid, stats, now);
+                }
+                Effect::ConfigurePort { bridge, port } => self.configure_port(bridge, port),
+                Effect::Disconnect { conn } => {
+                    if let Some(open) = self.conns.open.remove(&conn) {
+                        self.conns.by_net.remove(&open.net);
+                        open.sender.close();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Translates and runs a packet that a controller sent.
+    fn packet_out(
+        &mut self,
+        bridge: BridgeId,
+        in_port: OfPort,
+        actions: &[Action],
+        frame: &[u8],
+        now: Instant,
+    ) {
+        let snapshot = self.publish();
+        let max_actions = self.dpif.limits().actions;
+        let Some((xlated, op)) =
+            packets::packet_out(&snapshot, bridge, in_port, actions, frame, max_actions)
+        else {
+            tracing::debug!("packet-out is no Ethernet frame, or its bridge is gone");
+            return;
+        };
+        packets::credit(&snapshot, &xlated.credits, 1, frame.len() as u64, now);
+        for credit in &xlated.credits {
+            self.patch_counters.add(credit, 1, frame.len() as u64);
+        }
+        let packet = Packet {
+            data: frame.to_vec(),
+            ..Packet::default()
+        };
+        for consequence in packets::consequences(&xlated, &packet) {
+            self.apply_consequence(consequence, now);
+        }
+        if let Some(Err(error)) = self.dpif.operate(&[op]).into_iter().next() {
+            tracing::debug!("packet-out: {error}");
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, xid: u32, message: Message) {
+        let Some(open) = self.conns.open.get(&conn) else {
+            return;
+        };
+        let unasked = matches!(message, Message::PacketIn(_));
+        if unasked && open.sender.queued() >= MAX_WAITING {
+            coverage::rconn_overflow.inc();
+            return;
+        }
+        coverage::rconn_sent.inc();
+        open.sender.send(xid, message);
+    }
+
+    /// Sends the barrier replies that `version` lets go.
+    pub(crate) fn release_barriers(&mut self, version: u64) {
+        while let Some(barrier) = self
+            .conns
+            .barriers
+            .pop_front_if(|barrier| barrier.version <= version)
+        {
+            self.send(barrier.conn, barrier.xid, barrier.message);
+        }
+    }
+
+    /// The roles of connected controllers, for their rows.
+    pub(crate) fn controller_roles(&self) -> BTreeMap<Uuid, &'static str> {
+        use openflow::message::Role;
+        self.conns
+            .open
+            .iter()
+            .filter_map(|(conn, open)| {
+                let role = match self.ofproto.conn(*conn)?.role {
+                    Role::Master => "master",
+                    Role::Slave => "slave",
+                    Role::Equal | Role::NoChange => "other",
+                };
+                Some((open.controller?, role))
+            })
+            .collect()
+    }
+
+    /// Counters of a port; what is not kept is `u64::MAX`.
+    fn of_port_stats(&self, bridge: BridgeId, port: OfPort) -> PortStats {
+        let mut stats = PortStats {
+            port,
+            rx_packets: u64::MAX,
+            tx_packets: u64::MAX,
+            rx_bytes: u64::MAX,
+            tx_bytes: u64::MAX,
+            rx_dropped: u64::MAX,
+            tx_dropped: u64::MAX,
+            rx_errors: u64::MAX,
+            tx_errors: u64::MAX,
+            rx_frame_errors: u64::MAX,
+            rx_over_errors: u64::MAX,
+            rx_crc_errors: u64::MAX,
+            collisions: u64::MAX,
+            duration: None,
+        };
+        let counters = self.port_counters(bridge, port);
+        if let Some(counters) = counters {
+            stats.rx_packets = counters.rx_packets;
+            stats.tx_packets = counters.tx_packets;
+            stats.rx_bytes = counters.rx_bytes;
+            stats.tx_bytes = counters.tx_bytes;
+            stats.rx_dropped = counters.rx_dropped;
+            stats.tx_dropped = counters.tx_dropped;
+            stats.rx_errors = counters.rx_errors;
+            stats.tx_errors = counters.tx_errors;
+            stats.rx_frame_errors = counters.rx_frame_errors;
+            stats.rx_over_errors = counters.rx_over_errors;
+            stats.rx_crc_errors = counters.rx_crc_errors;
+            stats.collisions = counters.collisions;
+        }
+        stats
+    }
+}

@@ -1,0 +1,114 @@
+//! The connection to one controller: dials, probes, dials again.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use daemon::reconnect::{Action, Config, Reconnect, StateName};
+use daemon::stream::Active;
+use openflow::Version;
+
+use super::connection::{self, Ended, Observer};
+use super::{Context, ControllerState, NetEvent, lock};
+use crate::bridge::desired::Controller;
+use crate::database::sleep_until;
+
+/// Keeps the connection up for as long as the task lives.
+pub async fn run(
+    active: Active,
+    wanted: Controller,
+    context: Context,
+    state: Arc<Mutex<ControllerState>>,
+) {
+    let config = Config {
+        min_backoff: Duration::from_secs(1),
+        max_backoff: wanted.max_backoff,
+        probe_interval: wanted.inactivity_probe,
+    };
+    let mut dial = Dial {
+        name: format!("{}<->{active}", context.bridge),
+        reconnect: Reconnect::new(config, Instant::now()),
+        state,
+        version: None,
+    };
+    loop {
+        sleep_until(dial.reconnect.deadline()).await;
+        if dial.reconnect.poll(Instant::now()) != Some(Action::Connect) {
+            continue;
+        }
+        dial.note(&context, None).await;
+        tracing::info!(target: "rconn", "{}: connecting...", dial.name);
+        let deadline = dial.reconnect.deadline();
+        let attempt = tokio::select! {
+            attempt = active.connect() => attempt,
+            () = sleep_until(deadline) => Err(std::io::ErrorKind::TimedOut.into()),
+        };
+        let reason = match attempt {
+            Ok(connected) => {
+                tracing::info!(target: "rconn", "{}: connected", dial.name);
+                dial.reconnect.handle_connected(Instant::now());
+                dial.note(&context, None).await;
+                let ended = connection::run(connected.stream, &context, &mut dial).await;
+                tracing::info!(target: "rconn", "{}: connection closed ({ended})", dial.name);
+                reason(&ended)
+            }
+            Err(error) => {
+                tracing::info!(target: "rconn", "{}: connection failed ({error})", dial.name);
+                error.to_string()
+            }
+        };
+        dial.version = None;
+        dial.reconnect.handle_disconnected(Instant::now());
+        dial.note(&context, Some(reason)).await;
+    }
+}
+
+fn reason(ended: &Ended) -> String {
+    ended.to_string()
+}
+
+struct Dial {
+    name: String,
+    reconnect: Reconnect,
+    state: Arc<Mutex<ControllerState>>,
+    version: Option<Version>,
+}
+
+impl Dial {
+    /// Publishes how things are for the status columns.
+    async fn note(&self, context: &Context, error: Option<String>) {
+        self.share(error);
+        // Without an event loop there is nobody to know.
+        let _ = context.events.send(NetEvent::State).await;
+    }
+
+    fn share(&self, error: Option<String>) {
+        let mut state = lock(&self.state);
+        state.connected = self.reconnect.is_connected() && self.version.is_some();
+        state.version = self.version;
+        state.state = match self.reconnect.state() {
+            // Until the versions are agreed on there is no OpenFlow connection.
+            StateName::Active if self.version.is_none() => StateName::Connecting.as_str(),
+            name => name.as_str(),
+        };
+        state.last_connected = self.reconnect.last_connected();
+        state.last_disconnected = self.reconnect.last_disconnected();
+        if error.is_some() {
+            state.last_error = error;
+        }
+    }
+}
+
+impl Observer for Dial {
+    fn opened(&mut self, version: Version) {
+        self.version = Some(version);
+        self.share(None);
+    }
+
+    fn heard(&mut self, now: Instant) {
+        self.reconnect.handle_activity(now);
+    }
+
+    fn reconnect(&mut self) -> Option<&mut Reconnect> {
+        Some(&mut self.reconnect)
+    }
+}

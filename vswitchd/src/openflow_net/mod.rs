@@ -1,0 +1,294 @@
+//! OpenFlow sockets of all bridges: listeners, dialled controllers and connections, each a task.
+//!
+//! The event loop owns a [`Network`], tells it which bridges and controllers there are
+//! ([`Network::reconcile`]), takes [`NetEvent`]s from its channel and answers through
+//! [`Sender`]s. Bytes, version negotiation and echo are `openflow::Connection`'s; roles and
+//! requests are `ofproto`'s.
+//!
+//! Every bridge listens on `<rundir>/<bridge>.mgmt` for tools and on `<rundir>/<bridge>.snoop`
+//! for who wants a copy of what its controllers hear and say.
+
+mod connection;
+mod dial;
+mod listen;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+use daemon::dirs;
+use daemon::stream::{Method, Passive};
+use openflow::{Message, Version, VersionBitmap};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::bridge::desired::{Bridge, Controller, Desired, Protocol};
+use crate::bridge::status::ControllerStatus;
+pub use connection::Sender;
+
+/// Messages of all connections that wait for the event loop; a full channel stops reading.
+const EVENTS: usize = 1024;
+/// Messages that a slow snooper may miss.
+const SNOOPED: usize = 1024;
+
+/// Numbers connections for as long as the process lives.
+pub type NetId = u64;
+
+/// What connections tell the event loop.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// Version negotiation is over.
+    Opened {
+        id: NetId,
+        bridge: String,
+        /// The row that names the controller; `None` for whoever came to the bridge.
+        controller: Option<Uuid>,
+        version: Version,
+        sender: Sender,
+    },
+    Received {
+        id: NetId,
+        xid: u32,
+        message: Message,
+        /// All of it, for error replies.
+        raw: Bytes,
+    },
+    Closed {
+        id: NetId,
+    },
+    /// The state of a controller's connection changed.
+    State,
+}
+
+/// All OpenFlow sockets.
+pub struct Network {
+    bridges: BTreeMap<String, BridgeNet>,
+    events: mpsc::Sender<NetEvent>,
+}
+
+/// A task that ends with its handle.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct BridgeNet {
+    versions: VersionBitmap,
+    snoop: broadcast::Sender<Bytes>,
+    _mgmt: Task,
+    _snoop: Task,
+    controllers: BTreeMap<Uuid, ControllerNet>,
+}
+
+struct ControllerNet {
+    wanted: Controller,
+    state: Arc<Mutex<ControllerState>>,
+    _task: Task,
+}
+
+/// What the task of one controller shares with the event loop.
+#[derive(Debug, Default)]
+struct ControllerState {
+    connected: bool,
+    version: Option<Version>,
+    state: &'static str,
+    last_error: Option<String>,
+    last_connected: Option<Instant>,
+    last_disconnected: Option<Instant>,
+}
+
+/// What a connection's tasks need to know.
+#[derive(Clone)]
+struct Context {
+    bridge: String,
+    controller: Option<Uuid>,
+    versions: VersionBitmap,
+    events: mpsc::Sender<NetEvent>,
+    /// Copies of what a controller's connection carries.
+    snoop: Option<broadcast::Sender<Bytes>>,
+}
+
+impl Network {
+    pub fn new() -> (Network, mpsc::Receiver<NetEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let network = Network {
+            bridges: BTreeMap::new(),
+            events,
+        };
+        (network, receiver)
+    }
+
+    /// Opens and closes sockets so that there are exactly those of `desired`. A bridge whose
+    /// protocols changed starts anew.
+    pub async fn reconcile(&mut self, desired: &Desired) {
+        self.bridges.retain(|name, net| {
+            desired
+                .bridges
+                .get(name)
+                .is_some_and(|bridge| versions(bridge) == net.versions)
+        });
+        for (name, bridge) in &desired.bridges {
+            if !self.bridges.contains_key(name) {
+                let net = self.open_bridge(bridge).await;
+                self.bridges.insert(name.clone(), net);
+            }
+            if let Some(net) = self.bridges.get_mut(name) {
+                reconcile_controllers(net, bridge, &self.events).await;
+            }
+        }
+    }
+
+    async fn open_bridge(&self, bridge: &Bridge) -> BridgeNet {
+        let versions = versions(bridge);
+        let (snoop, _) = broadcast::channel(SNOOPED);
+        let context = Context {
+            bridge: bridge.name.clone(),
+            controller: None,
+            versions,
+            events: self.events.clone(),
+            snoop: None,
+        };
+        let mgmt =
+            listen::serve(Passive::Unix(socket(&bridge.name, "mgmt")), context.clone()).await;
+        let snoops = listen::snoop(
+            Passive::Unix(socket(&bridge.name, "snoop")),
+            context,
+            snoop.clone(),
+        )
+        .await;
+        BridgeNet {
+            versions,
+            snoop,
+            _mgmt: Task(mgmt),
+            _snoop: Task(snoops),
+            controllers: BTreeMap::new(),
+        }
+    }
+
+    /// The status columns of all controllers.
+    pub fn statuses(&self, now: Instant) -> BTreeMap<Uuid, ControllerStatus> {
+        self.bridges
+            .values()
+            .flat_map(|net| &net.controllers)
+            .map(|(uuid, controller)| (*uuid, lock(&controller.state).status(now)))
+            .collect()
+    }
+
+    /// Drops the dialled connections of one bridge or of all, so that they are made again.
+    pub fn reconnect(&mut self, bridge: Option<&str>) {
+        for (name, net) in &mut self.bridges {
+            if bridge.is_none_or(|wanted| wanted == name) {
+                // The next reconciliation starts them again.
+                net.controllers.clear();
+            }
+        }
+    }
+}
+
+async fn reconcile_controllers(
+    net: &mut BridgeNet,
+    bridge: &Bridge,
+    events: &mpsc::Sender<NetEvent>,
+) {
+    net.controllers
+        .retain(|uuid, have| bridge.controllers.get(uuid) == Some(&have.wanted));
+    for (uuid, wanted) in &bridge.controllers {
+        if net.controllers.contains_key(uuid) {
+            continue;
+        }
+        let state = Arc::new(Mutex::new(ControllerState::default()));
+        let context = Context {
+            bridge: bridge.name.clone(),
+            controller: Some(*uuid),
+            versions: net.versions,
+            events: events.clone(),
+            snoop: Some(net.snoop.clone()),
+        };
+        let task = match &wanted.method {
+            Ok(Method::Active(active)) => tokio::spawn(dial::run(
+                active.clone(),
+                wanted.clone(),
+                context,
+                Arc::clone(&state),
+            )),
+            Ok(Method::Passive(passive)) => listen::serve(passive.clone(), context).await,
+            Err(error) => {
+                tracing::warn!(
+                    target: "bridge",
+                    "bridge {}: controller {error}",
+                    bridge.name
+                );
+                lock(&state).last_error = Some(error.to_string());
+                tokio::spawn(async {})
+            }
+        };
+        net.controllers.insert(
+            *uuid,
+            ControllerNet {
+                wanted: wanted.clone(),
+                state,
+                _task: Task(task),
+            },
+        );
+    }
+}
+
+impl ControllerState {
+    fn status(&self, now: Instant) -> ControllerStatus {
+        let mut status = BTreeMap::new();
+        let mut put = |key: &str, value: String| {
+            status.insert(key.to_owned(), value);
+        };
+        if !self.state.is_empty() {
+            put("state", self.state.to_owned());
+        }
+        if let Some(version) = self.version {
+            put("current_version", version.name().to_owned());
+        }
+        if let Some(error) = &self.last_error {
+            put("last_error", error.clone());
+        }
+        let seconds = |at: Instant| now.saturating_duration_since(at).as_secs().to_string();
+        if let Some(at) = self.last_connected {
+            put("sec_since_connect", seconds(at));
+        }
+        if let Some(at) = self.last_disconnected {
+            put("sec_since_disconnect", seconds(at));
+        }
+        ControllerStatus {
+            is_connected: self.connected,
+            role: None,
+            status,
+        }
+    }
+}
+
+fn lock(state: &Mutex<ControllerState>) -> MutexGuard<'_, ControllerState> {
+    match state.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+fn socket(bridge: &str, extension: &str) -> PathBuf {
+    dirs::rundir().join(format!("{bridge}.{extension}"))
+}
+
+fn versions(bridge: &Bridge) -> VersionBitmap {
+    bridge
+        .protocols
+        .iter()
+        .map(|protocol| match protocol {
+            Protocol::OpenFlow10 => Version::Of10,
+            Protocol::OpenFlow13 => Version::Of13,
+        })
+        .collect()
+}

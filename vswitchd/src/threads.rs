@@ -1,0 +1,111 @@
+//! The packet threads and the ends of their channels that the event loop holds.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use dpif::Dpif;
+use ofproto::snapshot::Snapshot;
+use tokio::sync::mpsc;
+
+use crate::packets::Consequence;
+use crate::revalidator::{Control, Report, Revalidator, Wake};
+use crate::shared::Shared;
+use crate::upcall_thread::Handler;
+
+/// Batches of consequences that wait for the event loop; handlers wait when there are more.
+const CONSEQUENCES: usize = 256;
+/// Records of megaflows on their way to the revalidator.
+const UKEYS: usize = 65_536;
+
+pub struct Threads {
+    shared: Arc<Shared>,
+    pub control: Arc<Control>,
+    pub consequences: mpsc::Receiver<Vec<Consequence>>,
+    pub reports: mpsc::UnboundedReceiver<Report>,
+    pub wake: crossbeam_channel::Sender<Wake>,
+    /// The version that every packet is answered by, or a later one.
+    pub done: u64,
+    published: u64,
+    joins: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts one thread for each upcall ring, and the revalidator.
+    pub fn start(dpif: &Arc<dyn Dpif>, snapshot: Arc<Snapshot>) -> anyhow::Result<Threads> {
+        let rings = dpif.upcall_rings();
+        let published = snapshot.version;
+        let shared = Arc::new(Shared::new(snapshot, rings.saturating_add(1)));
+        let control = Arc::new(Control::default());
+        control.max_idle_ms.store(10_000, Ordering::Relaxed);
+        control
+            .flow_limit
+            .store(dpif.limits().flows, Ordering::Relaxed);
+        let (consequence_sender, consequences) = mpsc::channel(CONSEQUENCES);
+        let (report_sender, reports) = mpsc::unbounded_channel();
+        let (ukey_sender, new_ukeys) = crossbeam_channel::bounded(UKEYS);
+        // One wake-up is as good as many.
+        let (wake, wakes) = crossbeam_channel::bounded(1);
+        let mut joins = Vec::new();
+        for ring in 0..rings {
+            let handler = Handler {
+                ring,
+                dpif: Arc::clone(dpif),
+                shared: Arc::clone(&shared),
+                control: Arc::clone(&control),
+                consequences: consequence_sender.clone(),
+                ukeys: ukey_sender.clone(),
+            };
+            joins.push(spawn(format!("handler{ring}"), move || handler.run())?);
+        }
+        let revalidator = Revalidator {
+            dpif: Arc::clone(dpif),
+            shared: Arc::clone(&shared),
+            user: rings,
+            control: Arc::clone(&control),
+            new_ukeys,
+            wake: wakes,
+            reports: report_sender,
+        };
+        joins.push(spawn("revalidator".to_owned(), move || revalidator.run())?);
+        Ok(Threads {
+            shared,
+            control,
+            consequences,
+            reports,
+            wake,
+            done: 0,
+            published,
+            joins,
+        })
+    }
+
+    /// Lets the threads use a snapshot from now on.
+    pub fn publish(&mut self, snapshot: &Arc<Snapshot>) {
+        if snapshot.version != self.published {
+            self.published = snapshot.version;
+            self.shared.publish(Arc::clone(snapshot));
+            // A wake-up that is waiting already is for this snapshot, too.
+            let _ = self.wake.try_send(Wake);
+        }
+    }
+
+    /// Ends the threads and waits for them.
+    pub fn stop(&mut self) {
+        self.control.stopped.store(true, Ordering::Relaxed);
+        let _ = self.wake.try_send(Wake);
+        // A handler may be waiting to hand something in.
+        self.consequences.close();
+        for join in self.joins.drain(..) {
+            let _ = join.join();
+        }
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(run)
+        .with_context(|| format!("cannot start thread {name}"))
+}
