@@ -128,13 +128,7 @@ fn flow_mod(
     let (mut body, built) = body(text, allowed, names)?;
     body.flow_mod.command = command;
     body.flow_mod.fields = built.fields;
-    if allowed.actions {
-        let Some(at) = body.actions else {
-            return Err(Error::new(
-                ErrorKind::MissingActions,
-                text.at + text.text.len(),
-            ));
-        };
+    if let Some(at) = body.actions {
         body.flow_mod.actions = action_parse::parse(at, names)?;
         check_goto(&body.flow_mod, at)?;
     }
@@ -170,12 +164,15 @@ fn body<'a>(
 ) -> Result<(Body<'a>, super::matches::Built), Error> {
     let mut fm = FlowMod::add();
     let mut builder = MatchBuilder::default();
+    let is_actions = |pair: &Pair<'_>| matches!(pair.key.text, "actions" | "action");
     let mut actions = None;
-    for pair in Pairs::new(text) {
-        if allowed.actions && matches!(pair.key.text, "actions" | "action") {
-            actions = Some(text.skip(pair.value.at - text.at));
-            break;
-        }
+    if allowed.actions {
+        let found = Pairs::new(text).find(is_actions);
+        let end = text.at + text.text.len();
+        let pair = found.ok_or_else(|| Error::new(ErrorKind::MissingActions, end))?;
+        actions = Some(text.skip(pair.value.at - text.at));
+    }
+    for pair in Pairs::new(text).take_while(|p| !(allowed.actions && is_actions(p))) {
         keyword(pair, allowed, names, &mut fm, &mut builder)?;
     }
     let body = Body {
@@ -322,6 +319,10 @@ pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
             "actions" | "action" => {
                 actions = action_parse::parse_packet_out(text.skip(v.at - text.at), names)?;
                 break;
+            }
+            other if v.is_empty() => {
+                let kind = ErrorKind::MissingValue(other.to_owned());
+                return Err(Error::new(kind, key.at));
             }
             other => {
                 let kind = match Field::from_name(other) {

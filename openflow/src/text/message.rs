@@ -10,6 +10,8 @@ mod switch;
 
 use std::fmt::Write;
 
+pub use switch::frag_name;
+
 use super::flow_print;
 use super::ports::Names;
 use crate::message::{Flavor, Message};

@@ -1,0 +1,228 @@
+//! The commands: names, arguments, and what each runs.
+
+use daemon::detach::Startup;
+use openflow::message::{FlowModCommand, Message};
+
+use crate::error::Error;
+use crate::options::Options;
+use crate::output::print;
+use crate::{compare, dump, flow_mods, monitor, parse, switch};
+
+/// A command line after its options.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    pub name: &'static str,
+    pub usage: &'static str,
+    min: usize,
+    max: usize,
+    /// Does it change the switch?
+    writes: bool,
+    /// May it go on in the background?
+    pub detaches: bool,
+    /// Hidden from help, as in ovs-ofctl.
+    pub hidden: bool,
+}
+
+const fn command(name: &'static str, usage: &'static str, min: usize, max: usize) -> Command {
+    Command {
+        name,
+        usage,
+        min,
+        max,
+        writes: false,
+        detaches: false,
+        hidden: false,
+    }
+}
+
+const fn writing(name: &'static str, usage: &'static str, min: usize, max: usize) -> Command {
+    Command {
+        writes: true,
+        ..command(name, usage, min, max)
+    }
+}
+
+const fn background(name: &'static str, usage: &'static str, min: usize, max: usize) -> Command {
+    Command {
+        detaches: true,
+        ..command(name, usage, min, max)
+    }
+}
+
+const fn hidden(name: &'static str, min: usize, max: usize) -> Command {
+    Command {
+        hidden: true,
+        ..command(name, "", min, max)
+    }
+}
+
+pub const COMMANDS: &[Command] = &[
+    command("show", "switch", 1, 1),
+    background("monitor", "switch [misslen] [invalid_ttl]", 1, 3),
+    background("snoop", "switch", 1, 1),
+    command("dump-desc", "switch", 1, 1),
+    command("dump-tables", "switch", 1, 1),
+    command("dump-flows", "switch", 1, 2),
+    command("dump-aggregate", "switch", 1, 2),
+    command("queue-stats", "switch [port [queue]]", 1, 3),
+    command("queue-get-config", "switch [port]", 1, 2),
+    writing("add-flow", "switch flow", 2, 2),
+    writing("add-flows", "switch file", 2, 2),
+    writing("mod-flows", "switch flow", 2, 2),
+    writing("del-flows", "switch [flow]", 1, 2),
+    writing("replace-flows", "switch file", 2, 2),
+    command("diff-flows", "source1 source2", 2, 2),
+    writing(
+        "packet-out",
+        "switch \"in_port=<port> packet=<hex data> actions=...\"",
+        2,
+        2,
+    ),
+    command("dump-ports", "switch [port]", 1, 2),
+    command("dump-ports-desc", "switch [port]", 1, 2),
+    writing("mod-port", "switch iface act", 3, 3),
+    command("get-frags", "switch", 1, 1),
+    writing("set-frags", "switch frag_mode", 2, 2),
+    command("probe", "target", 1, 1),
+    command("ping", "target [n]", 1, 2),
+    command("benchmark", "target n count", 3, 3),
+    command("ofp-parse", "file", 1, 1),
+    command("help", "", 0, usize::MAX),
+    command("list-commands", "", 0, usize::MAX),
+    hidden("parse-flow", 1, 1),
+    hidden("parse-flows", 1, 1),
+    hidden("ofp-print", 1, 2),
+];
+
+/// Commands of ovs-ofctl that are to come.
+const NOT_SUPPORTED: &[&str] = &[
+    "add-group",
+    "add-groups",
+    "add-meter",
+    "add-tlv-map",
+    "bundle",
+    "check-vlan",
+    "compose-packet",
+    "ct-flush",
+    "ct-flush-zone",
+    "del-groups",
+    "del-meter",
+    "del-meters",
+    "del-tlv-map",
+    "dump-group-features",
+    "dump-group-stats",
+    "dump-groups",
+    "dump-ipfix-bridge",
+    "dump-ipfix-flow",
+    "dump-meter",
+    "dump-meters",
+    "dump-table-desc",
+    "dump-table-features",
+    "dump-tlv-map",
+    "encode-error-reply",
+    "encode-hello",
+    "insert-buckets",
+    "meter-features",
+    "meter-stats",
+    "mod-group",
+    "mod-meter",
+    "mod-table",
+    "ofp-parse-pcap",
+    "parse-actions",
+    "parse-group",
+    "parse-instructions",
+    "parse-key-value",
+    "parse-nx-match",
+    "parse-nxm",
+    "parse-ofp10-match",
+    "parse-ofp11-match",
+    "parse-oxm",
+    "parse-packet",
+    "parse-pcap",
+    "print-error",
+    "remove-buckets",
+];
+
+/// Finds a command and checks its arguments.
+pub fn find(options: &Options, name: &str, args: &[String]) -> Result<&'static Command, Error> {
+    let Some(command) = COMMANDS.iter().find(|c| c.name == name) else {
+        let name = name.to_owned();
+        return Err(if NOT_SUPPORTED.contains(&name.as_str()) {
+            Error::CommandNotSupported(name)
+        } else {
+            Error::UnknownCommand(name)
+        });
+    };
+    let name = name.to_owned();
+    if args.len() < command.min {
+        let min = command.min;
+        return Err(Error::TooFewArguments { name, min });
+    }
+    if args.len() > command.max {
+        let max = command.max;
+        return Err(Error::TooManyArguments { name, max });
+    }
+    if command.writes && options.read_only {
+        return Err(Error::ReadOnly(name));
+    }
+    Ok(command)
+}
+
+/// Runs a command; the answer is the exit status.
+pub async fn run(
+    options: &Options,
+    command: &Command,
+    args: &[String],
+    startup: Startup,
+) -> Result<u8, Error> {
+    let (modify, delete) = if options.strict {
+        (FlowModCommand::ModifyStrict, FlowModCommand::DeleteStrict)
+    } else {
+        (FlowModCommand::Modify, FlowModCommand::Delete)
+    };
+    match command.name {
+        "show" => switch::show(options, args).await?,
+        "monitor" => monitor::monitor(options, args, startup).await?,
+        "snoop" => monitor::snoop(options, args, startup).await?,
+        "dump-desc" => switch::ask(options, args, Message::DescRequest).await?,
+        "dump-tables" => switch::ask(options, args, Message::TableStatsRequest).await?,
+        "dump-flows" => dump::flows(options, args).await?,
+        "dump-aggregate" => dump::aggregate(options, args).await?,
+        "queue-stats" => switch::queue_stats(options, args).await?,
+        "queue-get-config" => switch::queue_get_config(options, args).await?,
+        "add-flow" => flow_mods::one(options, args, FlowModCommand::Add).await?,
+        "add-flows" => flow_mods::add_flows(options, args).await?,
+        "mod-flows" => flow_mods::one(options, args, modify).await?,
+        "del-flows" => flow_mods::one(options, args, delete).await?,
+        "replace-flows" => compare::replace(options, args).await?,
+        "diff-flows" => {
+            if compare::diff(options, args).await? {
+                return Ok(compare::DIFFERENT);
+            }
+        }
+        "packet-out" => flow_mods::packet_out(options, args).await?,
+        "dump-ports" => switch::dump_ports(options, args).await?,
+        "dump-ports-desc" => switch::dump_ports_desc(options, args).await?,
+        "mod-port" => switch::mod_port(options, args).await?,
+        "get-frags" => switch::get_frags(options, args).await?,
+        "set-frags" => switch::set_frags(options, args).await?,
+        "probe" => switch::probe(options, args).await?,
+        "ping" => switch::ping(options, args).await?,
+        "benchmark" => switch::benchmark(options, args).await?,
+        "ofp-parse" => parse::ofp_parse(options, args)?,
+        "parse-flow" => parse::parse_flow(options, args)?,
+        "parse-flows" => parse::parse_flows(options, args)?,
+        "ofp-print" => parse::ofp_print(options, args)?,
+        "help" => print(&crate::usage::text(options))?,
+        _ => list_commands()?,
+    }
+    Ok(0)
+}
+
+fn list_commands() -> Result<(), Error> {
+    let mut out = "The available commands are:\n".to_owned();
+    for c in COMMANDS {
+        out.push_str(&format!("  {:<23} {}\n", c.name, c.usage));
+    }
+    print(&out)
+}

@@ -1,0 +1,152 @@
+//! What can go wrong, in the words of ovs-ofctl.
+
+use std::io;
+
+use openflow::codec::{DecodeError, EncodeError};
+use openflow::text;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("{0}")]
+    Getopt(#[from] daemon::getopt::Error),
+    #[error("{0}")]
+    DaemonOption(#[from] daemon::options::Error),
+    #[error("{0}")]
+    Detach(#[from] daemon::detach::Error),
+    #[error("{0}")]
+    Unixctl(#[from] daemon::unixctl::server::ListenError),
+    #[error("missing command name; use --help for help")]
+    NoCommand,
+    #[error("unknown command '{0}'; use --help for help")]
+    UnknownCommand(String),
+    #[error("'{0}' command is not supported yet by this version")]
+    CommandNotSupported(String),
+    #[error("'{name}' command requires at least {min} arguments")]
+    TooFewArguments { name: String, min: usize },
+    #[error("'{name}' command takes at most {max} arguments")]
+    TooManyArguments { name: String, max: usize },
+    #[error("'{0}' command does not work in read only mode")]
+    ReadOnly(String),
+    #[error("value {0} on -t or --timeout is invalid")]
+    Timeout(String),
+    #[error("Unknown OpenFlow version: \"{0}\"")]
+    UnknownVersion(String),
+    #[error("{0} is not supported yet by this version (only OpenFlow10 and OpenFlow13 are)")]
+    VersionNotSupported(String),
+    #[error("{0}: unknown flow protocol")]
+    UnknownFlowFormat(String),
+    #[error("unknown packet-in format {0}")]
+    UnknownPacketInFormat(String),
+    #[error("{0}: unknown field name")]
+    UnknownSortField(String),
+    #[error("option {0} is not supported yet by this version")]
+    OptionNotSupported(String),
+    #[error(
+        "None of the enabled OpenFlow versions ({versions}) supports any of the enabled flow formats ({formats}).  (Use -O to enable additional OpenFlow versions or -F to enable additional flow formats.)"
+    )]
+    NoProtocol { versions: String, formats: String },
+    #[error(
+        "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
+    )]
+    NoUsableFormat { usable: String, allowed: String },
+    #[error("{0}: switch refused to enable the flow format that these flows need")]
+    FormatRefused(String),
+
+    #[error("{0} is not a bridge or a socket")]
+    NoSuchTarget(String),
+    #[error("{0}")]
+    Method(#[from] daemon::stream::MethodError),
+    #[error("connecting to {method} ({})", reason(.source))]
+    Connect { method: String, source: io::Error },
+    #[error("{path}: failed to open socket ({})", reason(.source))]
+    Open { path: String, source: io::Error },
+    #[error("{0}: failed to connect to socket (Broken pipe)")]
+    Handshake(String),
+    #[error("{target}: failed to connect to socket ({})", reason(.source))]
+    HandshakeStream { target: String, source: io::Error },
+    #[error("vconn_recv (End of file)")]
+    EndOfFile,
+    #[error("{what} ({})", reason(.source))]
+    Stream {
+        what: &'static str,
+        source: io::Error,
+    },
+    #[error("{target}: received a message with bad length {len}")]
+    BadLength { target: String, len: u16 },
+    #[error("{target}: {source}")]
+    Decode { target: String, source: DecodeError },
+    #[error("{0}")]
+    Encode(#[from] EncodeError),
+    #[error("{target}: the switch answered {got} to {asked}")]
+    UnexpectedReply {
+        target: String,
+        asked: &'static str,
+        got: &'static str,
+    },
+    /// The switch refused something; this is the message, printed as messages are.
+    #[error("{0}")]
+    Refused(String),
+    /// The same, several times, each with where it comes from.
+    #[error("{0}")]
+    RefusedLines(String),
+
+    #[error("{0}")]
+    Text(#[from] text::Error),
+    #[error("{file}:{line}: {source}")]
+    File {
+        file: String,
+        line: usize,
+        source: text::Error,
+    },
+    #[error("{file}: open failed ({})", reason(.source))]
+    OpenFile { file: String, source: io::Error },
+    #[error("{file}: read failed ({})", reason(.source))]
+    ReadFile { file: String, source: io::Error },
+    #[error("{file}:{line}: {source}")]
+    EncodeLine {
+        file: String,
+        line: usize,
+        source: EncodeError,
+    },
+    #[error("{file}:{line}: not UTF-8 text")]
+    NotText { file: String, line: usize },
+    #[error("{file}: a line is longer than {max} bytes")]
+    LineTooLong { file: String, max: usize },
+    #[error("{0}: unexpected end of file mid-message")]
+    EofMidMessage(String),
+    #[error("write to stdout failed")]
+    Stdout,
+
+    #[error("{target}: couldn't find port `{port}'")]
+    NoPort { target: String, port: String },
+    #[error("{target}: unknown port `{port}'")]
+    UnknownPort { target: String, port: String },
+    #[error("unknown mod-port command '{0}'")]
+    ModPortAction(String),
+    #[error("{0}: unknown fragment handling mode")]
+    UnknownFragMode(String),
+    #[error(
+        "{target}: setting fragment handling mode failed (this switch probably doesn't support mode \"{mode}\")"
+    )]
+    FragModeFailed { target: String, mode: String },
+    #[error("payload must be between 0 and {0} bytes")]
+    Payload(usize),
+    #[error("\"{0}\" is not a number")]
+    NotANumber(String),
+    #[error("reply does not match request")]
+    EchoMismatch,
+    #[error("{0}: unsupported \"monitor\" argument")]
+    MonitorArgument(String),
+    #[error("bad hexadecimal in OpenFlow message")]
+    BadHex,
+}
+
+/// The text of an I/O error as strerror(3) has it.
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "End of file".to_owned(),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,292 @@
+//! add-flow, add-flows, mod-flows, del-flows and packet-out.
+//!
+//! A file is read and checked whole before the first flow is sent; then all its flows go out in
+//! one stream with a single barrier behind them, so that the switch is never waited for in
+//! between. Errors that come back are matched with their lines by transaction id.
+
+use openflow::codec::encode;
+use openflow::message::{FlowFormat, FlowMod, FlowModCommand, Message};
+use openflow::text::flow::{self, Parsed};
+use openflow::text::{Names, matches};
+use openflow::{Match, Version};
+
+use crate::connection::{Connection, Received, next_xid, reserve_xids};
+use crate::error::Error;
+use crate::flow_files::FlowFile;
+use crate::lookup::{parse_with_names, skip_xids};
+use crate::options::Options;
+use crate::protocol;
+
+/// Refused flows that are shown one by one.
+const MAX_SHOWN: usize = 100;
+/// Type of a message of Nicira's extension.
+const OFPT_VENDOR: u8 = 4;
+
+/// `add-flow`, `mod-flows` or `del-flows` with a flow on the command line, or `-` for a file on
+/// standard input.
+pub async fn one(options: &Options, args: &[String], command: FlowModCommand) -> Result<(), Error> {
+    let [target, rest @ ..] = args else {
+        return Ok(());
+    };
+    let flow = rest.first().map_or("", String::as_str);
+    if flow == "-" {
+        return file(options, target, flow, command).await;
+    }
+    skip_xids(options);
+    let mut connection = Connection::open(target, options.versions).await?;
+    let mut names = None;
+    let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
+        flow::parse_flow_mod(flow, command, names)
+    })
+    .await?;
+    warn_of_normalization(&parsed);
+    let fm = parsed.value;
+    prepare(&mut connection, options, fm.table_id.is_some()).await?;
+    let message = Message::FlowMod(fm);
+    let xid = next_xid();
+    let bytes = encode(&message, connection.dialect, xid)?;
+    enable_nxm(&mut connection, options, &bytes, has_table(&message)).await?;
+    connection.send_bytes(&bytes).await?;
+    match connection.sync(xid).await? {
+        None => Ok(()),
+        Some(error) => {
+            let names = names.unwrap_or_default();
+            Err(Error::Refused(error.print(&names, options.verbosity(2))))
+        }
+    }
+}
+
+/// `add-flows` with a file.
+pub async fn add_flows(options: &Options, args: &[String]) -> Result<(), Error> {
+    match args {
+        [target, name] => file(options, target, name, FlowModCommand::Add).await,
+        _ => Ok(()),
+    }
+}
+
+/// Sends the flows of a file. With `Add`, each line may begin with a command of its own.
+async fn file(
+    options: &Options,
+    target: &str,
+    name: &str,
+    command: FlowModCommand,
+) -> Result<(), Error> {
+    let mut file = FlowFile::open(name)?;
+    let mut lines = Vec::new();
+    while let Some(line) = file.next_line()? {
+        lines.push(line);
+    }
+    skip_xids(options);
+    let mut connection = Connection::open(target, options.versions).await?;
+    let mut names = None;
+    let mut flows = Vec::with_capacity(lines.len());
+    for (line, text) in &lines {
+        let parse = |names: &Names| match command {
+            FlowModCommand::Add => flow::parse_flow_mod_line(text, names),
+            _ => flow::parse_flow_mod(text, command, names),
+        };
+        let parsed = parse_with_names(&mut connection, options, &mut names, parse)
+            .await
+            .map_err(|e| match e {
+                Error::Text(source) => Error::File {
+                    file: file.name().to_owned(),
+                    line: *line,
+                    source,
+                },
+                other => other,
+            })?;
+        warn_of_normalization(&parsed);
+        flows.push((*line, parsed.value));
+    }
+    drop(lines);
+    send_all(
+        &mut connection,
+        options,
+        flows,
+        file.name(),
+        &names.unwrap_or_default(),
+    )
+    .await
+}
+
+/// Sends flow-mods in one stream; `file` and their lines name those that the switch refuses.
+pub async fn send_all(
+    connection: &mut Connection,
+    options: &Options,
+    flows: Vec<(usize, FlowMod)>,
+    file: &str,
+    names: &Names,
+) -> Result<(), Error> {
+    let with_table = flows.iter().any(|(_, fm)| fm.table_id.is_some());
+    prepare(connection, options, with_table).await?;
+    let first = reserve_xids(u32::try_from(flows.len()).unwrap_or(u32::MAX));
+    let mut bytes = Vec::new();
+    let mut lines = Vec::with_capacity(flows.len());
+    let mut nxm = false;
+    for (n, (line, fm)) in flows.into_iter().enumerate() {
+        let xid = first.wrapping_add(n as u32);
+        let encoded = encode(&Message::FlowMod(fm), connection.dialect, xid).map_err(|source| {
+            Error::EncodeLine {
+                file: file.to_owned(),
+                line,
+                source,
+            }
+        })?;
+        nxm |= is_nxm(connection, &encoded);
+        bytes.extend_from_slice(&encoded);
+        lines.push(line);
+    }
+    if nxm {
+        allow_nxm(connection, options, with_table).await?;
+    }
+    let mut shown = String::new();
+    let mut refused = 0usize;
+    let verbosity = options.verbosity(2);
+    connection
+        .pipeline(&bytes, |received: Received| {
+            refused += 1;
+            if refused > MAX_SHOWN {
+                return;
+            }
+            let n = received.header.xid.wrapping_sub(first) as usize;
+            if let Some(line) = lines.get(n).filter(|line| **line != 0) {
+                shown.push_str(&format!("{file}:{line}: "));
+            }
+            shown.push_str(&received.print(names, verbosity));
+        })
+        .await?;
+    if refused == 0 {
+        return Ok(());
+    }
+    if refused > MAX_SHOWN {
+        shown.push_str(&format!("(and {} more errors)\n", refused - MAX_SHOWN));
+    }
+    Err(Error::RefusedLines(shown))
+}
+
+fn has_table(message: &Message) -> bool {
+    matches!(message, Message::FlowMod(fm) if fm.table_id.is_some())
+}
+
+/// Makes a 1.0 connection carry table numbers when they are needed.
+async fn prepare(
+    connection: &mut Connection,
+    options: &Options,
+    with_table: bool,
+) -> Result<(), Error> {
+    let version = connection.version();
+    let allowed = options.formats.of(version);
+    if allowed.is_empty() {
+        return Err(Error::NoProtocol {
+            versions: protocol::version_names(options.versions),
+            formats: options.formats.to_string(),
+        });
+    }
+    if version != Version::Of10 || !with_table {
+        return Ok(());
+    }
+    if !allowed.has_table(false) && !allowed.has_table(true) {
+        return Err(Error::NoUsableFormat {
+            usable: protocol::usable(false, true).to_string(),
+            allowed: allowed.to_string(),
+        });
+    }
+    let refused = connection
+        .transact_noreply(&Message::SetFlowModTableId(true))
+        .await?;
+    if refused.is_some() {
+        return Err(Error::FormatRefused(connection.target.clone()));
+    }
+    connection.dialect.flow_mod_table_id = true;
+    Ok(())
+}
+
+fn is_nxm(connection: &Connection, bytes: &[u8]) -> bool {
+    connection.version() == Version::Of10 && bytes.get(1) == Some(&OFPT_VENDOR)
+}
+
+async fn enable_nxm(
+    connection: &mut Connection,
+    options: &Options,
+    bytes: &[u8],
+    with_table: bool,
+) -> Result<(), Error> {
+    if is_nxm(connection, bytes) {
+        allow_nxm(connection, options, with_table).await?;
+    }
+    Ok(())
+}
+
+/// Tells a 1.0 switch that Nicira's flow format is coming.
+async fn allow_nxm(
+    connection: &mut Connection,
+    options: &Options,
+    with_table: bool,
+) -> Result<(), Error> {
+    let allowed = options.formats.of(Version::Of10);
+    if !allowed.has_nxm() || with_table && !allowed.has_table(true) {
+        return Err(Error::NoUsableFormat {
+            usable: protocol::usable(true, with_table).to_string(),
+            allowed: allowed.to_string(),
+        });
+    }
+    let refused = connection
+        .transact_noreply(&Message::SetFlowFormat(FlowFormat::Nxm))
+        .await?;
+    match refused {
+        Some(_) => Err(Error::FormatRefused(connection.target.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Says what was dropped of a match because it has no meaning there.
+pub fn warn_of_normalization<T: HasMatch>(parsed: &Parsed<T>) {
+    let Some(before) = &parsed.before else { return };
+    let text = |m: &Match| {
+        let mut s = String::new();
+        matches::write(&mut s, m, &Names::none());
+        s
+    };
+    tracing::info!(target: "ofp_match", "normalization changed ofp_match, details:");
+    tracing::info!(target: "ofp_match", " pre: {}", text(before));
+    tracing::info!(target: "ofp_match", "post: {}", text(parsed.value.fields()));
+}
+
+/// What a match can be dropped from.
+pub trait HasMatch {
+    fn fields(&self) -> &Match;
+}
+
+impl HasMatch for FlowMod {
+    fn fields(&self) -> &Match {
+        &self.fields
+    }
+}
+
+impl HasMatch for openflow::message::FlowStatsRequest {
+    fn fields(&self) -> &Match {
+        &self.fields
+    }
+}
+
+/// `packet-out`.
+pub async fn packet_out(options: &Options, args: &[String]) -> Result<(), Error> {
+    let [target, text] = args else { return Ok(()) };
+    skip_xids(options);
+    let mut connection = Connection::open(target, options.versions).await?;
+    let mut names = None;
+    let packet = parse_with_names(&mut connection, options, &mut names, |names| {
+        flow::parse_packet_out(text, names)
+    })
+    .await?;
+    match connection
+        .transact_noreply(&Message::PacketOut(packet))
+        .await?
+    {
+        None => Ok(()),
+        Some(error) => {
+            let names = names.unwrap_or_default();
+            Err(Error::Refused(error.print(&names, options.verbosity(2))))
+        }
+    }
+}
