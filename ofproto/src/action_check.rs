@@ -113,8 +113,11 @@ impl Check {
 
             Action::SetField { field, .. } => {
                 self.writable(Subfield::whole(*field))?;
-                if matches!(field, Field::VlanTci | Field::VlanVid | Field::DlVlan) {
-                    self.has_tag(true);
+                match field {
+                    // The action changes a tag; it adds none.
+                    Field::VlanVid => self.needs(Prereq::VlanVid)?,
+                    Field::VlanTci | Field::DlVlan => self.has_tag(true),
+                    _ => {}
                 }
                 Ok(())
             }

@@ -23,9 +23,9 @@ use openflow::message::{Desc, FlowRemoved};
 use openflow::{Action, Message, Version};
 use packet::{DpPort, EthAddr, OfPort};
 
-use crate::conn::{Conn, ConnId, ConnKind, Generation};
 use fail_mode::Controllers;
 
+use crate::conn::{Conn, ConnId, ConnKind, Generation};
 use crate::mac_learning::{Learned, MacTable};
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
 use crate::table::{FlowTables, Removed, TableConf};
