@@ -30,56 +30,81 @@ const TAG_LEN: usize = 4;
 /// Offset of the destination in an IPv6 header.
 const IPV6_DST: usize = 24;
 
-/// Applies `action` to `packet`; output, upcall and drop do nothing here.
+/// A packet on its way through its actions.
 ///
-/// `priority` is the packet's queue priority, which is no part of the frame.
+/// Where its headers are is found once: tags that come and go move them, nothing else does, and
+/// what came as the payload of too many tags is never looked into.
+#[derive(Clone, Debug)]
+pub struct Editor {
+    pub packet: Packet,
+    /// Queue priority, which is no part of the frame.
+    pub priority: u32,
+    layers: Layers,
+}
+
+impl Editor {
+    pub fn new(packet: Packet) -> Editor {
+        Editor {
+            layers: Layers::find(&packet.data),
+            packet,
+            priority: 0,
+        }
+    }
+
+    /// Applies one action; output, upcall and drop do nothing here.
+    pub fn apply(&mut self, action: &Action) -> Result<(), DropReason> {
+        let done = match *action {
+            Action::PushVlan { tpid, tci } => self.push_vlan(tpid, tci),
+            Action::PopVlan => self.pop_vlan(),
+            Action::Set { field, value, mask } => match field {
+                SetField::PktMark => {
+                    self.packet.mark = merge_u32(self.packet.mark, value, mask);
+                    Some(())
+                }
+                SetField::SkbPriority => {
+                    self.priority = merge_u32(self.priority, value, mask);
+                    Some(())
+                }
+                _ => set(&mut self.packet, &self.layers, field, value, mask),
+            },
+            Action::Output(_) | Action::SlowPath(_) | Action::Drop(_) => Some(()),
+        };
+        done.ok_or(DropReason::ActionFailed)
+    }
+
+    fn push_vlan(&mut self, tpid: u16, tci: u16) -> Option<()> {
+        self.packet.data.get(..TAG_AT + 2)?;
+        let [t0, t1] = tpid.to_be_bytes();
+        let [v0, v1] = (tci & !packet::key::VLAN_PRESENT).to_be_bytes();
+        let tag = [t0, t1, v0, v1];
+        self.packet.data.splice(TAG_AT..TAG_AT, tag).for_each(drop);
+        self.layers.shift(|at| at.checked_add(TAG_LEN));
+        shift_csum(&mut self.packet, |n| n.checked_add(TAG_LEN as u16));
+        Some(())
+    }
+
+    /// A packet without a tag is left alone, as the kernel's `skb_vlan_pop` leaves it.
+    fn pop_vlan(&mut self) -> Option<()> {
+        let tpid = read::<2>(&self.packet.data, TAG_AT)?;
+        if !packet::extract::is_vlan(u16::from_be_bytes(tpid)) {
+            return Some(());
+        }
+        self.packet.data.get(..TAG_AT + TAG_LEN + 2)?;
+        let tag = TAG_AT..TAG_AT + TAG_LEN;
+        self.packet.data.drain(tag).for_each(drop);
+        self.layers.shift(|at| at.checked_sub(TAG_LEN));
+        shift_csum(&mut self.packet, |n| n.checked_sub(TAG_LEN as u16));
+        Some(())
+    }
+}
+
+/// Applies `action` to `packet` by itself; see [`Editor`] for lists of actions.
 pub fn apply(packet: &mut Packet, priority: &mut u32, action: &Action) -> Result<(), DropReason> {
-    match *action {
-        Action::PushVlan { tpid, tci } => push_vlan(packet, tpid, tci),
-        Action::PopVlan => pop_vlan(packet),
-        Action::Set { field, value, mask } => match field {
-            SetField::PktMark => {
-                packet.mark = merge_u32(packet.mark, value, mask);
-                Ok(())
-            }
-            SetField::SkbPriority => {
-                *priority = merge_u32(*priority, value, mask);
-                Ok(())
-            }
-            _ => set(packet, field, value, mask).ok_or(DropReason::ActionFailed),
-        },
-        Action::Output(_) | Action::SlowPath(_) | Action::Drop(_) => Ok(()),
-    }
-}
-
-fn push_vlan(packet: &mut Packet, tpid: u16, tci: u16) -> Result<(), DropReason> {
-    if packet.data.len() < TAG_AT + 2 {
-        return Err(DropReason::ActionFailed);
-    }
-    let [t0, t1] = tpid.to_be_bytes();
-    let [v0, v1] = (tci & !packet::key::VLAN_PRESENT).to_be_bytes();
-    packet
-        .data
-        .splice(TAG_AT..TAG_AT, [t0, t1, v0, v1])
-        .for_each(drop);
-    shift_csum(packet, |n| n.checked_add(TAG_LEN as u16));
-    Ok(())
-}
-
-/// A packet without a tag is left alone, as the kernel's `skb_vlan_pop` leaves it.
-fn pop_vlan(packet: &mut Packet) -> Result<(), DropReason> {
-    let Some(tpid) = read::<2>(&packet.data, TAG_AT) else {
-        return Err(DropReason::ActionFailed);
-    };
-    if !packet::extract::is_vlan(u16::from_be_bytes(tpid)) {
-        return Ok(());
-    }
-    if packet.data.len() < TAG_AT + TAG_LEN + 2 {
-        return Err(DropReason::ActionFailed);
-    }
-    packet.data.drain(TAG_AT..TAG_AT + TAG_LEN).for_each(drop);
-    shift_csum(packet, |n| n.checked_sub(TAG_LEN as u16));
-    Ok(())
+    let mut editor = Editor::new(std::mem::take(packet));
+    editor.priority = *priority;
+    let result = editor.apply(action);
+    (*packet, *priority) = (editor.packet, editor.priority);
+    result
 }
 
 /// Moves the partial checksum's offsets with the headers; one that leaves the frame is no longer
@@ -111,9 +136,14 @@ enum L4Sum {
     Header,
 }
 
-fn set(packet: &mut Packet, field: SetField, value: [u8; 6], mask: [u8; 6]) -> Option<()> {
-    let layers = Layers::find(&packet.data);
-    let write = place(&packet.data, &layers, field)?;
+fn set(
+    packet: &mut Packet,
+    layers: &Layers,
+    field: SetField,
+    value: [u8; 6],
+    mask: [u8; 6],
+) -> Option<()> {
+    let write = place(&packet.data, layers, field)?;
     // Two fields share their bytes with others: they move into place under a wider mask.
     let (value, mask) = match (field, layers.l3) {
         (SetField::IpTos, Some(L3::Ipv6(_))) => (nibble_shift(value), nibble_shift(mask)),
@@ -151,7 +181,7 @@ fn set(packet: &mut Packet, field: SetField, value: [u8; 6], mask: [u8; 6]) -> O
     if let Some(l4) = &layers.l4
         && write.l4_sum != L4Sum::None
     {
-        update_l4(packet, l4, &write, old, new)?;
+        update_l4(packet, l4, layers.end, &write, old, new)?;
     }
     store(&mut packet.data, write.at, new)
 }
@@ -255,19 +285,28 @@ fn place(data: &[u8], layers: &Layers, field: SetField) -> Option<Write> {
     }
 }
 
-fn update_l4(packet: &mut Packet, l4: &L4, write: &Write, old: &[u8], new: &[u8]) -> Option<()> {
+/// `end`: where the IP payload ends; a short frame is padded behind.
+fn update_l4(
+    packet: &mut Packet,
+    l4: &L4,
+    end: usize,
+    write: &Write,
+    old: &[u8],
+    new: &[u8],
+) -> Option<()> {
     let (at, odd) = match *l4 {
         L4::Tcp(o) => (o.checked_add(16)?, write.at % 2 != o % 2),
         L4::Udp(o) => (o.checked_add(6)?, write.at % 2 != o % 2),
         L4::Icmpv6(o) => (o.checked_add(2)?, write.at % 2 != o % 2),
         L4::Icmp(o) => (o.checked_add(2)?, write.at % 2 != o % 2),
         L4::Sctp(o) => {
-            if packet.csum_partial.is_some() {
-                return Some(());
-            }
             let at = o.checked_add(8)?;
             let sum = u32::from_le_bytes(read(&packet.data, at)?);
-            let tail = packet.data.len().checked_sub(write.at)?;
+            // Zero: still to be computed.
+            if sum == 0 {
+                return Some(());
+            }
+            let tail = end.checked_sub(write.at)?;
             let sum = sum ^ crc32c_delta(old, new, tail);
             return store(&mut packet.data, at, &sum.to_le_bytes());
         }

@@ -19,7 +19,7 @@ use packet::{Action, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
 
 use crate::{
     DpOp, DpStats, Dpif, Error, FlowEntry, FlowStats, Limits, Packet, PortConfig, PortInfo,
-    PortSpec, PortStats, Upcall, UpcallKind, edit,
+    PortSpec, PortStats, Upcall, UpcallKind, edit::Editor,
 };
 
 /// Sizes that a simulator has unless told otherwise.
@@ -323,23 +323,23 @@ impl State {
 
     /// `key` is that of the packet as it came in; without it a slow path action cannot be told
     /// about and the packet is dropped.
-    fn run(&mut self, mut packet: Packet, actions: &[Action], key: Option<&FlowKey>) {
+    fn run(&mut self, packet: Packet, actions: &[Action], key: Option<&FlowKey>) {
         if actions.is_empty() {
             return self.drop(DropReason::Policy);
         }
-        let mut priority = 0;
+        let mut editor = Editor::new(packet);
         for action in actions {
             match action {
-                Action::Output(port) => self.send(*port, &packet, priority),
+                Action::Output(port) => self.send(*port, &editor.packet, editor.priority),
                 Action::SlowPath(reason) => {
                     return match key {
-                        Some(key) => self.slow_path(*reason, *key, packet),
+                        Some(key) => self.slow_path(*reason, *key, editor.packet),
                         None => self.drop(DropReason::ActionFailed),
                     };
                 }
                 Action::Drop(reason) => return self.drop(*reason),
                 Action::PushVlan { .. } | Action::PopVlan | Action::Set { .. } => {
-                    if let Err(reason) = edit::apply(&mut packet, &mut priority, action) {
+                    if let Err(reason) = editor.apply(action) {
                         return self.drop(reason);
                     }
                 }

@@ -1,6 +1,7 @@
 //! The kernel datapath by itself: `dpif::ebpf` and the eBPF programs, with packets through veth
 //! pairs in a network namespace. Needs root.
 
+mod agree;
 mod bench;
 mod forwarding;
 mod frames;

@@ -2,7 +2,8 @@
 
 use packet::FlowKey;
 use packet::extract::{
-    ICMPV6_HEADER_LEN, MAX_ND_OPTIONS, Meta, TCP_HEADER_LEN, UDP_HEADER_LEN, extract,
+    ICMPV6_HEADER_LEN, IPV6_HEADER_LEN, MAX_ND_OPTIONS, Meta, TCP_HEADER_LEN, UDP_HEADER_LEN,
+    extract,
 };
 use packet::key::{
     FRAG_LATER, IP_PROTO_ICMP, IP_PROTO_ICMPV6, IP_PROTO_SCTP, IP_PROTO_TCP, IP_PROTO_UDP,
@@ -38,8 +39,18 @@ pub struct Layers {
     pub l3: Option<L3>,
     /// Absent for later fragments.
     pub l4: Option<L4>,
+    /// Where the IP payload ends by what the IP header says.
+    pub end: usize,
     /// The pseudo-header has another destination than the IPv6 header.
     pub routing: bool,
+}
+
+fn end(data: &[u8], key: &FlowKey, l3: usize) -> Option<usize> {
+    let (at, before) = match key.is_ipv4() {
+        true => (l3 + 2, l3),
+        false => (l3 + 4, l3 + IPV6_HEADER_LEN),
+    };
+    Some(before + usize::from(u16::from_be_bytes(read(data, at)?)))
 }
 
 impl Layers {
@@ -67,8 +78,30 @@ impl Layers {
                 IP_PROTO_ICMPV6 => Some(L4::Icmpv6(l4)),
                 _ => None,
             },
+            end: end(data, &key, l3).unwrap_or(data.len()),
             routing: found.routing,
         }
+    }
+
+    /// Moves everything; a header that would leave the frame is no longer known.
+    pub fn shift(&mut self, by: impl Fn(usize) -> Option<usize>) {
+        self.l3 = self.l3.and_then(|l3| {
+            Some(match l3 {
+                L3::Ipv4(at) => L3::Ipv4(by(at)?),
+                L3::Ipv6(at) => L3::Ipv6(by(at)?),
+                L3::Arp(at) => L3::Arp(by(at)?),
+            })
+        });
+        self.l4 = self.l4.and_then(|l4| {
+            Some(match l4 {
+                L4::Tcp(at) => L4::Tcp(by(at)?),
+                L4::Udp(at) => L4::Udp(by(at)?),
+                L4::Sctp(at) => L4::Sctp(by(at)?),
+                L4::Icmp(at) => L4::Icmp(by(at)?),
+                L4::Icmpv6(at) => L4::Icmpv6(by(at)?),
+            })
+        });
+        self.end = by(self.end).unwrap_or(0);
     }
 
     /// True when the transport header with its checksum is whole, so that a change of an address
