@@ -10,7 +10,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use dpif::{DpOp, Error, Packet, Upcall, UpcallKind, edit};
+use dpif::edit::{self, Editor};
+use dpif::{DpOp, Error, Packet, Upcall, UpcallKind};
 use packet::action::{SetField, SlowReason};
 use packet::{Action, DpPort, DropReason, FlowKey, OfPort};
 
@@ -196,8 +197,7 @@ impl Handled {
     /// Changes the packet here and lets the datapath do the outputs: for lists that are longer
     /// than the datapath runs, or that change what it cannot.
     fn execute_edited(&mut self, upcall: &Upcall, actions: &[Action]) {
-        let mut packet = upcall.packet.clone();
-        let mut priority = 0;
+        let mut editor = Editor::new(upcall.packet.clone());
         let mut budget = MAX_EXECUTED_BYTES;
         let mut outputs: Vec<Action> = Vec::new();
         for action in actions {
@@ -205,27 +205,27 @@ impl Handled {
                 outputs.push(*action);
                 continue;
             }
-            self.execute_outputs(upcall, &packet, priority, &mut outputs, &mut budget);
-            if let Err(reason) = edit::apply(&mut packet, &mut priority, action) {
-                return self.execute(upcall, &packet, vec![Action::Drop(reason)]);
+            self.execute_outputs(upcall, &editor, &mut outputs, &mut budget);
+            if let Err(reason) = editor.apply(action) {
+                return self.execute(upcall, &editor.packet, vec![Action::Drop(reason)]);
             }
             if let Action::Drop(_) = action {
-                return self.execute(upcall, &packet, vec![*action]);
+                return self.execute(upcall, &editor.packet, vec![*action]);
             }
         }
-        self.execute_outputs(upcall, &packet, priority, &mut outputs, &mut budget);
+        self.execute_outputs(upcall, &editor, &mut outputs, &mut budget);
     }
 
     fn execute_outputs(
         &mut self,
         upcall: &Upcall,
-        packet: &Packet,
-        priority: u32,
+        editor: &Editor,
         outputs: &mut Vec<Action>,
         budget: &mut usize,
     ) {
         /// Outputs of one operation: every datapath runs this many.
         const CHUNK: usize = 32;
+        let (packet, priority) = (&editor.packet, editor.priority);
         let all = std::mem::take(outputs);
         for chunk in all.chunks(CHUNK) {
             let Some(left) = budget.checked_sub(packet.data.len()) else {
@@ -251,14 +251,13 @@ impl Handled {
 /// The packet behind the first `after` actions, as a controller gets it: checksums done, and a
 /// super-packet as the segments that it stands for.
 fn packets_at(packet: &Packet, actions: &[Action], after: usize) -> Vec<Bytes> {
-    let mut packet = packet.clone();
-    let mut priority = 0;
+    let mut editor = Editor::new(packet.clone());
     for action in actions.iter().take(after) {
-        if edit::apply(&mut packet, &mut priority, action).is_err() {
+        if editor.apply(action).is_err() {
             return Vec::new();
         }
     }
-    let packets = edit::finish(packet);
+    let packets = edit::finish(editor.packet);
     packets.into_iter().map(|p| Bytes::from(p.data)).collect()
 }
 

@@ -36,8 +36,7 @@ mod tests;
 use std::sync::Arc;
 
 use openflow::message::PacketInReason;
-use packet::action::{SetField, SlowReason};
-use packet::key::IP_PROTO_SCTP;
+use packet::action::SlowReason;
 use packet::{Action, DropReason, EthAddr, FlowKey, FlowMask, OfPort};
 
 use crate::flow::Flow;
@@ -366,15 +365,8 @@ impl Ctx<'_> {
             self.w.actions = vec![Action::Drop(reason)];
         }
         let actions = std::mem::take(&mut self.w.actions);
-        let slow = self.slow.or_else(|| {
-            if actions.len() > max_actions {
-                Some(SlowReason::TooManyActions)
-            } else if actions.iter().any(|a| self.datapath_lacks(a)) {
-                Some(SlowReason::Unsupported)
-            } else {
-                None
-            }
-        });
+        let too_long = (actions.len() > max_actions).then_some(SlowReason::TooManyActions);
+        let slow = self.slow.or(too_long);
         let xlated = Xlated {
             actions,
             slow,
@@ -386,15 +378,5 @@ impl Ctx<'_> {
             final_flow: self.w.view.flow,
         };
         (xlated, self.trace)
-    }
-
-    /// True for actions that the eBPF program does not carry out: SCTP has a CRC over the whole
-    /// packet.
-    fn datapath_lacks(&self, action: &Action) -> bool {
-        let Action::Set { field, .. } = action else {
-            return false;
-        };
-        matches!(field, SetField::TpSrc | SetField::TpDst)
-            && self.w.view.flow.key.ip_proto == IP_PROTO_SCTP
     }
 }
