@@ -106,6 +106,47 @@ fn a_hundred_thousand_rules() {
     assert!(ofproto.tables(bridge).unwrap().is_empty());
 }
 
+/// Many masks are the worst case of tuple space search: each is a subtable to visit, and a
+/// reference to copy for a snapshot.
+#[test]
+#[ignore = "takes a release build to mean anything"]
+fn two_thousand_masks() {
+    let now = Instant::now();
+    let mut ofproto = Ofproto::new(1);
+    let bridge = ofproto
+        .bridge_add("br0", 1, EthAddr::default(), FailMode::Secure, now)
+        .unwrap();
+    let masks = 2000;
+    let message = |n: u32| FlowMod {
+        fields: Match::new()
+            .masked(Field::EthDst, u128::from(n), u128::from(n % masks + 1))
+            .masked(Field::Reg0, u128::from(n), 0xffff_0000),
+        priority: (n % 1000) as u16,
+        actions: vec![Action::output(OfPort(1))],
+        ..FlowMod::add()
+    };
+    let start = Instant::now();
+    let mut last = ofproto.publish();
+    for n in 0..20_000 {
+        ofproto
+            .flow_mod(bridge, &message(n), Version::Of13, now)
+            .unwrap();
+        last = ofproto.publish();
+    }
+    println!(
+        "{masks} masks: one flow-mod with its publication: {:?}",
+        start.elapsed() / 20_000
+    );
+    let tables = &last.bridge(bridge).unwrap().tables;
+    let start = Instant::now();
+    for n in 0..1000 {
+        let mut flow = Flow::zero();
+        flow.set(Field::EthDst, n << 20 | n);
+        tables.lookup(0, &flow, &mut Mask::empty());
+    }
+    println!("{masks} masks: one lookup: {:?}", start.elapsed() / 1000);
+}
+
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmRSS"));
