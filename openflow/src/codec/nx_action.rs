@@ -92,7 +92,6 @@ pub(crate) fn decode(r: &mut Reader) -> Result<Action, DecodeError> {
             Action::RegLoad { dst, value }
         }
         NXAST_REG_LOAD2 => {
-            r.zeros(6, MBZ)?;
             let mut entry = Reader::new(r.rest(), OfError::BacBadSetLen);
             let (info, value, mask) = nxm::decode_set_field(&mut entry)?;
             r.skip(r.remaining() - entry.remaining())?;

@@ -226,8 +226,13 @@ fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
     }
     property(o, NXPINT_REASON, |o| o.w.u8(pin.reason.wire()));
     property(o, NXPINT_METADATA, |o| {
-        let version = o.version();
-        nxm::encode_entries(&mut o.w, &pin.metadata, version, CookieMatch::default());
+        // In the identifiers of 1.2 and later, also on a 1.0 connection.
+        nxm::encode_entries(
+            &mut o.w,
+            &pin.metadata,
+            Version::Of13,
+            CookieMatch::default(),
+        );
     });
 }
 

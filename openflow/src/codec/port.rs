@@ -19,6 +19,8 @@ use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad};
 
 const NAME_LEN: usize = 16;
+/// From here on ports are reserved (`OFPP_MAX` of 1.0).
+const FIRST_RESERVED_PORT: u32 = 0xff00;
 /// Bits of `ofp_port_config`.
 const CONFIG_10: u32 = 0x7f;
 const CONFIG_13: u32 = 1 | 1 << 2 | 1 << 5 | 1 << 6;
@@ -400,12 +402,18 @@ pub(super) fn encode_queue_stats(o: &mut MessageWriter, message: u8, queues: &[Q
 }
 
 /// `OFPT_QUEUE_GET_CONFIG_REQUEST`: port(2), pad(2) in 1.0; port(4), pad(4) in 1.1 and later.
+///
+/// Errors: `OFPQOFC_BAD_PORT` for reserved ports, which have no queues.
 pub(super) fn decode_queue_config_request(
     r: &mut Reader,
     v: Version,
 ) -> Result<OfPort, DecodeError> {
     let p = port(r, v)?;
     r.skip(if v > Version::Of10 { 4 } else { 2 })?;
+    let asks_all = v > Version::Of10 && p == OfPort::ANY;
+    if !asks_all && p.0 >= FIRST_RESERVED_PORT {
+        return bad("port of a queue configuration", OfError::QofcBadPort);
+    }
     Ok(p)
 }
 

@@ -26,29 +26,18 @@ pub(super) fn decode(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
     };
     r.skip(4)?;
     let generation = r.u64()?;
-    // A request for the roles that need no generation id does not set one.
-    let has_generation = match role {
-        Role::NoChange | Role::Equal => false,
-        Role::Master | Role::Slave => true,
-    };
     Ok(RoleMessage {
         flavor: Flavor::Standard,
         role,
-        generation_id: has_generation.then_some(generation),
+        generation_id: (role != Role::NoChange).then_some(generation),
     })
 }
 
-/// As [`decode`], but replies carry the generation id whatever the role.
+/// As [`decode`], but a switch that was never given a generation id says so by all ones.
 pub(super) fn decode_reply(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
-    let mut copy = *r;
-    let message = decode(r)?;
-    copy.skip(8)?;
-    let generation = copy.u64()?;
-    let generation_id = (generation != GENERATION_NONE).then_some(generation);
-    Ok(RoleMessage {
-        generation_id,
-        ..message
-    })
+    let mut message = decode(r)?;
+    message.generation_id = message.generation_id.filter(|id| *id != GENERATION_NONE);
+    Ok(message)
 }
 
 /// role(4)

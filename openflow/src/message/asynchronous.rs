@@ -148,6 +148,7 @@ pub struct RoleMessage {
     /// Nicira's extension has no `NoChange` and no generation id.
     pub flavor: super::Flavor,
     pub role: Role,
+    /// Means something in requests for master and slave, and in replies.
     pub generation_id: Option<u64>,
 }
 
