@@ -34,7 +34,7 @@ pub enum Error {
 }
 
 /// The text of an operating system error without Rust's "(os error N)".
-pub(crate) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => Errno::from_raw(code).desc().to_owned(),
         None => error.to_string(),

@@ -10,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use daemon::pidfile::reason;
 use daemon::reconnect::{Action, Config, Reconnect};
 use daemon::stream::{Active, Connection, Stream};
 use ovsdb::client::Client;
@@ -103,7 +104,7 @@ impl Database {
                     self.session.handle_connected();
                 }
                 Progress::Connected(Err(error)) => {
-                    self.disconnect(&format!("connection attempt failed ({error})"));
+                    self.disconnect(&format!("connection attempt failed ({})", reason(&error)));
                 }
                 Progress::Received(Ok(message)) => {
                     self.reconnect.handle_activity(now);

@@ -4,9 +4,10 @@
 
 use daemon::unixctl;
 
+use ofproto::upcall::Effect;
+
 use crate::netdev::LinkEvent;
 use crate::openflow_net::NetEvent;
-use crate::packets::Consequence;
 use crate::revalidator::Report;
 
 /// One thing that happened.
@@ -19,7 +20,7 @@ pub enum Event {
     /// Something on an OpenFlow connection.
     OpenFlow(NetEvent),
     /// Upcall threads handled packets.
-    Packets(Vec<Consequence>),
+    Packets(Vec<Effect>),
     /// The revalidator has something to say.
     Revalidator(Report),
     /// A command of `appctl`.

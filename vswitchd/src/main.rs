@@ -12,7 +12,6 @@ mod event;
 mod netdev;
 mod openflow_loop;
 mod openflow_net;
-mod packets;
 mod ports;
 mod revalidator;
 mod selection;

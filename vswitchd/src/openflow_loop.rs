@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use dpif::Packet;
+use bytes::Bytes;
 use ofproto::conn::{ConnId, ConnKind};
 use ofproto::ofproto::Effect;
 use ofproto::packet_in::RateLimit;
 use ofproto::snapshot::BridgeId;
+use ofproto::upcall;
 use openflow::message::PortStats;
 use openflow::{Action, Message};
 use packet::OfPort;
@@ -16,7 +17,6 @@ use uuid::Uuid;
 
 use crate::coverage;
 use crate::openflow_net::{NetEvent, NetId, Sender};
-use crate::packets;
 use crate::switch::Switch;
 
 /// A packet-in or the like is dropped when so many messages wait for a slow controller.
@@ -180,29 +180,25 @@ impl Switch {
         bridge: BridgeId,
         in_port: OfPort,
         actions: &[Action],
-        frame: &[u8],
+        packet: &Bytes,
         now: Instant,
     ) {
         let snapshot = self.publish();
-        let max_actions = self.dpif.limits().actions;
-        let Some((xlated, op)) =
-            packets::packet_out(&snapshot, bridge, in_port, actions, frame, max_actions)
-        else {
-            tracing::debug!("packet-out is no Ethernet frame, or its bridge is gone");
-            return;
+        let settings = upcall::Settings {
+            max_actions: self.dpif.limits().actions,
+            install: false,
         };
-        packets::credit(&snapshot, &xlated.credits, 1, frame.len() as u64, now);
-        for credit in &xlated.credits {
-            self.patch_counters.add(credit, 1, frame.len() as u64);
+        let handled =
+            upcall::packet_out(&snapshot, bridge, in_port, actions, packet, settings, now);
+        for effect in handled.effects {
+            self.apply_effect(effect, now);
         }
-        let packet = Packet {
-            data: frame.to_vec(),
-            ..Packet::default()
-        };
-        for consequence in packets::consequences(&xlated, &packet) {
-            self.apply_consequence(consequence, now);
-        }
-        if let Some(Err(error)) = self.dpif.operate(&[op]).into_iter().next() {
+        for error in self
+            .dpif
+            .operate(&handled.ops)
+            .into_iter()
+            .filter_map(Result::err)
+        {
             tracing::debug!("packet-out: {error}");
         }
     }

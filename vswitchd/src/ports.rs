@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use dpif::PortConfig as DpPortConfig;
 use ofproto::port::PortLink;
 use ofproto::snapshot::BridgeId;
-use ofproto::xlate::Credit;
 use openflow::message::PortConfig;
 use packet::OfPort;
 use uuid::Uuid;
@@ -14,36 +13,6 @@ use crate::bridge::desired::Kind;
 use crate::bridge::plan::ActualPort;
 use crate::netdev::LinkStats;
 use crate::switch::Switch;
-
-/// Packets that crossed patch ports, by bridge and port.
-#[derive(Default)]
-pub struct PatchCounters(BTreeMap<(BridgeId, OfPort), LinkStats>);
-
-impl PatchCounters {
-    pub fn add(&mut self, credit: &Credit, packets: u64, bytes: u64) {
-        match credit {
-            Credit::PatchSent(bridge, port) => {
-                let stats = self.0.entry((*bridge, *port)).or_default();
-                stats.tx_packets = stats.tx_packets.saturating_add(packets);
-                stats.tx_bytes = stats.tx_bytes.saturating_add(bytes);
-            }
-            Credit::PatchReceived(bridge, port) => {
-                let stats = self.0.entry((*bridge, *port)).or_default();
-                stats.rx_packets = stats.rx_packets.saturating_add(packets);
-                stats.rx_bytes = stats.rx_bytes.saturating_add(bytes);
-            }
-            Credit::Rule(..) | Credit::Table(..) | Credit::Station(_) => {}
-        }
-    }
-
-    pub fn get(&self, bridge: BridgeId, port: OfPort) -> LinkStats {
-        self.0.get(&(bridge, port)).copied().unwrap_or_default()
-    }
-
-    pub fn forget(&mut self, bridge: BridgeId, port: OfPort) {
-        self.0.remove(&(bridge, port));
-    }
-}
 
 impl Switch {
     fn find_port(&self, id: BridgeId, number: OfPort) -> Option<(&String, &ActualPort)> {
@@ -60,9 +29,21 @@ impl Switch {
     pub(crate) fn port_counters(&self, bridge: BridgeId, port: OfPort) -> Option<LinkStats> {
         let (name, have) = self.find_port(bridge, port)?;
         match have.kind {
-            Kind::Patch { .. } => Some(self.patch_counters.get(bridge, port)),
+            Kind::Patch { .. } => Some(self.patch_counters(bridge, port)),
             Kind::Internal | Kind::Local => self.links.get(name).map(|l| l.stats.turned_around()),
             Kind::System => self.links.get(name).map(|link| link.stats),
+        }
+    }
+
+    fn patch_counters(&self, bridge: BridgeId, port: OfPort) -> LinkStats {
+        let conf = self.ofproto.bridge(bridge).and_then(|b| b.port(port));
+        let counted = conf.map(|conf| conf.counters.get()).unwrap_or_default();
+        LinkStats {
+            rx_packets: counted.rx_packets,
+            tx_packets: counted.tx_packets,
+            rx_bytes: counted.rx_bytes,
+            tx_bytes: counted.tx_bytes,
+            ..LinkStats::default()
         }
     }
 
@@ -77,7 +58,7 @@ impl Switch {
                 if let (Kind::Patch { .. }, Some(port), Some(id)) =
                     (&interface.kind, have.ports.get(&interface.name), have.id)
                 {
-                    stats.insert(interface.uuid, self.patch_counters.get(id, port.ofport));
+                    stats.insert(interface.uuid, self.patch_counters(id, port.ofport));
                 }
             }
         }

@@ -15,7 +15,7 @@ use daemon::unixctl;
 use dpif::Dpif;
 use ofproto::ofproto::Ofproto;
 use ofproto::snapshot::Snapshot;
-use ofproto::xlate::Station;
+use ofproto::upcall::Effect;
 use ovsdb::replica::{Event as DbEvent, Outcome, Transaction};
 use packet::IfIndex;
 use tokio::sync::mpsc;
@@ -31,8 +31,6 @@ use crate::event::Event;
 use crate::netdev::{Difference, LinkEvent, Links, Netlink};
 use crate::openflow_loop::Conns;
 use crate::openflow_net::{NetEvent, Network};
-use crate::packets::Consequence;
-use crate::ports::PatchCounters;
 use crate::revalidator::Report;
 use crate::selection;
 use crate::threads::Threads;
@@ -43,7 +41,6 @@ pub struct Switch {
     pub ofproto: Ofproto,
     pub network: Network,
     pub conns: Conns,
-    pub patch_counters: PatchCounters,
     /// Devices to bring up or down, as controllers asked.
     pub admin_requests: Vec<(IfIndex, String, bool)>,
     threads: Threads,
@@ -123,7 +120,6 @@ impl Switch {
         Ok(Switch {
             dpif,
             ofproto,
-            patch_counters: PatchCounters::default(),
             admin_requests: Vec::new(),
             threads,
             refused: BTreeSet::new(),
@@ -189,7 +185,7 @@ impl Switch {
             Some(event) = sources.links.recv() => Event::Link(event),
             Some(request) = sources.unixctl.recv() => Event::Unixctl(request),
             Some(event) = sources.openflow.recv() => Event::OpenFlow(event),
-            Some(packets) = self.threads.consequences.recv() => Event::Packets(packets),
+            Some(effects) = self.threads.effects.recv() => Event::Packets(effects),
             Some(report) = self.threads.reports.recv() => Event::Revalidator(report),
             signal = sources.termination.recv() => Event::Terminate(signal),
             () = tokio::time::sleep_until(deadline.into()) => Event::Timer,
@@ -207,13 +203,15 @@ impl Switch {
         match event {
             Event::Database(event) => self.handle_database(event),
             Event::OpenFlow(event) => self.handle_net_batch(event, sources),
-            Event::Packets(consequences) => {
+            Event::Packets(effects) => {
                 let now = Instant::now();
-                for consequence in consequences {
-                    self.apply_consequence(consequence, now);
+                for effect in effects {
+                    self.apply_effect(effect, now);
                 }
             }
-            Event::Revalidator(report) => self.handle_report(report, Instant::now()),
+            Event::Revalidator(Report::Done(version)) => {
+                self.threads.done = self.threads.done.max(version);
+            }
             Event::Link(event) => self.handle_link(event).await,
             Event::Unixctl(request) => self.handle_unixctl(request),
             Event::Timer => self.handle_timer(Instant::now()),
@@ -364,6 +362,7 @@ impl Switch {
         control
             .max_idle_ms
             .store(millis(self.desired.max_idle), Ordering::Relaxed);
+        control.set_flow_limit(self.desired.flow_limit.min(self.dpif.limits().flows));
         control
             .paused
             .store(self.desired.flow_restore_wait, Ordering::Relaxed);
@@ -485,32 +484,17 @@ impl Switch {
         }
     }
 
-    pub(crate) fn apply_consequence(&mut self, consequence: Consequence, now: Instant) {
-        match consequence {
-            Consequence::Learn(station) => self.learn(&station, now),
-            Consequence::PacketIn(event, packet) => {
+    pub(crate) fn apply_effect(&mut self, effect: Effect, now: Instant) {
+        match effect {
+            Effect::PacketIn { event, packet } => {
                 self.ofproto.handle_packet_in(&event, &packet, now);
             }
-        }
-    }
-
-    fn learn(&mut self, station: &Station, now: Instant) {
-        self.ofproto
-            .learn_mac(station.bridge, station.vlan, station.mac, station.port, now);
-    }
-
-    fn handle_report(&mut self, report: Report, now: Instant) {
-        match report {
-            Report::Done(version) => self.threads.done = self.threads.done.max(version),
-            Report::Seen(stations) => {
-                for station in &stations {
-                    self.learn(station, now);
-                }
+            Effect::Learn(s) => {
+                self.ofproto.learn_mac(s.bridge, s.vlan, s.mac, s.port, now);
             }
-            Report::Patches(counts) => {
-                for (credit, packets, bytes) in &counts {
-                    self.patch_counters.add(credit, *packets, *bytes);
-                }
+            Effect::Refresh(s) => {
+                self.ofproto
+                    .refresh_mac(s.bridge, s.vlan, s.mac, s.port, now);
             }
         }
     }

@@ -7,22 +7,23 @@ use std::thread::JoinHandle;
 use anyhow::Context as _;
 use dpif::Dpif;
 use ofproto::snapshot::Snapshot;
+use ofproto::upcall::Effect;
 use tokio::sync::mpsc;
 
-use crate::packets::Consequence;
-use crate::revalidator::{Control, Report, Revalidator, Wake};
+use crate::revalidator::{Control, Report, RevalidatorThread, Wake};
 use crate::shared::Shared;
 use crate::upcall_thread::Handler;
 
-/// Batches of consequences that wait for the event loop; handlers wait when there are more.
-const CONSEQUENCES: usize = 256;
-/// Records of megaflows on their way to the revalidator.
-const UKEYS: usize = 65_536;
+/// Batches of effects that wait for the event loop; handlers wait when there are more.
+const EFFECTS: usize = 256;
+/// Batches of records of megaflows on their way to the revalidator; handlers wait when there are
+/// more.
+const UKEYS: usize = 4096;
 
 pub struct Threads {
     shared: Arc<Shared>,
     pub control: Arc<Control>,
-    pub consequences: mpsc::Receiver<Vec<Consequence>>,
+    pub effects: mpsc::Receiver<Vec<Effect>>,
     pub reports: mpsc::UnboundedReceiver<Report>,
     pub wake: crossbeam_channel::Sender<Wake>,
     /// The version that every packet is answered by, or a later one.
@@ -37,14 +38,10 @@ impl Threads {
         let rings = dpif.upcall_rings();
         let published = snapshot.version;
         let shared = Arc::new(Shared::new(snapshot, rings.saturating_add(1)));
-        let control = Arc::new(Control::default());
-        control.max_idle_ms.store(10_000, Ordering::Relaxed);
-        control
-            .flow_limit
-            .store(dpif.limits().flows, Ordering::Relaxed);
-        let (consequence_sender, consequences) = mpsc::channel(CONSEQUENCES);
+        let control = Arc::new(Control::new(dpif.limits().flows));
+        let (effect_sender, effects) = mpsc::channel(EFFECTS);
         let (report_sender, reports) = mpsc::unbounded_channel();
-        let (ukey_sender, new_ukeys) = crossbeam_channel::bounded(UKEYS);
+        let (ukey_sender, ukeys) = crossbeam_channel::bounded(UKEYS);
         // One wake-up is as good as many.
         let (wake, wakes) = crossbeam_channel::bounded(1);
         let mut joins = Vec::new();
@@ -54,25 +51,26 @@ impl Threads {
                 dpif: Arc::clone(dpif),
                 shared: Arc::clone(&shared),
                 control: Arc::clone(&control),
-                consequences: consequence_sender.clone(),
+                effects: effect_sender.clone(),
                 ukeys: ukey_sender.clone(),
             };
             joins.push(spawn(format!("handler{ring}"), move || handler.run())?);
         }
-        let revalidator = Revalidator {
+        let revalidator = RevalidatorThread {
             dpif: Arc::clone(dpif),
             shared: Arc::clone(&shared),
             user: rings,
             control: Arc::clone(&control),
-            new_ukeys,
+            ukeys,
             wake: wakes,
             reports: report_sender,
+            effects: effect_sender,
         };
         joins.push(spawn("revalidator".to_owned(), move || revalidator.run())?);
         Ok(Threads {
             shared,
             control,
-            consequences,
+            effects,
             reports,
             wake,
             done: 0,
@@ -96,7 +94,7 @@ impl Threads {
         self.control.stopped.store(true, Ordering::Relaxed);
         let _ = self.wake.try_send(Wake);
         // A handler may be waiting to hand something in.
-        self.consequences.close();
+        self.effects.close();
         for join in self.joins.drain(..) {
             let _ = join.join();
         }

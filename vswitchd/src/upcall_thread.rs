@@ -1,5 +1,5 @@
-//! A thread that answers one upcall ring: receives, translates against the newest snapshot, and
-//! gives the datapath its operations.
+//! A thread that answers one upcall ring: receives, lets `ofproto` answer against the newest
+//! snapshot, and gives the datapath its operations.
 //!
 //! It keeps nothing between batches. What is to happen besides forwarding goes to the event loop,
 //! records of installed megaflows go to the revalidator.
@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use dpif::{DpOp, Dpif, Upcall};
+use daemon::rate_limit::RateLimit;
+use dpif::{DpOp, Dpif, Error, Upcall};
+use ofproto::ukey::Ukey;
+use ofproto::upcall::{self, Effect, Settings};
 use tokio::sync::mpsc;
 
 use crate::coverage;
-use crate::packets::{Answer, Consequence, NewUkey, answer};
 use crate::revalidator::Control;
 use crate::shared::Shared;
 
@@ -28,8 +30,8 @@ pub struct Handler {
     pub dpif: Arc<dyn Dpif>,
     pub shared: Arc<Shared>,
     pub control: Arc<Control>,
-    pub consequences: mpsc::Sender<Vec<Consequence>>,
-    pub ukeys: crossbeam_channel::Sender<NewUkey>,
+    pub effects: mpsc::Sender<Vec<Effect>>,
+    pub ukeys: crossbeam_channel::Sender<Vec<Ukey>>,
 }
 
 impl Handler {
@@ -42,8 +44,10 @@ impl Handler {
                 std::thread::sleep(WAIT);
                 continue;
             }
+            upcalls.clear();
             match self.dpif.recv(self.ring, WAIT, BATCH, &mut upcalls) {
-                Ok(_) => self.answer(&mut upcalls, max_actions),
+                Ok(0) => {}
+                Ok(_) => self.answer(&upcalls, max_actions),
                 Err(error) => {
                     tracing::warn!("upcall ring {}: {error}", self.ring);
                     std::thread::sleep(WAIT);
@@ -52,68 +56,53 @@ impl Handler {
         }
     }
 
-    fn answer(&self, upcalls: &mut Vec<Upcall>, max_actions: usize) {
-        if upcalls.is_empty() {
-            return;
-        }
+    fn answer(&self, upcalls: &[Upcall], max_actions: usize) {
         coverage::dpif_upcall.add(upcalls.len() as u64);
         let in_use = self.shared.take(self.ring);
-        let now = Instant::now();
-        let mut ops = Vec::with_capacity(upcalls.len().saturating_mul(2));
-        let mut puts = Vec::new();
-        let mut consequences = Vec::new();
-        for upcall in upcalls.drain(..) {
-            let Answer {
-                put,
-                execute,
-                consequences: more,
-            } = answer(&in_use.snapshot, upcall, max_actions, now);
-            consequences.extend(more);
-            if let Some(ukey) = put {
-                if self.control.has_room() {
-                    ops.push(DpOp::FlowPut {
-                        key: ukey.key,
-                        mask: ukey.mask,
-                        actions: ukey.actions.clone(),
-                        replace: false,
-                    });
-                    puts.push((ops.len().saturating_sub(1), ukey));
-                } else {
-                    coverage::upcall_flow_limit_hit.inc();
-                }
-            }
-            if let Some(op) = execute {
-                coverage::dpif_execute.inc();
-                ops.push(op);
-            }
+        let settings = Settings {
+            max_actions,
+            install: self.control.has_room(),
+        };
+        if !settings.install {
+            coverage::upcall_flow_limit_hit.inc();
         }
+        let mut handled = upcall::handle(&in_use.snapshot, upcalls, settings, Instant::now());
         // What was learnt must be on its way before an answer to these packets can come.
-        if !consequences.is_empty() {
+        let effects = std::mem::take(&mut handled.effects);
+        if !effects.is_empty() {
             // The event loop ends after its channel only.
-            let _ = self.consequences.blocking_send(consequences);
+            let _ = self.effects.blocking_send(effects);
         }
-        let results = self.dpif.operate(&ops);
-        for (at, ukey) in puts {
-            match results.get(at) {
-                Some(Ok(())) => {
-                    coverage::dpif_flow_put.inc();
-                    self.control.flows.fetch_add(1, Ordering::Relaxed);
-                    let _ = self.ukeys.send(ukey);
-                }
-                // The same megaflow was installed for another packet of this batch or ring.
-                Some(Err(dpif::Error::Exists)) => coverage::upcall_ukey_contention.inc(),
-                Some(Err(error)) => self.complain(error),
-                None => {}
-            }
+        let results = self.dpif.operate(&handled.ops);
+        self.count(&handled.ops, &results);
+        let installed = handled.installed(&results);
+        if !installed.is_empty() {
+            self.control
+                .flows
+                .fetch_add(installed.len(), Ordering::Relaxed);
+            // It must be there before `in_use` says that the snapshot is out of use.
+            let _ = self.ukeys.send(installed);
         }
     }
 
-    fn complain(&self, error: &dpif::Error) {
-        use daemon::rate_limit::RateLimit;
+    fn count(&self, ops: &[DpOp], results: &[Result<(), Error>]) {
         static LIMIT: RateLimit = RateLimit::new(5, 5);
-        coverage::dpif_operate_error.inc();
-        if let Some(dropped) = LIMIT.allow(Instant::now()) {
-            tracing::warn!("cannot install a megaflow: {error}{dropped}");
+        for (op, result) in ops.iter().zip(results) {
+            match (op, result) {
+                (DpOp::FlowPut { .. }, Ok(())) => coverage::dpif_flow_put.inc(),
+                // The same megaflow was installed for another packet.
+                (DpOp::FlowPut { .. }, Err(Error::Exists)) => {
+                    coverage::upcall_ukey_contention.inc();
+                }
+                (DpOp::FlowPut { .. }, Err(error)) => {
+                    coverage::dpif_operate_error.inc();
+                    if let Some(dropped) = LIMIT.allow(Instant::now()) {
+                        tracing::warn!("cannot install a megaflow: {error}{dropped}");
+                    }
+                }
+                (DpOp::Execute { .. }, _) => coverage::dpif_execute.inc(),
+                (DpOp::FlowDel { .. }, _) => {}
+            }
         }
     }
 }

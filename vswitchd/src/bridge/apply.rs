@@ -54,7 +54,6 @@ impl Switch {
             "bridge {bridge}: deleted interface {name} on port {}",
             shown(port.ofport)
         );
-        self.patch_counters.forget(id, port.ofport);
         self.ofproto.port_del(id, port.ofport)?;
         self.ofproto.row_del(id, port.row)
     }

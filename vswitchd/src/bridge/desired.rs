@@ -23,6 +23,8 @@ pub struct Desired {
     pub flow_restore_wait: bool,
     /// Longest life of an idle megaflow (`other_config:max-idle`).
     pub max_idle: Duration,
+    /// Most megaflows (`other_config:flow-limit`).
+    pub flow_limit: usize,
     pub stats_interval: Duration,
     pub bridges: BTreeMap<String, Bridge>,
     /// Bridges and interfaces that cannot be, for the log.
@@ -151,6 +153,8 @@ pub fn desired(replica: &Replica) -> Desired {
         next_cfg: root.integer("next_cfg").unwrap_or(0),
         flow_restore_wait: root.get("other_config", "flow-restore-wait") == Some("true"),
         max_idle: Duration::from_millis(number(&root, "other_config", "max-idle", 10_000).max(500)),
+        flow_limit: usize::try_from(number(&root, "other_config", "flow-limit", 200_000))
+            .unwrap_or(usize::MAX),
         stats_interval: Duration::from_millis(
             number(&root, "other_config", "stats-update-interval", 5_000).max(5_000),
         ),

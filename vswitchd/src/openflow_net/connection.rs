@@ -4,26 +4,25 @@
 //! reads little stops itself. After a barrier request nothing more is taken from the peer until
 //! the reply is on its way.
 
-use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
-use daemon::reconnect::{Action, Reconnect};
+use bytes::Bytes;
 use daemon::stream::Stream;
-
+use openflow::connection::{self, Connection, Event, SendError};
 use openflow::{Message, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc};
 
-use super::wire::{Event, Wire};
 use super::{Context, NetEvent, NetId};
+use crate::coverage;
 use crate::database::sleep_until;
 
-/// Messages and bytes that wait to be written, beyond which the peer is not read.
+/// Messages that wait to be encoded, beyond which the peer is not read.
 const MAX_QUEUED: usize = 4096;
+/// Bytes that wait to be written, beyond which no more messages are encoded.
 const MAX_OUTPUT: usize = 1 << 20;
 const READ: usize = 64 << 10;
 
@@ -69,21 +68,14 @@ pub enum Ended {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    Protocol(String),
-    #[error("no response to inactivity probe")]
-    Inactive,
+    Protocol(#[from] connection::Error),
     #[error("closed by the switch")]
     BySwitch,
 }
 
-/// What a running connection tells whoever dialled it.
+/// Who dialled a connection and wants to know how it fares.
 pub trait Observer: Send {
     fn opened(&mut self, _: Version) {}
-    /// Bytes came. The time is for the inactivity probe.
-    fn heard(&mut self, _: Instant) {}
-    fn reconnect(&mut self) -> Option<&mut Reconnect> {
-        None
-    }
 }
 
 /// For connections that nobody watches.
@@ -111,17 +103,25 @@ async fn serve(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (queue, mut outgoing) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    let mut connection = Wire::new(context.versions);
-    let mut output = BytesMut::new();
+    let mut connection = open(context);
+    let mut copied = 0;
     let mut chunk = vec![0u8; READ];
     let mut awaits_barrier = false;
     loop {
-        // What came first, then what is to be written because of it.
-        while !awaits_barrier && let Some(event) = connection.poll_event() {
-            match event {
-                Event::Opened(version) => {
+        while !awaits_barrier {
+            let event = match connection.poll_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(error) => {
+                    // The peer is told why, if it still listens.
+                    let _ = writer.write_all(connection.transmit()).await;
+                    return Err(error.into());
+                }
+            };
+            let event = match event {
+                Event::Ready(version) => {
                     observer.opened(version);
-                    let opened = NetEvent::Opened {
+                    NetEvent::Opened {
                         id,
                         bridge: context.bridge.clone(),
                         controller: context.controller,
@@ -130,67 +130,83 @@ async fn serve(
                             queue: queue.clone(),
                             queued: Arc::clone(&queued),
                         },
-                    };
-                    deliver(context, opened).await?;
+                    }
                 }
-                Event::Message { xid, message, raw } => {
+                Event::Message {
+                    header,
+                    message,
+                    raw,
+                    ..
+                } => {
                     copy(context, &raw);
                     awaits_barrier = matches!(message, Message::BarrierRequest);
-                    let received = NetEvent::Received {
+                    NetEvent::Received {
                         id,
-                        xid,
+                        xid: header.xid,
                         message,
                         raw,
-                    };
-                    deliver(context, received).await?;
+                    }
                 }
-                Event::Failed(reason) => {
-                    flush(&mut connection, &mut output, context);
-                    // The peer is told why, if it still listens.
-                    let _ = writer.write_all(&output).await;
-                    return Err(Ended::Protocol(reason.to_string()));
+                Event::Undecodable { error, raw, .. } => {
+                    copy(context, &raw);
+                    tracing::debug!(target: "rconn", "{}: {error}", context.bridge);
+                    continue;
                 }
-            }
+            };
+            deliver(context, event).await?;
         }
-        flush(&mut connection, &mut output, context);
-        let may_read = !awaits_barrier
-            && queued.load(Ordering::Relaxed) < MAX_QUEUED
-            && output.len() < MAX_OUTPUT;
-        let deadline = observer.reconnect().and_then(|r| r.deadline());
+        copied = copy_sent(context, &connection, copied);
+        let waiting = connection.transmit().len();
+        let may_read =
+            !awaits_barrier && queued.load(Ordering::Relaxed) < MAX_QUEUED && waiting < MAX_OUTPUT;
+        let deadline = connection.poll_timeout();
         tokio::select! {
             biased;
-            written = writer.write(&output), if !output.is_empty() => {
-                match written? {
-                    0 => return Err(Ended::Closed),
-                    n => output.advance(n),
+            written = writer.write(connection.transmit()), if waiting > 0 => match written? {
+                0 => return Err(Ended::Closed),
+                n => {
+                    connection.consume(n);
+                    copied = copied.saturating_sub(n);
                 }
-            }
-            Some(out) = outgoing.recv(), if output.len() < MAX_OUTPUT => match out {
+            },
+            Some(out) = outgoing.recv(), if waiting < MAX_OUTPUT => match out {
                 Outgoing::Message(xid, message) => {
                     queued.fetch_sub(1, Ordering::Relaxed);
                     awaits_barrier &= !matches!(message, Message::BarrierReply);
-                    connection.send(xid, &message);
+                    send(&mut connection, xid, &message, context);
                 }
                 Outgoing::Close => return Err(Ended::BySwitch),
             },
             read = reader.read(&mut chunk), if may_read => match read? {
                 0 => return Err(Ended::Closed),
-                n => {
-                    observer.heard(Instant::now());
-                    connection.handle_bytes(chunk.get(..n).unwrap_or_default());
-                }
+                n => connection
+                    .handle_bytes(chunk.get(..n).unwrap_or_default(), Instant::now())?,
             },
-            () = sleep_until(deadline) => {
-                let Some(reconnect) = observer.reconnect() else {
-                    pending::<()>().await;
-                    continue;
-                };
-                match reconnect.poll(Instant::now()) {
-                    Some(Action::Probe) => connection.probe(),
-                    Some(Action::Disconnect) => return Err(Ended::Inactive),
-                    Some(Action::Connect) | None => {}
-                }
-            }
+            () = sleep_until(deadline) => connection.handle_timeout(Instant::now())?,
+        }
+    }
+}
+
+fn open(context: &Context) -> Connection {
+    let config = connection::Config {
+        versions: context.versions,
+        inactivity_probe: context.probe,
+        ..connection::Config::default()
+    };
+    Connection::new(config, Instant::now())
+}
+
+fn send(connection: &mut Connection, xid: u32, message: &Message, context: &Context) {
+    match connection.send_with_xid(message, xid) {
+        Ok(()) | Err(SendError::NotReady) => {}
+        Err(SendError::Full { .. }) => coverage::rconn_overflow.inc(),
+        Err(SendError::Encode(error)) => {
+            tracing::warn!(
+                target: "rconn",
+                "{}: cannot send {}: {error}",
+                context.bridge,
+                message.name()
+            );
         }
     }
 }
@@ -203,12 +219,19 @@ async fn deliver(context: &Context, event: NetEvent) -> Result<(), Ended> {
         .map_err(|_| Ended::BySwitch)
 }
 
-/// Moves what the state machine wants to send into the output buffer.
-fn flush(connection: &mut Wire, output: &mut BytesMut, context: &Context) {
-    while let Some(bytes) = connection.poll_transmit() {
-        copy(context, &bytes);
-        output.extend_from_slice(&bytes);
+/// Gives snoopers what was queued for sending since the first `copied` bytes; returns how much
+/// they have by now. Messages are queued whole, so they get whole ones.
+fn copy_sent(context: &Context, connection: &Connection, copied: usize) -> usize {
+    let waiting = connection.transmit();
+    if let Some(new) = waiting.get(copied..).filter(|new| !new.is_empty())
+        && context
+            .snoop
+            .as_ref()
+            .is_some_and(|s| s.receiver_count() > 0)
+    {
+        copy(context, &Bytes::copy_from_slice(new));
     }
+    waiting.len()
 }
 
 /// Gives snoopers, if there are any, a copy of one message.
@@ -226,38 +249,43 @@ pub async fn run_snoop(
     context: &Context,
     mut copies: broadcast::Receiver<Bytes>,
 ) -> Ended {
+    match serve_snoop(stream, context, &mut copies).await {
+        Ok(never) => match never {},
+        Err(ended) => ended,
+    }
+}
+
+async fn serve_snoop(
+    stream: Box<dyn Stream>,
+    context: &Context,
+    copies: &mut broadcast::Receiver<Bytes>,
+) -> Result<std::convert::Infallible, Ended> {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut connection = Wire::new(context.versions);
+    let mut connection = open(context);
     let mut chunk = vec![0u8; READ];
     loop {
-        let mut output = BytesMut::new();
-        flush(&mut connection, &mut output, context);
-        if let Err(error) = writer.write_all(&output).await {
-            return Ended::Io(error);
+        // Nobody answers a snooper's requests, but for echo.
+        while connection.poll_event()?.is_some() {}
+        let waiting = connection.transmit().len();
+        if waiting > 0 {
+            writer.write_all(connection.transmit()).await?;
+            connection.consume(waiting);
         }
         tokio::select! {
             copy = copies.recv() => match copy {
-                Ok(bytes) => {
-                    if let Err(error) = writer.write_all(&bytes).await {
-                        return Ended::Io(error);
-                    }
-                }
+                Ok(bytes) => writer.write_all(&bytes).await?,
+                // A slow snooper misses some.
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return Ended::BySwitch,
+                Err(broadcast::error::RecvError::Closed) => return Err(Ended::BySwitch),
             },
-            read = reader.read(&mut chunk) => match read {
-                Ok(0) => return Ended::Closed,
-                Ok(n) => {
-                    connection.handle_bytes(chunk.get(..n).unwrap_or_default());
-                    // Nobody answers a snooper's requests.
-                    while let Some(event) = connection.poll_event() {
-                        if let Event::Failed(reason) = event {
-                            return Ended::Protocol(reason.to_string());
-                        }
-                    }
-                }
-                Err(error) => return Ended::Io(error),
+            read = reader.read(&mut chunk) => match read? {
+                0 => return Err(Ended::Closed),
+                n => connection
+                    .handle_bytes(chunk.get(..n).unwrap_or_default(), Instant::now())?,
             },
+            () = sleep_until(connection.poll_timeout()) => {
+                connection.handle_timeout(Instant::now())?;
+            }
         }
     }
 }

@@ -1,13 +1,14 @@
-//! The connection to one controller: dials, probes, dials again.
+//! The connection to one controller: dials, and dials again.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use daemon::pidfile::reason;
 use daemon::reconnect::{Action, Config, Reconnect, StateName};
 use daemon::stream::Active;
 use openflow::Version;
 
-use super::connection::{self, Ended, Observer};
+use super::connection::{self, Observer};
 use super::{Context, ControllerState, NetEvent, lock};
 use crate::bridge::desired::Controller;
 use crate::database::sleep_until;
@@ -22,7 +23,8 @@ pub async fn run(
     let config = Config {
         min_backoff: Duration::from_secs(1),
         max_backoff: wanted.max_backoff,
-        probe_interval: wanted.inactivity_probe,
+        // The connection itself probes.
+        probe_interval: None,
     };
     let mut dial = Dial {
         name: format!("{}<->{active}", context.bridge),
@@ -49,21 +51,18 @@ pub async fn run(
                 dial.note(&context, None).await;
                 let ended = connection::run(connected.stream, &context, &mut dial).await;
                 tracing::info!(target: "rconn", "{}: connection closed ({ended})", dial.name);
-                reason(&ended)
+                ended.to_string()
             }
             Err(error) => {
-                tracing::info!(target: "rconn", "{}: connection failed ({error})", dial.name);
-                error.to_string()
+                let reason = reason(&error);
+                tracing::info!(target: "rconn", "{}: connection failed ({reason})", dial.name);
+                reason
             }
         };
         dial.version = None;
         dial.reconnect.handle_disconnected(Instant::now());
         dial.note(&context, Some(reason)).await;
     }
-}
-
-fn reason(ended: &Ended) -> String {
-    ended.to_string()
 }
 
 struct Dial {
@@ -102,13 +101,5 @@ impl Observer for Dial {
     fn opened(&mut self, version: Version) {
         self.version = Some(version);
         self.share(None);
-    }
-
-    fn heard(&mut self, now: Instant) {
-        self.reconnect.handle_activity(now);
-    }
-
-    fn reconnect(&mut self) -> Option<&mut Reconnect> {
-        Some(&mut self.reconnect)
     }
 }

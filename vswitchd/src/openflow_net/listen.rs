@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use daemon::pidfile::reason;
 use daemon::stream::{Connection, Listener, Passive};
 use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet};
@@ -67,8 +68,9 @@ async fn retry(passive: &Passive, context: &Context, first: std::io::Result<List
                 if !std::mem::replace(&mut warned, true) {
                     tracing::warn!(
                         target: "bridge",
-                        "bridge {}: cannot listen on {passive}: {error}",
-                        context.bridge
+                        "bridge {}: cannot listen on {passive} ({})",
+                        context.bridge,
+                        reason(&error)
                     );
                 }
             }

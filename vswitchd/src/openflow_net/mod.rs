@@ -11,12 +11,11 @@
 mod connection;
 mod dial;
 mod listen;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daemon::dirs;
@@ -112,6 +111,8 @@ struct Context {
     controller: Option<Uuid>,
     versions: VersionBitmap,
     events: mpsc::Sender<NetEvent>,
+    /// Silence after which the peer is probed, and after as much again given up.
+    probe: Option<Duration>,
     /// Copies of what a controller's connection carries.
     snoop: Option<broadcast::Sender<Bytes>>,
 }
@@ -154,6 +155,7 @@ impl Network {
             controller: None,
             versions,
             events: self.events.clone(),
+            probe: None,
             snoop: None,
         };
         let mgmt =
@@ -210,6 +212,7 @@ async fn reconcile_controllers(
             controller: Some(*uuid),
             versions: net.versions,
             events: events.clone(),
+            probe: wanted.inactivity_probe,
             snoop: Some(net.snoop.clone()),
         };
         let task = match &wanted.method {
