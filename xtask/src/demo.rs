@@ -3,11 +3,11 @@
 //! Every command that a user would type is shown before it runs, and what should hold is checked:
 //! the demonstration fails when the switch does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::process::{output, run, wait_for};
+use tests::process::{our_program, output, run, wait_for};
 use tests::traffic::{BackgroundPing, ping, tcp};
 use tests::{Host, Switch};
 
@@ -15,14 +15,14 @@ use crate::{cargo, step};
 
 /// The namespaces of the demonstration; `clean` removes exactly these.
 const SWITCH: &str = "sluice-demo";
-const HOSTS: [&str; 4] = ["demo-red1", "demo-red2", "demo-blue", "demo-trunk"];
+const HOSTS: [&str; 4] = ["demo-red1", "demo-red2", "demo-blue", "demo-far"];
 /// Where `--keep` writes the run directory down, for `--clean`.
 const KEPT: &str = "target/demo-kept";
 
 pub fn run_all(keep: bool) -> Result<()> {
     step("building");
     cargo(&["build", "--workspace", "--bins"], &[])?;
-    link_programs()?;
+    let links = link_programs()?;
 
     step("starting db-server and vswitchd in the namespace sluice-demo");
     let switch = Switch::start(SWITCH)?;
@@ -32,16 +32,15 @@ pub fn run_all(keep: bool) -> Result<()> {
     let red1 = Host::new(&switch, HOSTS[0], "red1", "10.0.0.1/24")?;
     let red2 = Host::new(&switch, HOSTS[1], "red2", "10.0.0.2/24")?;
     let blue = Host::new(&switch, HOSTS[2], "blue", "10.0.0.3/24")?;
-    let trunk = Host::new(&switch, HOSTS[3], "trunk", "")?;
-    trunk.ns.ip(&[
-        "link", "add", "link", "eth0", "name", "eth0.10", "type", "vlan", "id", "10",
+    let far = Host::new(&switch, HOSTS[3], "far", "10.0.0.4/24")?;
+    // A cable between two bridges, for the trunk.
+    switch.ns.ip(&[
+        "link", "add", "trunk0", "type", "veth", "peer", "name", "trunk1",
     ])?;
-    trunk
-        .ns
-        .ip(&["addr", "add", "10.0.0.4/24", "dev", "eth0.10"])?;
-    trunk.ns.ip(&["link", "set", "eth0.10", "up"])?;
+    switch.ns.ip(&["link", "set", "trunk0", "up"])?;
+    switch.ns.ip(&["link", "set", "trunk1", "up"])?;
 
-    step("a bridge: red1 and red2 in VLAN 10, blue in VLAN 20, a trunk, an internal port");
+    step("two bridges, joined by a trunk: red1, red2 and far in VLAN 10, blue in VLAN 20");
     vsctl(&switch, "add-br br0")?;
     vsctl(
         &switch,
@@ -49,7 +48,11 @@ pub fn run_all(keep: bool) -> Result<()> {
     )?;
     vsctl(
         &switch,
-        "add-port br0 blue tag=20 -- add-port br0 trunk trunks=10,20",
+        "add-port br0 blue tag=20 -- add-port br0 trunk0 trunks=10,20",
+    )?;
+    vsctl(
+        &switch,
+        "add-br br1 -- add-port br1 trunk1 trunks=10,20 -- add-port br1 far tag=10",
     )?;
     vsctl(
         &switch,
@@ -64,12 +67,18 @@ pub fn run_all(keep: bool) -> Result<()> {
     step("who can talk");
     expect_ping(&red1, "10.0.0.2", true, "red1 to red2: the same VLAN")?;
     expect_ping(&red1, "10.0.0.3", false, "red1 to blue: another VLAN")?;
-    expect_ping(&trunk, "10.0.0.1", true, "trunk, tagged 10, to red1")?;
+    expect_ping(&far, "10.0.0.1", true, "far to red1: tagged over the trunk")?;
+    expect_ping(
+        &far,
+        "10.0.0.3",
+        false,
+        "far to blue: the trunk keeps VLANs apart",
+    )?;
     expect_ping(&red2, "10.0.0.5", true, "red2 to the internal port mgmt0")?;
     let took = tcp(&red2.ns, &red1.ns, "10.0.0.2", 64 << 20)?;
     println!("  tcp   red1 -> red2: 64 MiB in {took:.2?}, content checked");
-    let took = tcp(&switch.ns, &trunk.ns, "10.0.0.5", 16 << 20)?;
-    println!("  tcp   trunk (tagged) -> mgmt0: 16 MiB in {took:.2?}, content checked");
+    let took = tcp(&switch.ns, &far.ns, "10.0.0.5", 16 << 20)?;
+    println!("  tcp   far -> trunk -> mgmt0: 16 MiB in {took:.2?}, content checked");
     ensure!(
         tcp(&blue.ns, &red1.ns, "10.0.0.3", 1 << 10).is_err(),
         "TCP from red1 to blue got through although their VLANs differ"
@@ -137,16 +146,17 @@ pub fn run_all(keep: bool) -> Result<()> {
 
     if keep {
         let dir = switch.keep();
-        for mut host in [red1, red2, blue, trunk] {
+        for mut host in [red1, red2, blue, far] {
             host.ns.keep();
         }
         std::fs::write(KEPT, dir.display().to_string()).context(KEPT)?;
         println!(
             "\nleft running. Look around with\n  \
-             export OVS_RUNDIR={} PATH=$PWD/target/debug/links:$PATH\n  \
+             export OVS_RUNDIR={} PATH={}:$PATH\n  \
              ovs-vsctl show; ovs-ofctl dump-flows br0; ovs-appctl dpctl/dump-flows\n  \
              ip netns exec {} ping 10.0.0.2\nand remove it with\n  cargo xtask demo --clean",
             dir.display(),
+            links.display(),
             HOSTS[0]
         );
     } else {
@@ -166,7 +176,7 @@ pub fn clean() -> Result<()> {
             } else {
                 &[]
             };
-            let mut command = std::process::Command::new("target/debug/appctl");
+            let mut command = std::process::Command::new(our_program("appctl")?);
             command
                 .arg("-t")
                 .arg(&ctl)
@@ -190,22 +200,24 @@ pub fn clean() -> Result<()> {
     Ok(())
 }
 
-/// Links under the names of the programs that ours stand for, as a user of Open vSwitch types them.
-fn link_programs() -> Result<()> {
-    let dir = Path::new("target/debug/links");
-    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    for (ours, theirs) in [
+/// Links under the names of the programs that ours stand for, as a user of Open vSwitch types them;
+/// gives their directory.
+fn link_programs() -> Result<PathBuf> {
+    let programs = [
         ("vsctl", "ovs-vsctl"),
         ("ofctl", "ovs-ofctl"),
         ("appctl", "ovs-appctl"),
-    ] {
+    ];
+    let dir = our_program("vsctl")?.with_file_name("links");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    for (ours, theirs) in programs {
         let link = dir.join(theirs);
-        if !link.exists() {
-            std::os::unix::fs::symlink(format!("../{ours}"), &link)
+        if link.symlink_metadata().is_err() {
+            std::os::unix::fs::symlink(our_program(ours)?, &link)
                 .with_context(|| link.display().to_string())?;
         }
     }
-    Ok(())
+    Ok(dir)
 }
 
 fn vsctl(switch: &Switch, words: &str) -> Result<()> {
