@@ -84,11 +84,8 @@ fn os_ken_simple_switch_13_runs_the_bridge() -> Result<()> {
     let mut controller = s.ns.command(venv.join("bin/python"));
     controller
         .args(["-m", "os_ken.cmd.manager", "--ofp-tcp-listen-port", "6633"])
-        .args([
-            "--ofp-listen-host",
-            "127.0.0.1",
-            "os_ken.app.simple_switch_13",
-        ])
+        .args(["--ofp-listen-host", "127.0.0.1"])
+        .arg(venv.join("simple_switch_13.py"))
         .stdout(log.try_clone()?)
         .stderr(log);
     let mut controller = Background::spawn(&mut controller)?;

@@ -74,6 +74,12 @@ fn ovsdb_client_reads_transacts_and_monitors() -> Result<()> {
     assert_eq!(client(&["list-dbs", &db])?, "Open_vSwitch\n_Server\n");
     assert!(client(&["get-schema-version", &db, "Open_vSwitch"])?.starts_with("8."));
     assert!(client(&["list-tables", &db, "Open_vSwitch"])?.contains("Interface"));
+    // Its row is what the monitor begins with: then it is there.
+    stock(
+        &s,
+        "ovs-vsctl",
+        &[&format!("--db={db}"), "--no-wait", "add-br", "br6"],
+    )?;
     let mut monitor = stock_command(&s, "ovsdb-client");
     let mut monitor = monitor
         .args([
@@ -97,6 +103,18 @@ fn ovsdb_client_reads_transacts_and_monitors() -> Result<()> {
             }
         }
     });
+    let mut seen = String::new();
+    let mut until = |word: &str| {
+        let start = Instant::now();
+        while !seen.contains(word) && start.elapsed() < Duration::from_secs(5) {
+            if let Ok(line) = heard.recv_timeout(Duration::from_millis(100)) {
+                seen.push_str(&line);
+                seen.push('\n');
+            }
+        }
+        seen.clone()
+    };
+    until("br6");
     let answer = client(&[
         "transact",
         &db,
@@ -106,14 +124,7 @@ fn ovsdb_client_reads_transacts_and_monitors() -> Result<()> {
              "mutations":[["bridges","insert",["named-uuid","b"]]]}]"#,
     ])?;
     assert!(answer.contains(r#""count":1"#), "{answer}");
-    let start = Instant::now();
-    let mut seen = String::new();
-    while !seen.contains("br7") && start.elapsed() < Duration::from_secs(5) {
-        if let Ok(line) = heard.recv_timeout(Duration::from_millis(100)) {
-            seen.push_str(&line);
-            seen.push('\n');
-        }
-    }
+    let seen = until("br7");
     let _ = monitor.kill();
     let _ = monitor.wait();
     assert!(
