@@ -66,10 +66,7 @@ fn run(options: Options) -> anyhow::Result<()> {
             None => None,
         };
         let _running = startup.complete()?;
-        tracing::info!(
-            "{}",
-            daemon::version::text(&options.daemon.program).trim_end()
-        );
+        tracing::info!("{} {}", options.daemon.program, daemon::version::VERSION);
         event_loop.run(control, termination).await;
         anyhow::Ok(())
     })?;

@@ -50,6 +50,13 @@ struct Select {
 }
 
 impl Select {
+    const NONE: Self = Self {
+        initial: false,
+        insert: false,
+        delete: false,
+        modify: false,
+    };
+
     const ALL: Self = Self {
         initial: true,
         insert: true,
@@ -79,6 +86,9 @@ fn matches(condition: &Condition, row: &Row) -> bool {
 
 #[derive(Debug, Clone)]
 struct MonitoredTable {
+    /// What any of the requests for the table selects, also one that names no columns: then the
+    /// client wants to know just which rows there are.
+    select: Select,
     columns: Vec<(ColumnId, Select)>,
     condition: Condition,
 }
@@ -112,6 +122,7 @@ impl Monitor {
                 .as_array()
                 .map_or(std::slice::from_ref(requests), Vec::as_slice);
             let mut monitored = MonitoredTable {
+                select: Select::NONE,
                 columns: Vec::new(),
                 condition: Vec::new(),
             };
@@ -283,11 +294,7 @@ fn row_update2(table: &Table, monitored: &MonitoredTable, event: &Event<'_>) -> 
         Event::Initial(row) => json!({"initial": set(row, |select| select.initial)?}),
         Event::Insert(row) => json!({"insert": set(row, |select| select.insert)?}),
         Event::Delete(_) => {
-            monitored
-                .columns
-                .iter()
-                .any(|(_, select)| select.delete)
-                .then_some(())?;
+            monitored.select.delete.then_some(())?;
             json!({"delete": null})
         }
         Event::Modify(old, new) => {
@@ -316,30 +323,29 @@ fn row_update2(table: &Table, monitored: &MonitoredTable, event: &Event<'_>) -> 
 }
 
 /// The `<row>` of the columns that are `wanted` and for which `value` gives something; `None` when
-/// no column is wanted at all.
+/// this kind of change is not.
 fn columns_json(
     table: &Table,
     monitored: &MonitoredTable,
     wanted: fn(&Select) -> bool,
     value: impl Fn(ColumnId) -> Option<Datum>,
 ) -> Option<Map<String, Value>> {
+    if !wanted(&monitored.select) {
+        return None;
+    }
     let mut map = Map::new();
-    let mut any = false;
     for (id, _) in monitored
         .columns
         .iter()
         .filter(|(_, select)| wanted(select))
     {
-        any = true;
         let Some((column, datum)) = table.column(*id).zip(value(*id)) else {
             continue;
         };
-        map.insert(
-            column.name.clone(),
-            datum.to_json(&column.schema.column_type),
-        );
+        let json = datum.to_json(&column.schema.column_type);
+        map.insert(column.name.clone(), json);
     }
-    any.then_some(map)
+    Some(map)
 }
 
 fn find_table<'d>(db: &'d Database, name: &str) -> Result<(TableId, &'d Table)> {
@@ -389,6 +395,12 @@ fn parse_request(
             members.finish()?;
             select
         }
+    };
+    monitored.select = Select {
+        initial: monitored.select.initial || select.initial,
+        insert: monitored.select.insert || select.insert,
+        delete: monitored.select.delete || select.delete,
+        modify: monitored.select.modify || select.modify,
     };
     let mut add = |id: ColumnId, json: &Value, name: &str| {
         if monitored.columns.iter().any(|(other, _)| *other == id) {

@@ -296,6 +296,7 @@ async fn dial(
     events: mpsc::Sender<Event>,
 ) {
     let mut reconnect = Reconnect::new(*config.borrow(), Instant::now());
+    let mut failures = 0u32;
     loop {
         crate::connection::sleep_until(reconnect.deadline()).await;
         reconnect.set_config(*config.borrow_and_update(), Instant::now());
@@ -309,6 +310,7 @@ async fn dial(
             Ok(Ok(connection)) => {
                 reconnect.handle_connected(Instant::now());
                 tracing::info!("{remote}: connected");
+                failures = 0;
                 if hand_over(&remote, connection, &config, &events)
                     .await
                     .is_err()
@@ -317,10 +319,23 @@ async fn dial(
                 }
                 tracing::info!("{remote}: connection closed");
             }
-            Ok(Err(error)) => tracing::info!("{remote}: connection attempt failed ({error})"),
-            Err(_) => tracing::info!("{remote}: connection attempt timed out"),
+            Ok(Err(error)) => tell_failure(&remote, &mut failures, &error.to_string()),
+            Err(_) => tell_failure(&remote, &mut failures, "timed out"),
         }
         reconnect.handle_disconnected(Instant::now());
+    }
+}
+
+/// Logs a failed attempt, unless there were several already since it last worked.
+fn tell_failure(remote: &str, failures: &mut u32, why: &str) {
+    const TOLD: u32 = 4;
+    *failures = failures.saturating_add(1);
+    if *failures < TOLD {
+        tracing::info!("{remote}: connection attempt failed ({why})");
+    } else if *failures == TOLD {
+        tracing::info!(
+            "{remote}: connection attempt failed ({why}); further attempts are not logged"
+        );
     }
 }
 

@@ -505,3 +505,23 @@ fn conditions_change_with_updates_first() {
         .cloned();
     assert_eq!(row, Some(json!({"delete": null})));
 }
+
+#[test]
+fn no_columns_still_tell_which_rows_there_are() {
+    let mut h = Harness::new();
+    h.transact(3, json!([insert(1)]));
+    for (id, method, kind) in [(1, "monitor", "new"), (2, "monitor_cond", "initial")] {
+        let reply = h.call(id, method, json!(["d", "m", {"T": [{"columns": []}]}]));
+        let rows = reply["result"]["T"].as_object().unwrap().clone();
+        assert_eq!(rows.values().next(), Some(&json!({kind: {}})), "{method}");
+    }
+    h.transact(
+        3,
+        json!([{"op": "update", "table": "T", "where": [], "row": {"n": 9}}]),
+    );
+    assert!(h.heard(1).is_empty());
+    h.transact(3, json!([insert(2)]));
+    assert_eq!(h.heard(1).len() + h.heard(2).len(), 2);
+    h.transact(3, json!([{"op": "delete", "table": "T", "where": []}]));
+    assert_eq!(h.heard(1).len() + h.heard(2).len(), 2);
+}
