@@ -122,6 +122,16 @@ pub(crate) fn decode_entries(
             cookie.mask = if header.has_mask { r.u64()? } else { u64::MAX };
             continue;
         }
+        // "Ethernet" is true of every packet here; Open vSwitch says so where no other field does.
+        if header.field().is_some_and(|i| i.field == Field::PacketType)
+            && header.has_length_of(Field::PacketType.info())
+            && !header.has_mask
+        {
+            if r.u32()? != 0 {
+                return bad("packet type", OfError::BmcBadValue);
+            }
+            continue;
+        }
         let Some(info) = header.field().filter(|info| info.is_supported()) else {
             match unknown {
                 Unknown::Refuse => return bad("field in a match", OfError::BmcBadField),
@@ -521,6 +531,12 @@ mod tests {
             Err(OfError::BmcBadMask)
         );
         assert_eq!(decode(&[0x80, 0, 100, 1, 0]), Err(OfError::BmcBadField));
+        // Ethernet is the one packet type.
+        assert_eq!(decode(&[0x80, 0, 88, 4, 0, 0, 0, 0]), Ok(Match::new()));
+        assert_eq!(
+            decode(&[0x80, 0, 88, 4, 0, 0, 0, 1]),
+            Err(OfError::BmcBadValue)
+        );
         // tun_id is known and not carried yet.
         assert_eq!(
             decode(&[0, 1, 32, 8, 0, 0, 0, 0, 0, 0, 0, 0]),
