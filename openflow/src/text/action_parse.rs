@@ -494,6 +494,15 @@ fn set_field(arg: Piece<'_>, names: &Names, out: &mut Vec<Action>) -> Result<(),
             _ => return fail(unfit(), text),
         },
         Field::DlVlanPcp => out.push(Action::SetVlanPcp((v & 7) as u8)),
+        // Setting some bits of the VLAN id leaves alone whether there is a tag.
+        Field::VlanVid if mask != fields::full_mask(field) && mask & 0xfff != 0 => {
+            let mask = mask & 0xfff;
+            out.push(Action::SetField {
+                field,
+                value: v & mask,
+                mask,
+            });
+        }
         // Writing no bits is no action.
         _ if mask == 0 => {}
         _ => out.push(Action::SetField {

@@ -99,10 +99,12 @@ pub fn parse_set(field: Field, text: Piece<'_>, names: &Names) -> Result<(u128, 
     Ok((value, mask))
 }
 
-/// All bits that a value of `field` may have: `vlan_vid` takes the presence bit too.
+/// The mask of an exact value of `field`: `vlan_vid` has the presence bit too, and the two low
+/// bits of `nw_tos` belong to another field.
 pub fn full_mask(field: Field) -> u128 {
     match field {
         Field::VlanVid => 0x1fff,
+        Field::NwTos => 0xfc,
         _ => field.info().full_mask(),
     }
 }
@@ -129,8 +131,8 @@ fn integer(info: &FieldInfo, text: Piece<'_>) -> Result<(u128, u128), Error> {
             field,
         }));
     }
-    // The two low bits of the type of service belong to another field and are ignored.
-    if v & !full != 0 && info.field != Field::DlVlan {
+    // The low bits of the type of service are ignored; the VLAN has a value of its own for "none".
+    if v & !full != 0 && !matches!(info.field, Field::DlVlan | Field::NwTos) {
         return Err(err(ErrorKind::ValueTooWide {
             value: whole(),
             bits: info.bits,
