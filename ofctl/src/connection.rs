@@ -50,6 +50,15 @@ impl Received {
         })
     }
 
+    /// A part of a multipart reply behind which more follow.
+    pub fn has_more(&self) -> bool {
+        const STATS_REPLY: [(u8, u8); 2] = [(1, 17), (4, 19)];
+        const FLAGS: std::ops::Range<usize> = 10..12;
+        const MORE: u8 = 1;
+        STATS_REPLY.contains(&(self.header.version, self.header.kind))
+            && matches!(self.bytes.get(FLAGS), Some([_, low]) if low & MORE != 0)
+    }
+
     pub fn is_error(&self) -> bool {
         self.header.kind == 1
     }

@@ -118,7 +118,7 @@ pub async fn stream(
             return Err(Error::Refused(text));
         }
         print(&text)?;
-        if !received.decode(connection)?.more {
+        if !received.has_more() {
             return Ok(());
         }
     }

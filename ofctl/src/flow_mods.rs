@@ -150,7 +150,8 @@ pub async fn send_all(
             }
             let n = received.header.xid.wrapping_sub(first) as usize;
             if let Some(line) = lines.get(n).filter(|line| **line != 0) {
-                shown.push_str(&format!("{file}:{line}: "));
+                let program = daemon::dirs::program_name();
+                shown.push_str(&format!("{program}: {file}:{line}: "));
             }
             shown.push_str(&received.print(names, verbosity));
         })
