@@ -1,5 +1,6 @@
 //! Counters: per CPU, so plain additions.
 
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
 use packet::DropReason;
 
 use crate::SHOT;
@@ -42,6 +43,23 @@ pub fn drop_sent(port_no: u32, reason: DropReason) -> i32 {
         c.tx_dropped += 1;
     }
     drop_packet(reason)
+}
+
+/// `CLOCK_MONOTONIC`, to the tick. Reading the clock costs as much as a table lookup, so it is read
+/// once a tick; the kernel makes reading the tick a plain load.
+#[inline(always)]
+pub fn now_ns() -> u64 {
+    let Some(c) = maps::cpu_counters() else {
+        return 0;
+    };
+    // SAFETY: no arguments.
+    let tick = unsafe { bpf_jiffies64() };
+    if c.tick != tick {
+        c.tick = tick;
+        // SAFETY: no arguments.
+        c.now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    }
+    c.now_ns
 }
 
 #[inline(always)]

@@ -1,13 +1,13 @@
 //! From a key to its flow: the exact-match cache, then the megaflows of the masks that are live
 //! for the ingress port.
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::helpers::bpf_ktime_get_coarse_ns;
 use packet::FlowKey;
-use packet::abi::{FlowSlot, MAX_LIVE_MASKS, NarrowKey, WideKey, live_flags};
+use packet::abi::{
+    FlowSlot, MAX_LIVE_MASKS, NarrowKey, TABLE_PROBES, WideKey, hash, live_flags, table_hash,
+};
 use packet::key::{KEY_WORDS, NARROW_WORDS};
 
+use crate::counters::now_ns;
 use crate::maps;
 
 /// Finds the flow of a packet and counts the packet on it.
@@ -28,8 +28,7 @@ pub fn lookup(key: &FlowKey, len_bytes: u32) -> Option<&'static FlowSlot> {
     if let Some(stats) = maps::stats(slot) {
         stats.packets += 1;
         stats.bytes += u64::from(len_bytes);
-        // SAFETY: no arguments.
-        stats.used_ns = unsafe { bpf_ktime_get_coarse_ns() };
+        stats.used_ns = now_ns();
         stats.tcp_flags |= key.tcp_flags();
     }
     Some(flow)
@@ -44,7 +43,7 @@ fn narrow(key: &FlowKey) -> u64 {
     if live.flags & live_flags::SKIP_EXACT != 0 {
         return visit_masks(key);
     }
-    let Some(entry) = maps::exact_narrow(hash::<NARROW_WORDS>(words)) else {
+    let Some(entry) = maps::exact_narrow(hash(narrow_words(key), maps::hash_seed())) else {
         return NO_SLOT;
     };
     let mut differs = 0;
@@ -115,6 +114,9 @@ fn visit_masks(key: &FlowKey) -> u64 {
     let Some(live) = maps::live(key.in_port) else {
         return NO_SLOT;
     };
+    let Some(memory) = maps::scratch() else {
+        return NO_SLOT;
+    };
     let counters = maps::cpu_counters();
     for i in 0..MAX_LIVE_MASKS {
         if i as u32 >= live.len {
@@ -124,14 +126,17 @@ fn visit_masks(key: &FlowKey) -> u64 {
         let Some(entry) = maps::mask(id) else { break };
         let (words, mask) = (key.words(), entry.mask.0.words());
         let slot = if entry.narrow != 0 {
-            let mut masked = MaybeUninit::<NarrowKey>::uninit();
-            fill::<{ NARROW_WORDS + 1 }>(masked.as_mut_ptr().cast(), id, words, mask);
-            // SAFETY: `fill` has written every word.
-            maps::mega_narrow(unsafe { masked.assume_init_ref() })
+            fill::<{ NARROW_WORDS + 1 }>(memory.cast(), id, words, mask);
+            // SAFETY: `fill` has written every word; the scratch value has room for the key.
+            let masked = unsafe { &*memory.cast::<NarrowKey>() };
+            match narrow_megaflow(masked, id) {
+                Some(slot) => Some(slot),
+                None if entry.spilled != 0 => maps::mega_narrow(masked),
+                None => None,
+            }
         } else {
-            let Some(memory) = maps::scratch() else { break };
             fill::<{ KEY_WORDS + 1 }>(memory.cast(), id, words, mask);
-            // SAFETY: as above; the scratch value has room for the key.
+            // SAFETY: as above.
             maps::mega_wide(unsafe { &*memory.cast::<WideKey>() })
         };
         if let Some(slot) = slot {
@@ -152,6 +157,25 @@ fn visit_masks(key: &FlowKey) -> u64 {
     NO_SLOT
 }
 
+#[inline(always)]
+fn narrow_megaflow(masked: &NarrowKey, mask_id: u32) -> Option<u32> {
+    let place = table_hash(&masked.words, mask_id, maps::hash_seed());
+    for probe in 0..TABLE_PROBES {
+        let entry = maps::mega_table(place.wrapping_add(probe))?;
+        if entry.mask_id != mask_id {
+            continue;
+        }
+        let mut differs = 0;
+        for w in 0..NARROW_WORDS {
+            differs |= entry.words[w] ^ masked.words[w];
+        }
+        if differs == 0 {
+            return Some(entry.slot);
+        }
+    }
+    None
+}
+
 /// Writes the `N` words of a table key: the mask id and the masked words. Done word by word into
 /// memory that is not cleared first, which the compiler would do by a loop over bytes.
 #[inline(always)]
@@ -165,42 +189,14 @@ fn fill<const N: usize>(to: *mut u64, id: u32, words: &[u64; KEY_WORDS], mask: &
     }
 }
 
-/// Multipliers for each word, odd and without structure (digits of pi).
-const FACTORS: [u64; KEY_WORDS] = [
-    0x243f_6a88_85a3_08d3,
-    0x1319_8a2e_0370_7345,
-    0xa409_3822_299f_31d1,
-    0x082e_fa98_ec4e_6c89,
-    0x4528_21e6_38d0_1377,
-    0xbe54_66cf_34e9_0c6d,
-    0xc0ac_29b7_c97c_50dd,
-    0x3f84_d5b5_b547_0917,
-    0x9216_d5d9_8979_fb1b,
-    0xd131_0ba6_98df_b5ad,
-    0x2ffd_72db_d01a_dfb7,
-    0xb8e1_afed_6a26_7e97,
-    0xba7c_9045_f12c_7f99,
-    0x24a1_9947_b391_6cf7,
-    0x0801_f2e2_858e_fc17,
-];
-
 /// Hashes the whole key.
 #[inline(never)]
 pub fn hash_all(key: &FlowKey) -> u64 {
-    hash::<KEY_WORDS>(key.words())
+    hash(key.words(), maps::hash_seed())
 }
 
-/// Hashes the first `N` words. The seed is the loader's, so that the places of keys in the cache
-/// cannot be foreseen; colliding keys only push each other out of the cache.
 #[inline(always)]
-fn hash<const N: usize>(words: &[u64; KEY_WORDS]) -> u64 {
-    let seed = maps::hash_seed();
-    let mut h = seed;
-    for i in 0..N {
-        let w = words[i] ^ seed;
-        h = h.wrapping_add((w ^ (w >> 32)).wrapping_mul(FACTORS[i]));
-    }
-    h ^= h >> 32;
-    h = h.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    h ^ (h >> 32)
+fn narrow_words(key: &FlowKey) -> &[u64; NARROW_WORDS] {
+    // SAFETY: a key has at least so many words.
+    unsafe { &*key.words().as_ptr().cast() }
 }

@@ -23,6 +23,8 @@ static MASKS: Array<MaskEntry> = Array::pinned(MASK_SLOTS, MMAPABLE);
 #[map]
 static LIVE: Array<LiveMasks> = Array::pinned(1, MMAPABLE);
 #[map]
+static MEGA_TABLE: Array<TableEntry> = Array::pinned(1, MMAPABLE);
+#[map]
 static MEGA_NARROW: HashMap<NarrowKey, u32> = HashMap::pinned(1, NO_PREALLOC);
 #[map]
 static MEGA_WIDE: HashMap<WideKey, u32> = HashMap::pinned(1, NO_PREALLOC);
@@ -72,6 +74,8 @@ static EXACT_NARROW_INDEX: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static EXACT_WIDE_INDEX: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+static TABLE_INDEX: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 static HASH_SEED: Global<u64> = Global::new(0);
 
 #[inline(always)]
@@ -120,6 +124,12 @@ pub fn live(port_no: u32) -> Option<&'static LiveMasks> {
 #[inline(always)]
 pub fn mask(id: u32) -> Option<&'static MaskEntry> {
     at(&MASKS, id).map(|e| &*e)
+}
+
+/// The entry of a narrow megaflow at a place in the table.
+#[inline(always)]
+pub fn mega_table(place: u32) -> Option<&'static TableEntry> {
+    at(&MEGA_TABLE, place & TABLE_INDEX.load()).map(|e| &*e)
 }
 
 #[inline(always)]

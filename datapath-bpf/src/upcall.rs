@@ -2,13 +2,12 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{
-    bpf_ktime_get_coarse_ns, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
-    bpf_skb_load_bytes,
+    bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit, bpf_skb_load_bytes,
 };
 use packet::abi::*;
 use packet::{DropReason, FlowKey};
 
-use crate::counters::drop_packet;
+use crate::counters::{drop_packet, now_ns};
 
 use crate::{SHOT, lookup, maps};
 
@@ -78,12 +77,6 @@ fn within_quota(port_no: u32) -> bool {
     }
     bucket.tokens -= 1;
     true
-}
-
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: no arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 #[inline(always)]

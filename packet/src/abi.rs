@@ -11,7 +11,8 @@
 //! | [`maps::IFINDEX_MORE`] | hash | ifindex whose array entry is another's | datapath port |
 //! | [`maps::MASKS`] | array | mask id | [`MaskEntry`] |
 //! | [`maps::LIVE`] | array | datapath port | [`LiveMasks`] |
-//! | [`maps::MEGA_NARROW`] | hash | [`NarrowKey`] | flow slot |
+//! | [`maps::MEGA_TABLE`] | array | see [`TableEntry`] | [`TableEntry`] |
+//! | [`maps::MEGA_NARROW`] | hash | [`NarrowKey`] | flow slot; what did not fit in `MEGA_TABLE` |
 //! | [`maps::MEGA_WIDE`] | hash | [`WideKey`] | flow slot |
 //! | [`maps::FLOWS`] | array | flow slot | [`FlowSlot`] |
 //! | [`maps::BLOCKS`] | array | block | [`ActionBlock`] |
@@ -48,6 +49,7 @@ pub mod maps {
     pub const IFINDEX_MORE: &str = "IFINDEX_MORE";
     pub const MASKS: &str = "MASKS";
     pub const LIVE: &str = "LIVE";
+    pub const MEGA_TABLE: &str = "MEGA_TABLE";
     pub const MEGA_NARROW: &str = "MEGA_NARROW";
     pub const MEGA_WIDE: &str = "MEGA_WIDE";
     pub const FLOWS: &str = "FLOWS";
@@ -74,6 +76,8 @@ pub mod globals {
     /// Entries of each exact-match cache on one CPU, less one; entries are a power of two.
     pub const EXACT_NARROW_MASK: &str = "EXACT_NARROW_INDEX";
     pub const EXACT_WIDE_MASK: &str = "EXACT_WIDE_INDEX";
+    /// As the two before, for [`super::maps::MEGA_TABLE`].
+    pub const TABLE_MASK: &str = "TABLE_INDEX";
     pub const HASH_SEED: &str = "HASH_SEED";
 }
 
@@ -129,8 +133,8 @@ pub struct MaskEntry {
     pub mask: FlowMask,
     /// 1: words [`NARROW_WORDS`].. are zero and the flows are in [`maps::MEGA_NARROW`].
     pub narrow: u32,
-    /// Flows that use the mask; userspace's own.
-    pub flows: u32,
+    /// Flows of the mask that are in [`maps::MEGA_NARROW`]; 0: a lookup need not go there.
+    pub spilled: u32,
 }
 
 /// Masks to visit for packets of one ingress port, most-hit first.
@@ -160,6 +164,25 @@ pub mod live_flags {
     /// the cache by.
     pub const SKIP_EXACT: u32 = 1;
 }
+
+/// Narrow megaflow in [`maps::MEGA_TABLE`]: one cache line.
+///
+/// The flow lies in one of [`TABLE_PROBES`] entries from [`table_hash`] on, modulo the number of
+/// entries, a power of two; the rest is in [`maps::MEGA_NARROW`]. An entry counts while its
+/// `mask_id` is not 0 and its words equal the masked key. Userspace writes the words first, then
+/// slot and mask id at once; it clears them the other way, the first word included, and uses the
+/// entry again only after a grace period. So no reader takes an old entry's words with a new one's
+/// slot, in whatever order its loads are done: the first word of a key is never 0.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TableEntry {
+    pub words: [u64; NARROW_WORDS],
+    pub slot: u32,
+    pub mask_id: u32,
+}
+
+/// Entries that a lookup in [`maps::MEGA_TABLE`] looks at.
+pub const TABLE_PROBES: u32 = 4;
 
 /// Key of [`maps::MEGA_NARROW`].
 #[repr(C)]
@@ -248,7 +271,10 @@ pub struct CpuCounters {
     pub lost: u64,
     /// Masks visited.
     pub mask_visited: u64,
-    pub pad: [u64; 3],
+    /// The time, and the tick of the kernel's clock at which it was read.
+    pub now_ns: u64,
+    pub tick: u64,
+    pub pad: u64,
 }
 
 #[repr(C)]
@@ -302,8 +328,53 @@ pub struct Config {
     /// Packets of one missed key within `pending_ns` that are sent up.
     pub pending_packets: u64,
     pub pending_ns: u64,
-    /// What tells this datapath's owner from others; userspace's own.
-    pub owner: [u8; 32],
+    /// Seed of all hashes, so that the places of keys cannot be foreseen.
+    pub hash_seed: u64,
+    pub pad: [u64; 3],
+}
+
+/// Multipliers for each word: odd, without structure (digits of pi).
+const FACTORS: [u64; KEY_WORDS] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7345,
+    0xa409_3822_299f_31d1,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+    0xbe54_66cf_34e9_0c6d,
+    0xc0ac_29b7_c97c_50dd,
+    0x3f84_d5b5_b547_0917,
+    0x9216_d5d9_8979_fb1b,
+    0xd131_0ba6_98df_b5ad,
+    0x2ffd_72db_d01a_dfb7,
+    0xb8e1_afed_6a26_7e97,
+    0xba7c_9045_f12c_7f99,
+    0x24a1_9947_b391_6cf7,
+    0x0801_f2e2_858e_fc17,
+];
+
+/// Hash of `words`; the products do not wait for each other.
+#[inline(always)]
+pub fn hash<const N: usize>(words: &[u64; N], seed: u64) -> u64 {
+    const { assert!(N <= KEY_WORDS) };
+    let mut h = seed;
+    let mut i = 0;
+    while i < N {
+        let w = words[i] ^ seed;
+        h = h.wrapping_add((w ^ (w >> 32)).wrapping_mul(FACTORS[i]));
+        i += 1;
+    }
+    h ^= h >> 32;
+    h = h.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    h ^ (h >> 32)
+}
+
+/// Where to look for a masked key in [`maps::MEGA_TABLE`].
+#[inline(always)]
+pub fn table_hash(masked: &[u64; NARROW_WORDS], mask_id: u32, seed: u64) -> u32 {
+    hash(
+        masked,
+        seed ^ (mask_id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    ) as u32
 }
 
 /// Start of every record in [`maps::UPCALLS`]; `data_len` bytes of the frame follow.
@@ -343,6 +414,7 @@ const _: () = assert!(size_of::<PortEntry>() == 24);
 const _: () = assert!(size_of::<MaskEntry>() == 128);
 const _: () = assert!(size_of::<LiveMasks>() == 136);
 const _: () = assert!(size_of::<NarrowKey>() == 64);
+const _: () = assert!(size_of::<TableEntry>() == 64);
 const _: () = assert!(size_of::<WideKey>() == 128);
 const _: () = assert!(size_of::<FlowSlot>() == 16);
 const _: () = assert!(size_of::<ActionBlock>() == 64);

@@ -16,10 +16,11 @@ use super::list;
 use super::masks::Masks;
 use super::pool::Pool;
 use super::sys::{self, SharedArray};
+use super::table::Table;
 use crate::{Error, FlowEntry, FlowStats};
 
 pub struct Flows {
-    pub narrow: OwnedFd,
+    pub narrow: Table,
     pub wide: OwnedFd,
     pub slots: SharedArray<FlowSlot>,
     pub info: SharedArray<FlowInfo>,
@@ -197,7 +198,7 @@ impl Flows {
             },
         );
         let updated = match key {
-            TableKey::Narrow(k) => sys::update(self.narrow.as_fd(), k, &slot, flags),
+            TableKey::Narrow(k) => self.narrow.put(k, slot, flags, &mut self.masks),
             TableKey::Wide(k) => sys::update(self.wide.as_fd(), k, &slot, flags),
         };
         if let Err(e) = updated {
@@ -303,8 +304,7 @@ impl Flows {
 
     /// Every flow.
     fn entries(&self) -> Result<Vec<Entry>, Error> {
-        let narrow: Vec<(NarrowKey, u32)> =
-            sys::entries(self.narrow.as_fd()).map_err(failed("reading flows"))?;
+        let narrow = self.narrow.entries().map_err(failed("reading flows"))?;
         let wide: Vec<(WideKey, u32)> =
             sys::entries(self.wide.as_fd()).map_err(failed("reading flows"))?;
         let narrow = narrow.into_iter().map(|(k, slot)| {
@@ -333,15 +333,15 @@ impl Flows {
 
     fn find(&self, key: &TableKey) -> Result<Option<u32>, Error> {
         match key {
-            TableKey::Narrow(k) => sys::lookup(self.narrow.as_fd(), k),
+            TableKey::Narrow(k) => self.narrow.find(k),
             TableKey::Wide(k) => sys::lookup(self.wide.as_fd(), k),
         }
         .map_err(failed("looking up a flow"))
     }
 
-    fn remove_key(&self, key: &TableKey) -> std::io::Result<bool> {
+    fn remove_key(&mut self, key: &TableKey) -> std::io::Result<bool> {
         match key {
-            TableKey::Narrow(k) => sys::delete(self.narrow.as_fd(), k),
+            TableKey::Narrow(k) => self.narrow.delete(k, &mut self.masks),
             TableKey::Wide(k) => sys::delete(self.wide.as_fd(), k),
         }
     }

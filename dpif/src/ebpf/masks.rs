@@ -70,6 +70,14 @@ impl Masks {
         self.entries.get(u32::from(id))
     }
 
+    /// Counts a flow of the mask that came into the hash table (+1) or left it (-1).
+    pub fn count_spilled(&mut self, id: u16, change: i32) {
+        if let Some(mut entry) = self.get(id) {
+            entry.spilled = entry.spilled.saturating_add_signed(change);
+            self.entries.set(u32::from(id), entry);
+        }
+    }
+
     /// Masks in use.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -122,7 +130,7 @@ impl Masks {
             MaskEntry {
                 mask: *mask,
                 narrow,
-                flows: 0,
+                spilled: 0,
             },
         );
         self.ids.insert(*mask, id as u16);

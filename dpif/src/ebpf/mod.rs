@@ -14,6 +14,7 @@ mod pin;
 mod pool;
 mod ports;
 mod sys;
+mod table;
 mod upcall;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use self::pin::system;
 use self::pool::Pool;
 use self::ports::Ports;
 use self::sys::{Hook, SharedArray};
+use self::table::Table;
 use crate::{
     DpOp, DpStats, Dpif, Error, FlowEntry, Limits, PortConfig, PortInfo, PortSpec, PortStats,
     Upcall,
@@ -107,6 +109,7 @@ pub struct EbpfDpif {
     port_counters: SharedArray<PortCounters>,
     drops: SharedArray<u64>,
     ports_capacity: u32,
+    exact_entries: usize,
     /// Keeps the injection device's program attached.
     _inject_link: OwnedFd,
 }
@@ -131,6 +134,7 @@ impl EbpfDpif {
 
         let settings: SharedArray<abi::Config> = array(&dir, maps::CONFIG)?;
         let (tap, inject_ifindex) = inject::create_device(&format!("slc-{:08x}", owner as u32))?;
+        let known = settings.get(0).unwrap_or_default();
         settings.set(
             0,
             abi::Config {
@@ -140,7 +144,7 @@ impl EbpfDpif {
                 quota_burst: config.upcall_burst,
                 pending_packets: PENDING_PACKETS,
                 pending_ns: PENDING_TIME.as_nanos() as u64,
-                owner: [0; 32],
+                ..known
             },
         );
         use std::os::fd::AsFd;
@@ -148,7 +152,11 @@ impl EbpfDpif {
             .map_err(|e| system("attaching to the injection device", e))?;
 
         let mut flows = Flows {
-            narrow: map(&dir, maps::MEGA_NARROW)?,
+            narrow: Table::new(
+                array(&dir, maps::MEGA_TABLE)?,
+                map(&dir, maps::MEGA_NARROW)?,
+                known.hash_seed,
+            ),
             wide: map(&dir, maps::MEGA_WIDE)?,
             slots: array(&dir, maps::FLOWS)?,
             info: array(&dir, maps::FLOW_INFO)?,
@@ -190,6 +198,8 @@ impl EbpfDpif {
             port_counters: array(&dir, maps::PORT_COUNTERS)?,
             drops: array(&dir, maps::DROPS)?,
             ports_capacity: config.ports,
+            exact_entries: (config.exact_narrow as usize + config.exact_wide as usize)
+                * cpus as usize,
             _inject_link: inject_link,
             dir,
             owner_dir,
@@ -370,7 +380,7 @@ impl Dpif for EbpfDpif {
         let state = self.state();
         Limits {
             flows: state.flows.slots.entries() as usize - 1,
-            exact: 0,
+            exact: self.exact_entries,
             ports: self.ports_capacity as usize - 1,
             actions: list::MAX_ACTIONS,
         }

@@ -11,7 +11,7 @@ use packet::key::KEY_WORDS;
 
 use super::EbpfConfig;
 use super::pin::{StableHasher, system};
-use super::sys;
+use super::sys::{self, SharedArray};
 use crate::Error;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/datapath.o"));
@@ -47,7 +47,7 @@ pub fn layout(config: &EbpfConfig, cpus: u32) -> u64 {
 }
 
 /// Entries of the maps whose size is configuration.
-fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 17] {
+fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 18] {
     let EbpfConfig {
         flows,
         blocks,
@@ -63,6 +63,7 @@ fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 17] {
         (maps::LIVE, ports),
         (maps::QUOTA, ports),
         (maps::PORT_COUNTERS, ports * cpus),
+        (maps::MEGA_TABLE, table_entries(flows)),
         (maps::MEGA_NARROW, flows),
         (maps::MEGA_WIDE, flows),
         (maps::FLOWS, flows),
@@ -76,6 +77,14 @@ fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 17] {
         (maps::DROPS, DROP_SLOTS * cpus),
         (maps::UPCALLS, ring_bytes),
     ]
+}
+
+/// At most half of the table's entries are in use.
+fn table_entries(flows: u32) -> u32 {
+    flows
+        .saturating_mul(2)
+        .checked_next_power_of_two()
+        .unwrap_or(1 << 31)
 }
 
 /// Makes what is missing of the maps in `dir`, and the programs over them. Programs that an equal
@@ -94,7 +103,8 @@ pub fn load(config: &EbpfConfig, cpus: u32, dir: &Path) -> Result<Programs, Erro
     if let (Some(ingress), Some(inject)) = (pinned(&pins[0])?, pinned(&pins[1])?) {
         return Ok(Programs { ingress, inject });
     }
-    let seed = random_seed();
+    let seed = known_seed(dir).unwrap_or_else(random_seed);
+    let table = table_entries(config.flows) - 1;
     let (flows, ports) = (config.flows, config.ports);
     let (narrow, wide) = (config.exact_narrow - 1, config.exact_wide - 1);
     let btf = Btf::from_sys_fs().ok();
@@ -106,6 +116,7 @@ pub fn load(config: &EbpfConfig, cpus: u32, dir: &Path) -> Result<Programs, Erro
         .override_global(globals::PORTS, &ports, true)
         .override_global(globals::EXACT_NARROW_MASK, &narrow, true)
         .override_global(globals::EXACT_WIDE_MASK, &wide, true)
+        .override_global(globals::TABLE_MASK, &table, true)
         .override_global(globals::HASH_SEED, &seed, true);
     for (name, entries) in capacities(config, cpus) {
         loader.map_max_entries(name, entries);
@@ -132,10 +143,12 @@ pub fn load(config: &EbpfConfig, cpus: u32, dir: &Path) -> Result<Programs, Erro
         fd.try_clone_to_owned()
             .map_err(|e| system("duplicating a descriptor", e))
     };
-    Ok(Programs {
+    let programs = Programs {
         ingress: program("ingress", &pins[0])?,
         inject: program("inject", &pins[1])?,
-    })
+    };
+    store_seed(dir, seed)?;
+    Ok(programs)
 }
 
 fn loading(e: &(dyn std::error::Error + 'static)) -> Error {
@@ -148,10 +161,30 @@ fn loading(e: &(dyn std::error::Error + 'static)) -> Error {
     Error::Datapath(text)
 }
 
+/// The seed that the tables in `dir` are filled with.
+fn known_seed(dir: &Path) -> Option<u64> {
+    let map = sys::get_pinned(&dir.join(maps::CONFIG)).ok()??;
+    let config: Config = SharedArray::new(map).ok()?.get(0)?;
+    (config.hash_seed != 0).then_some(config.hash_seed)
+}
+
+fn store_seed(dir: &Path, hash_seed: u64) -> Result<(), Error> {
+    let settings: SharedArray<Config> = super::array(dir, maps::CONFIG)?;
+    let config = settings.get(0).unwrap_or_default();
+    settings.set(
+        0,
+        Config {
+            hash_seed,
+            ..config
+        },
+    );
+    Ok(())
+}
+
 fn random_seed() -> u64 {
     let mut bytes = [0u8; 8];
     // SAFETY: the buffer has the size that is passed with it. Where nothing comes, the seed is
     // zero and the cache works as well.
     unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-    u64::from_ne_bytes(bytes)
+    u64::from_ne_bytes(bytes) | 1
 }
