@@ -105,6 +105,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What is left must be a multiple of 8 bytes long, as lists of actions and instructions and
+    /// padded matches are.
+    pub fn check_aligned(&self) -> Result<(), DecodeError> {
+        if self.rest.len().is_multiple_of(8) {
+            Ok(())
+        } else {
+            bad("message length", OfError::BrcBadLen)
+        }
+    }
+
     /// Errors: the reader's own when anything is left.
     pub fn done(&self) -> Result<(), DecodeError> {
         if self.rest.is_empty() {

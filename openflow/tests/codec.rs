@@ -172,3 +172,17 @@ fn every_length_off_by_one() {
         }
     }
 }
+
+/// Messages that Open vSwitch 3.1 answered with this error.
+#[test]
+fn errors_are_those_of_open_vswitch() {
+    for line in include_str!("data/codec_rejects.txt").lines() {
+        let (name, hex) = line.split_once(' ').expect("an error and bytes");
+        let bytes = from_hex(hex);
+        let version = Version::from_wire(bytes[0]).expect("a version");
+        let error = codec::decode(&bytes, &version.into())
+            .expect_err(line)
+            .error();
+        assert_eq!(error.name(), name, "{hex}");
+    }
+}

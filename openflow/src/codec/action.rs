@@ -200,7 +200,7 @@ fn decode_13(kind: u16, r: &mut Reader) -> Result<Action, DecodeError> {
             if r.remaining() >= 8 {
                 return bad("set-field length", OfError::BacBadSetLen);
             }
-            r.zeros(r.remaining(), OfError::NxbacMustBeZero)?;
+            r.zeros(r.remaining(), OfError::BacBadSetArgument)?;
             Action::SetField {
                 field: info.field,
                 value,

@@ -136,6 +136,7 @@ fn actions_10(r: &mut Reader) -> Result<Vec<Action>, DecodeError> {
 pub(super) fn decode_flow_mod_10(r: &mut Reader, d: &Dialect) -> Result<FlowMod, DecodeError> {
     let m = match10::decode(r)?;
     let mut fm = decode_flow_mod_middle(r, d)?;
+    r.check_aligned()?;
     fm.fields = m.fields;
     if m.is_exact {
         fm.priority = u16::MAX;
@@ -150,6 +151,7 @@ pub(super) fn decode_nx_flow_mod(r: &mut Reader, d: &Dialect) -> Result<FlowMod,
     let mut fm = decode_flow_mod_middle(r, d)?;
     let match_len = r.u16()?;
     r.skip(6)?;
+    r.check_aligned()?;
     let mut cookie = CookieMatch::default();
     fm.fields = nxm::decode_nx_match(r, match_len, Unknown::Refuse, Some(&mut cookie))?;
     if fm.command == FlowModCommand::Add && cookie.mask != 0 {
@@ -211,8 +213,10 @@ pub(super) fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError>
     let buffer_id = r.u32()?;
     let out_port = r.u32()?;
     let out_group = r.u32()?;
-    let flags = flags_13(r.u16()?)?;
+    let raw_flags = r.u16()?;
     r.skip(2)?;
+    r.check_aligned()?;
+    let flags = flags_13(raw_flags)?;
     let fields = nxm::decode_oxm_match(r, Unknown::Refuse)?;
     let mut rest = r.sub(r.remaining(), OfError::BicBadLen)?;
     let actions = instruction::decode_list(&mut rest, Version::Of13)?;
@@ -367,8 +371,8 @@ pub(super) fn decode_packet_out(r: &mut Reader, v: Version) -> Result<PacketOut,
     if v > Version::Of10 {
         r.skip(6)?;
     }
-    if actions_len > r.remaining() {
-        return bad("actions of a packet-out", OfError::BacBadLen);
+    if actions_len > r.remaining() || !actions_len.is_multiple_of(8) {
+        return bad("actions of a packet-out", OfError::BrcBadLen);
     }
     let mut list = r.sub(actions_len, OfError::BacBadLen)?;
     let actions = action::decode_list(&mut list, v)?;
@@ -591,6 +595,7 @@ pub(super) fn decode_nx_stats_request(r: &mut Reader) -> Result<FlowStatsRequest
     let match_len = r.u16()?;
     let table_id = r.u8()?;
     r.skip(3)?;
+    r.check_aligned()?;
     let mut cookie = CookieMatch::default();
     let fields = nxm::decode_nx_match(r, match_len, Unknown::Refuse, Some(&mut cookie))?;
     Ok(FlowStatsRequest {
@@ -614,6 +619,7 @@ pub(super) fn decode_stats_request_13(r: &mut Reader) -> Result<FlowStatsRequest
     r.skip(4)?;
     let cookie = r.u64()?;
     let cookie_mask = r.u64()?;
+    r.check_aligned()?;
     let fields = nxm::decode_oxm_match(r, Unknown::Refuse)?;
     Ok(FlowStatsRequest {
         flavor: Flavor::Standard,

@@ -87,7 +87,7 @@ pub(crate) fn decode(r: &mut Reader) -> Result<Action, DecodeError> {
             let value = r.u64()?;
             let dst = writable(subfield(dst, offset, bits)?)?;
             if u128::from(value) & !low_bits(dst.bits) != 0 {
-                return bad("value wider than the field", OfError::BacBadSetArgument);
+                return bad("value wider than the field", OfError::BacBadArgument);
             }
             Action::RegLoad { dst, value }
         }

@@ -1,0 +1,633 @@
+//! Random messages survive encoding and decoding; random bytes do no harm.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use openflow::action::Subfield;
+use openflow::codec::{self, Dialect};
+use openflow::field::Maskable;
+use openflow::frame::FrameReader;
+use openflow::message::{
+    AsyncConfig, AsyncMask, Flavor, FlowMod, FlowModCommand, FlowModFlags, FlowStats,
+    FlowStatsReply, FlowStatsRequest, GROUP_ANY, PacketIn, PacketInFormat, PacketInReason,
+    PacketOut, PortConfig, PortDesc, PortFeatures, PortState, PortStats,
+};
+use openflow::reassembly::Reassembler;
+use openflow::{Action, EthAddr, Field, Match, Message, OfPort, Version};
+use proptest::prelude::*;
+
+fn version() -> impl Strategy<Value = Version> {
+    prop_oneof![Just(Version::Of10), Just(Version::Of13)]
+}
+
+/// Supported fields that have an identifier on the wire.
+fn wire_fields() -> Vec<Field> {
+    let rows = Field::all()
+        .iter()
+        .filter(|i| i.is_supported() && !i.wire.is_empty());
+    rows.map(|i| i.field).collect()
+}
+
+fn port() -> impl Strategy<Value = OfPort> {
+    prop_oneof![
+        (1u32..0xff00).prop_map(OfPort),
+        (0xffff_fff8u32..0xffff_ffff).prop_map(OfPort),
+    ]
+}
+
+/// A value that a packet can have in the field, and a mask that a match can have.
+fn value_and_mask(field: Field) -> impl Strategy<Value = (u128, u128)> {
+    let info = field.info();
+    let full = info.full_mask();
+    (any::<u128>(), any::<u128>(), any::<bool>(), port()).prop_map(move |(v, m, masked, port)| {
+        let value = match field {
+            Field::InPort => port.0.into(),
+            Field::InPort16 => port.to_u16().unwrap().into(),
+            Field::ArpOp => v & 0xff,
+            Field::NwTos => v & 0xfc,
+            Field::VlanVid => v & 0x1fff,
+            _ => v & full,
+        };
+        let mask = if masked && info.maskable == Maskable::Any {
+            m & full
+        } else {
+            u128::MAX
+        };
+        (value, mask)
+    })
+}
+
+/// Prerequisites, and fields that they allow.
+type Kind = (&'static [(Field, u128)], &'static [Field]);
+
+/// A match whose prerequisites hold.
+fn a_match() -> impl Strategy<Value = Match> {
+    let kinds: Vec<Kind> = vec![
+        (&[], &[]),
+        (
+            &[(Field::EthType, 0x0806)],
+            &[
+                Field::ArpOp,
+                Field::ArpSpa,
+                Field::ArpTpa,
+                Field::ArpSha,
+                Field::ArpTha,
+            ],
+        ),
+        (
+            &[(Field::EthType, 0x0800), (Field::IpProto, 6)],
+            &[
+                Field::Ipv4Src,
+                Field::Ipv4Dst,
+                Field::IpDscp,
+                Field::IpEcn,
+                Field::IpTtl,
+                Field::TcpSrc,
+                Field::TcpDst,
+                Field::TcpFlags,
+            ],
+        ),
+        (
+            &[(Field::EthType, 0x0800), (Field::IpProto, 1)],
+            &[Field::IcmpType, Field::IcmpCode, Field::Ipv4Src],
+        ),
+        (
+            &[(Field::EthType, 0x86dd), (Field::IpProto, 17)],
+            &[
+                Field::Ipv6Src,
+                Field::Ipv6Dst,
+                Field::Ipv6Label,
+                Field::UdpSrc,
+                Field::UdpDst,
+            ],
+        ),
+        (
+            &[
+                (Field::EthType, 0x86dd),
+                (Field::IpProto, 58),
+                (Field::Icmpv6Type, 135),
+            ],
+            &[Field::NdTarget, Field::NdSll, Field::Ipv6Dst],
+        ),
+    ];
+    let always = [
+        Field::InPort,
+        Field::EthSrc,
+        Field::EthDst,
+        Field::VlanTci,
+        Field::Metadata,
+        Field::PktMark,
+        Field::Reg0,
+        Field::Reg7,
+        Field::ConjId,
+    ];
+    prop::sample::select(kinds).prop_flat_map(move |(prereqs, more)| {
+        let fields: Vec<Field> = always.iter().chain(more).copied().collect();
+        let n = fields.len();
+        prop::sample::subsequence(fields, 0..=n)
+            .prop_flat_map(|fields| {
+                let values = fields.into_iter().map(|f| (Just(f), value_and_mask(f)));
+                values.collect::<Vec<_>>()
+            })
+            .prop_map(move |fields| {
+                let mut m = Match::new();
+                for (field, value) in prereqs {
+                    m.set_exact(*field, *value);
+                }
+                for (field, (value, mask)) in fields {
+                    m.set(field, value, mask);
+                }
+                m
+            })
+    })
+}
+
+fn subfield() -> impl Strategy<Value = Subfield> {
+    (
+        prop::sample::select(wire_fields()),
+        any::<u8>(),
+        any::<u8>(),
+    )
+        .prop_map(|(field, o, n)| {
+            let offset = o % field.bits();
+            let room = (field.bits() - offset).min(64);
+            Subfield::new(field, offset, n % room + 1).unwrap()
+        })
+}
+
+fn writable_subfield() -> impl Strategy<Value = Subfield> {
+    subfield().prop_filter("read-only", |s| s.field.info().is_settable())
+}
+
+/// Actions that both versions have in the same form.
+fn action() -> impl Strategy<Value = Action> {
+    let load = (writable_subfield(), any::<u64>()).prop_map(|(dst, v)| Action::RegLoad {
+        dst,
+        value: dst.extract(u128::from(v) << dst.offset) as u64,
+    });
+    let mv = (subfield(), writable_subfield()).prop_map(|(src, dst)| {
+        let bits = src.bits.min(dst.bits);
+        Action::RegMove {
+            src: Subfield { bits, ..src },
+            dst: Subfield { bits, ..dst },
+        }
+    });
+    prop_oneof![
+        port().prop_map(Action::output),
+        any::<u16>().prop_map(|max_len| Action::Output {
+            port: OfPort::CONTROLLER,
+            max_len
+        }),
+        any::<(u16, u16)>().prop_map(|(max_len, controller_id)| Action::Controller {
+            max_len,
+            controller_id,
+            reason: PacketInReason::InvalidTtl,
+        }),
+        (subfield(), any::<u16>()).prop_map(|(src, max_len)| Action::OutputReg { src, max_len }),
+        any::<u32>().prop_map(Action::SetQueue),
+        Just(Action::PopQueue),
+        Just(Action::StripVlan),
+        prop::collection::vec(any::<u16>(), 1..9).prop_map(Action::DecTtl),
+        load,
+        mv,
+        subfield().prop_map(Action::StackPush),
+        writable_subfield().prop_map(Action::StackPop),
+        (prop::option::of(port()), prop::option::of(0u8..0xff)).prop_map(|(in_port, table)| {
+            let in_port = in_port.filter(|p| *p != OfPort::IN_PORT);
+            Action::Resubmit { in_port, table }
+        }),
+        prop::collection::vec(any::<u8>(), 6..7).prop_map(Action::Note),
+        Just(Action::Exit),
+    ]
+}
+
+fn actions() -> impl Strategy<Value = Vec<Action>> {
+    prop::collection::vec(action(), 0..8)
+}
+
+fn command() -> impl Strategy<Value = FlowModCommand> {
+    prop_oneof![
+        Just(FlowModCommand::Add),
+        Just(FlowModCommand::Modify),
+        Just(FlowModCommand::ModifyStrict),
+        Just(FlowModCommand::Delete),
+        Just(FlowModCommand::DeleteStrict),
+    ]
+}
+
+/// A flow-mod in the form that decoding gives for `version`.
+fn flow_mod(version: Version) -> impl Strategy<Value = FlowMod> {
+    let numbers = (
+        any::<[u16; 3]>(),
+        any::<[u64; 3]>(),
+        any::<u32>(),
+        any::<u8>(),
+        port(),
+    );
+    (command(), numbers, any::<[bool; 4]>(), a_match(), actions()).prop_map(
+        move |(command, (shorts, longs, buffer_id, table, port), flags, fields, actions)| {
+            let [priority, idle_timeout, hard_timeout] = shorts;
+            let [cookie, mask, new_cookie] = longs;
+            let is_add = command == FlowModCommand::Add;
+            let is_delete = matches!(
+                command,
+                FlowModCommand::Delete | FlowModCommand::DeleteStrict
+            );
+            let [send_flow_rem, check_overlap, a, b] = flags;
+            let mask = if is_add || a { 0 } else { mask };
+            let is_10 = version == Version::Of10;
+            FlowMod {
+                command,
+                table_id: match version {
+                    Version::Of10 => Some(table).filter(|t| *t != 0xff),
+                    Version::Of13 => Some(table),
+                },
+                priority,
+                new_cookie: if is_10 || is_add {
+                    new_cookie
+                } else {
+                    u64::MAX
+                },
+                cookie: cookie & mask,
+                cookie_mask: mask,
+                modify_cookie: is_10 && new_cookie != u64::MAX,
+                idle_timeout,
+                hard_timeout,
+                buffer_id,
+                out_port: if is_delete { port } else { OfPort::ANY },
+                out_group: if is_delete && !is_10 {
+                    buffer_id
+                } else {
+                    GROUP_ANY
+                },
+                flags: FlowModFlags {
+                    send_flow_rem,
+                    check_overlap,
+                    emergency: false,
+                    reset_counts: if is_10 { is_add } else { a },
+                    no_packet_counts: !is_10 && b,
+                    no_byte_counts: !is_10 && a,
+                },
+                fields,
+                actions,
+            }
+        },
+    )
+}
+
+fn flow_stats(version: Version) -> impl Strategy<Value = FlowStats> {
+    (
+        flow_mod(version),
+        any::<[u64; 2]>(),
+        any::<u32>(),
+        prop::option::of(0u16..0xffff),
+    )
+        .prop_map(move |(fm, [packet_count, byte_count], secs, age)| {
+            let age = age.filter(|_| version == Version::Of10);
+            FlowStats {
+                fields: fm.fields,
+                cookie: fm.new_cookie,
+                table_id: fm.table_id.unwrap_or(0),
+                priority: fm.priority,
+                idle_timeout: fm.idle_timeout,
+                hard_timeout: fm.hard_timeout,
+                duration: Duration::new(secs.into(), secs % 1_000_000_000),
+                idle_age: age,
+                hard_age: age,
+                packet_count,
+                byte_count,
+                flags: match version {
+                    Version::Of10 => FlowModFlags::default(),
+                    Version::Of13 => fm.flags,
+                },
+                actions: fm.actions,
+            }
+        })
+}
+
+fn port_desc(version: Version) -> impl Strategy<Value = PortDesc> {
+    (port(), any::<[u8; 6]>(), "[a-z]{1,15}", any::<[u32; 6]>()).prop_map(
+        move |(port, hw_addr, name, n)| {
+            let (config, state, features) = match version {
+                Version::Of10 => (0x7f, 0x301, 0xf87f),
+                Version::Of13 => (0x65, 7, 0xffff),
+            };
+            let curr = PortFeatures(n[2] & features);
+            let supported = PortFeatures(n[4] & features);
+            let (curr_speed_kbps, max_speed_kbps) = match version {
+                Version::Of10 => (curr.max_speed_kbps(), supported.max_speed_kbps()),
+                Version::Of13 => (n[0], n[1]),
+            };
+            PortDesc {
+                port,
+                hw_addr: EthAddr(hw_addr),
+                name,
+                config: PortConfig(n[0] & config),
+                state: PortState(n[1] & state),
+                curr,
+                advertised: PortFeatures(n[3] & features),
+                supported,
+                peer: PortFeatures(n[5] & features),
+                curr_speed_kbps,
+                max_speed_kbps,
+            }
+        },
+    )
+}
+
+fn port_stats(version: Version) -> impl Strategy<Value = PortStats> {
+    (port(), any::<[u64; 12]>(), any::<u32>()).prop_map(move |(port, n, secs)| PortStats {
+        port,
+        rx_packets: n[0],
+        tx_packets: n[1],
+        rx_bytes: n[2],
+        tx_bytes: n[3],
+        rx_dropped: n[4],
+        tx_dropped: n[5],
+        rx_errors: n[6],
+        tx_errors: n[7],
+        rx_frame_errors: n[8],
+        rx_over_errors: n[9],
+        rx_crc_errors: n[10],
+        collisions: n[11],
+        duration: (version == Version::Of13).then(|| Duration::new(secs.into(), 7)),
+    })
+}
+
+/// Encodes, cuts into messages, decodes, joins.
+fn round_trip(message: &Message, dialect: Dialect) -> Message {
+    let bytes = codec::encode(message, dialect, 5).expect("expressible");
+    let mut reader = FrameReader::new(bytes.len());
+    reader.handle_bytes(&bytes).expect("room");
+    let mut parts = Reassembler::new(1 << 24, 1);
+    let mut whole = None;
+    while let Some(frame) = reader.poll_frame().expect("lengths") {
+        assert_eq!(whole, None, "nothing after the last part");
+        let decoded = codec::decode(&frame, &dialect).unwrap_or_else(|e| panic!("{e} {message:?}"));
+        assert_eq!(decoded.header.xid, 5);
+        whole = parts.handle(decoded).expect("one reply");
+    }
+    assert!(reader.is_empty());
+    whole.expect("a message").message
+}
+
+fn check(message: Message, dialect: impl Into<Dialect>) {
+    let got = round_trip(&message, dialect.into());
+    assert_eq!(got, message);
+}
+
+fn with_table_id(version: Version) -> Dialect {
+    Dialect {
+        flow_mod_table_id: true,
+        ..Dialect::from(version)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn flow_mods((version, fm) in version().prop_flat_map(|v| (Just(v), flow_mod(v)))) {
+        let mut fm = fm;
+        if version == Version::Of13 {
+            // OXM says about the priority only when it says that there is a tag.
+            fm.fields.set(Field::VlanTci, 0, 0);
+        }
+        check(Message::FlowMod(fm), with_table_id(version));
+    }
+
+    #[test]
+    fn flow_stats_replies(
+        (version, flows) in version()
+            .prop_flat_map(|v| (Just(v), prop::collection::vec(flow_stats(v), 0..5)))
+    ) {
+        let flavor = match version {
+            Version::Of10 => Flavor::Nicira,
+            Version::Of13 => Flavor::Standard,
+        };
+        let mut flows = flows;
+        if version == Version::Of13 {
+            // OXM says about the priority only when it says that there is a tag.
+            flows.iter_mut().for_each(|f| f.fields.set(Field::VlanTci, 0, 0));
+        }
+        check(Message::FlowStatsReply(FlowStatsReply { flavor, flows }), version);
+    }
+
+    #[test]
+    fn stats_requests(
+        version in version(),
+        fields in a_match(),
+        table_id: u8,
+        out_port in port(),
+        cookie: u64,
+        cookie_mask: u64,
+        aggregate: bool,
+    ) {
+        let mut fields = fields;
+        fields.set(Field::VlanTci, 0, 0);
+        let request = FlowStatsRequest {
+            flavor: match version {
+                Version::Of10 => Flavor::Nicira,
+                Version::Of13 => Flavor::Standard,
+            },
+            fields,
+            table_id,
+            out_port,
+            out_group: GROUP_ANY,
+            cookie: cookie & cookie_mask,
+            cookie_mask,
+        };
+        check(
+            if aggregate {
+                Message::AggregateRequest(request)
+            } else {
+                Message::FlowStatsRequest(request)
+            },
+            version,
+        );
+    }
+
+    #[test]
+    fn vlan_survives_in_oxm(value: u16, mask: u16) {
+        let m = Match::new().masked(Field::VlanTci, value.into(), mask.into());
+        let fm = FlowMod { fields: m.clone(), ..FlowMod::add() };
+        let Message::FlowMod(got) = round_trip(&Message::FlowMod(fm), Version::Of13.into()) else {
+            panic!("a flow-mod");
+        };
+        // "No tag" says all about the priority and need not repeat it.
+        let no_tag = m.get(Field::VlanTci) == Some((0, 0xffff));
+        prop_assert!(got.fields == m || no_tag, "{:?} {m:?}", got.fields);
+    }
+
+    #[test]
+    fn match_of_1_0_survives_where_it_can_be_expressed(fields in a_match(), priority: u16) {
+        let fm = FlowMod { fields, priority, ..FlowMod::add() };
+        let Message::FlowMod(got) =
+            round_trip(&Message::FlowMod(fm.clone()), with_table_id(Version::Of10))
+        else {
+            panic!("a flow-mod");
+        };
+        prop_assert_eq!(got.fields, fm.fields);
+    }
+
+    #[test]
+    fn packets(
+        version in version(),
+        in_port in port(),
+        list in actions(),
+        data in prop::collection::vec(any::<u8>(), 0..200),
+        format in prop_oneof![
+            Just(PacketInFormat::Standard), Just(PacketInFormat::Nxt), Just(PacketInFormat::Nxt2)
+        ],
+        reg: u32,
+        cookie: u64,
+    ) {
+        let data = Bytes::from(data);
+        check(
+            Message::PacketOut(PacketOut {
+                buffer_id: u32::MAX,
+                in_port,
+                actions: list,
+                data: data.clone(),
+            }),
+            version,
+        );
+        let standard_10 = version == Version::Of10 && format == PacketInFormat::Standard;
+        let mut metadata = Match::new().with(Field::InPort, in_port.0.into());
+        if !standard_10 {
+            metadata.set_exact(Field::Reg3, reg.into());
+        }
+        check(
+            Message::PacketIn(PacketIn {
+                reason: PacketInReason::Action,
+                table_id: if standard_10 { 0 } else { 7 },
+                buffer_id: u32::MAX,
+                total_len: data.len() as u16,
+                cookie: if standard_10 { u64::MAX } else { cookie },
+                metadata,
+                data,
+            }),
+            Dialect { packet_in_format: format, ..Dialect::from(version) },
+        );
+    }
+
+    #[test]
+    fn ports(
+        (version, descs, stats) in version().prop_flat_map(|v| (
+            Just(v),
+            prop::collection::vec(port_desc(v), 0..4),
+            prop::collection::vec(port_stats(v), 0..4),
+        ))
+    ) {
+        check(Message::PortDescReply(descs), version);
+        check(Message::PortStatsReply(stats), version);
+    }
+
+    #[test]
+    fn async_config(n: [u32; 6]) {
+        let config = AsyncConfig {
+            packet_in: AsyncMask { master: n[0], slave: n[1] },
+            port_status: AsyncMask { master: n[2], slave: n[3] },
+            flow_removed: AsyncMask { master: n[4], slave: n[5] },
+        };
+        check(Message::SetAsync { flavor: Flavor::Nicira, config }, Version::Of10);
+        check(Message::SetAsync { flavor: Flavor::Standard, config }, Version::Of13);
+        check(Message::GetAsyncReply(config), Version::Of13);
+    }
+
+    /// A plausible header before random bytes, so that every decoder sees some.
+    #[test]
+    fn random_bytes(
+        version in prop_oneof![Just(1u8), Just(4), any::<u8>()],
+        kind in 0u8..32,
+        body in prop::collection::vec(any::<u8>(), 0..300),
+        subtype in prop_oneof![Just(None), (0u8..40).prop_map(Some)],
+    ) {
+        let mut bytes = vec![version, kind, 0, 0, 0, 0, 0, 1];
+        if let Some(subtype) = subtype {
+            match kind {
+                4 => bytes.extend([0, 0, 0x23, 0x20, 0, 0, 0, subtype]),
+                _ => bytes.extend([0, subtype, 0, 0]),
+            }
+        }
+        bytes.extend(body);
+        let len = u16::try_from(bytes.len()).unwrap();
+        bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        for version in Version::ALL {
+            codec::decode(&bytes, &with_table_id(*version)).ok();
+        }
+    }
+}
+
+#[test]
+fn long_replies_take_several_messages() {
+    let flow = FlowStats {
+        fields: Match::new(),
+        cookie: 1,
+        table_id: 0,
+        priority: 5,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        duration: Duration::ZERO,
+        idle_age: None,
+        hard_age: None,
+        packet_count: 0,
+        byte_count: 0,
+        flags: FlowModFlags::default(),
+        actions: vec![Action::output(OfPort(1)); 100],
+    };
+    let flows: Vec<FlowStats> = (0..1000)
+        .map(|cookie| FlowStats {
+            cookie,
+            ..flow.clone()
+        })
+        .collect();
+    let reply = FlowStatsReply {
+        flavor: Flavor::Standard,
+        flows,
+    };
+    for version in Version::ALL {
+        check(Message::FlowStatsReply(reply.clone()), *version);
+    }
+}
+
+/// An entry that no message can hold does not take the others with it.
+#[test]
+fn a_flow_that_is_too_long_is_left_out() {
+    let short = FlowStats {
+        fields: Match::new(),
+        cookie: 1,
+        table_id: 0,
+        priority: 5,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        duration: Duration::ZERO,
+        idle_age: None,
+        hard_age: None,
+        packet_count: 0,
+        byte_count: 0,
+        flags: FlowModFlags::default(),
+        actions: Vec::new(),
+    };
+    let long = FlowStats {
+        actions: vec![Action::output(OfPort(1)); 5000],
+        ..short.clone()
+    };
+    let reply = |flows: &[&FlowStats]| {
+        let flows = flows.iter().map(|f| (*f).clone()).collect();
+        Message::FlowStatsReply(FlowStatsReply {
+            flavor: Flavor::Standard,
+            flows,
+        })
+    };
+    let got = round_trip(&reply(&[&short, &long, &short]), Version::Of13.into());
+    assert_eq!(got, reply(&[&short, &short]));
+    let fm = FlowMod {
+        actions: long.actions,
+        ..FlowMod::add()
+    };
+    assert!(matches!(
+        codec::encode(&Message::FlowMod(fm), Version::Of13, 1),
+        Err(codec::EncodeError::TooLong { .. })
+    ));
+}
