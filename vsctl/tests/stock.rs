@@ -14,7 +14,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use server::{Server, environment, stock_is_there};
+use server::{Server, environment, our_server, stock_is_there};
 
 const COMMANDS: &str = include_str!("stock/commands.txt");
 
@@ -194,13 +194,28 @@ fn same_rows(a: &str, b: &str) -> bool {
 }
 
 #[test]
-fn side_by_side() {
-    if !stock_is_there() {
-        return;
+fn on_the_stock_server() {
+    if stock_is_there() {
+        side_by_side(Path::new("ovsdb-server"));
     }
+}
+
+#[test]
+fn on_our_server() {
+    if stock_is_there()
+        && let Some(server) = our_server()
+    {
+        side_by_side(&server);
+    }
+}
+
+/// Runs the stock tool on the stock server and ours on `server`.
+fn side_by_side(server: &Path) {
     let stock = Path::new("/usr/bin/ovs-vsctl");
     let ours = Path::new(env!("CARGO_BIN_EXE_vsctl"));
     let mut theirs = Server::start(None);
+    // A copy of what `theirs` serves, for as long as neither changes.
+    let mut copy = None;
     let (mut count, mut reordered, mut different) = (0, 0, Vec::new());
     for line in COMMANDS.lines() {
         if line.is_empty() || line.starts_with('#') {
@@ -208,6 +223,7 @@ fn side_by_side() {
         }
         if line == "reset" {
             theirs = Server::start(None);
+            copy = None;
             continue;
         }
         let (line, own_words) = match line.strip_prefix("~ ") {
@@ -215,8 +231,11 @@ fn side_by_side() {
             None => (line, false),
         };
         let words = split(line);
-        let here = Server::start(Some(&theirs.database()));
-        let known = uuids(&theirs.dump());
+        let here = copy
+            .take()
+            .unwrap_or_else(|| Server::start_program(server, Some(&theirs.database())));
+        let before = theirs.dump();
+        let known = uuids(&before);
         let expected = run(stock, &words, &theirs);
         let got = run(ours, &words, &here);
         count += 1;
@@ -244,7 +263,11 @@ fn side_by_side() {
                 got.status, expected.status
             ));
         }
-        let (have, want) = (contents(&here.dump()), contents(&theirs.dump()));
+        let (after_here, after) = (here.dump(), theirs.dump());
+        let (have, want) = (contents(&after_here), contents(&after));
+        if after == before && have == want {
+            copy = Some(here);
+        }
         for (table, rows) in &want {
             if have.get(table) != Some(rows) {
                 let here = difference(have.get(table).map_or(&[], Vec::as_slice), rows);

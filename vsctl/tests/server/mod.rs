@@ -23,6 +23,17 @@ pub fn stock_is_there() -> bool {
     there
 }
 
+/// Our server, where it has been built.
+pub fn our_server() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_vsctl")).with_file_name("db-server");
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "db-server is not built");
+    eprintln!("skipped: db-server is not built");
+    None
+}
+
 /// A running ovsdb-server in a directory of its own.
 pub struct Server {
     pub dir: tempfile::TempDir,
@@ -30,15 +41,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves a copy of `database`, or a new one, on `db.sock`.
+    /// The stock server, with a copy of `database` or a new one, on `db.sock`.
     pub fn start(database: Option<&Path>) -> Self {
-        let server = Self::with_remote(database, "punix:db.sock");
+        Self::start_program(Path::new("ovsdb-server"), database)
+    }
+
+    /// The same with another server program.
+    pub fn start_program(program: &Path, database: Option<&Path>) -> Self {
+        let server = Self::spawn(program, database, "punix:db.sock");
         server.await_socket();
         server
     }
 
     /// Serves on, or dials out to, `remote`; Unix sockets are in the server's directory.
     pub fn with_remote(database: Option<&Path>, remote: &str) -> Self {
+        Self::spawn(Path::new("ovsdb-server"), database, remote)
+    }
+
+    fn spawn(program: &Path, database: Option<&Path>, remote: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let conf = dir.path().join("conf.db");
         match database {
@@ -54,10 +74,11 @@ impl Server {
                 assert!(status.success());
             }
         }
-        let child = Command::new("ovsdb-server")
+        let child = Command::new(program)
             .arg(&conf)
             .arg(format!("--remote={remote}"))
-            .args(["--unixctl=none", "-vconsole:off", "-vsyslog:off"])
+            .arg(format!("--unixctl={}/ctl", dir.path().display()))
+            .args(["-vconsole:off", "-vsyslog:off"])
             .envs(environment(dir.path()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
