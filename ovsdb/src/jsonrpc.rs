@@ -195,9 +195,15 @@ impl Framer {
             None => return Ok(None),
         };
         let frame = self.buffer.get(start..self.scanned).unwrap_or_default();
-        serde_json::from_slice(frame)
-            .map(Some)
-            .map_err(|error| FrameError::Json(error.to_string()))
+        let json: Value =
+            serde_json::from_slice(frame).map_err(|error| FrameError::Json(error.to_string()))?;
+        // Open vSwitch's strings end at a null byte: none of its programs could read one back.
+        let escape = b"\\u0000";
+        if frame.windows(escape.len()).any(|window| window == escape) && has_null_byte(&json) {
+            let why = "null bytes not supported in quoted strings";
+            return Err(FrameError::Json(why.to_owned()));
+        }
+        Ok(Some(json))
     }
 
     /// Scans to the end of the next whole object and gives its start.
@@ -251,6 +257,17 @@ impl Framer {
             .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
             .count();
         self.scanned = self.start;
+    }
+}
+
+fn has_null_byte(json: &Value) -> bool {
+    match json {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_null_byte),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_null_byte(value)),
+        _ => false,
     }
 }
 
@@ -336,6 +353,19 @@ mod tests {
         let mut framer = Framer::default();
         framer.push(b"{\"id\":tru}");
         assert!(matches!(framer.poll_message(), Err(FrameError::Json(_))));
+    }
+
+    #[test]
+    fn null_bytes_are_refused_and_what_looks_like_them_is_not() {
+        for (text, good) in [
+            (r#"{"id":1,"result":"a\\u0000b"}"#, true),
+            (r#"{"id":1,"result":"a\u0000b"}"#, false),
+            (r#"{"id":1,"result":[{"a\u0000b":1}]}"#, false),
+        ] {
+            let mut framer = Framer::default();
+            framer.push(text.as_bytes());
+            assert_eq!(framer.poll_message().is_ok(), good, "{text}");
+        }
     }
 
     #[test]
