@@ -39,8 +39,10 @@ pub(crate) use action::STANDARD_ACTIONS;
 pub(crate) use instruction::STANDARD_INSTRUCTIONS;
 use writer::MessageWriter;
 
-/// Bytes of a failed message that go into the error reply.
-pub const ERROR_DATA_LEN: usize = 64;
+/// Most bytes of a failed message that go into the error reply: as many as fit, as Open vSwitch
+/// sends them, so that the tool at the other end can show what failed. An error of Nicira's extension has
+/// 20 bytes before them.
+pub const ERROR_DATA_LEN: usize = u16::MAX as usize - 20;
 
 /// The header of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
