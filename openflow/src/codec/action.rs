@@ -507,3 +507,119 @@ pub(crate) fn fits_action_set(action: &Action) -> bool {
 
 /// The whole packet, for `controller` without a length.
 const _: () = assert!(CONTROLLER_MAX_LEN_ALL as u128 == low_bits(16));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Subfield;
+
+    /// What a peer of version `to` is shown of actions of a flow with this match.
+    fn translate(m: &Match, actions: &[Action], to: Version) -> Vec<Action> {
+        let mut w = Writer::default();
+        let mut e = Encoder::new(to, m);
+        e.list(&mut w, actions);
+        assert_eq!(e.left_out, None);
+        decode_list(&mut Reader::new(&w.buf, OfError::BacBadLen), to).unwrap()
+    }
+
+    fn set(field: Field, value: u128) -> Action {
+        Action::SetField {
+            field,
+            value,
+            mask: set_field_mask(field),
+        }
+    }
+
+    #[test]
+    fn actions_of_1_0_as_1_3_has_them() {
+        let vlan = [Action::SetVlanVid(7), Action::SetVlanPcp(2)];
+        let fields = [set(Field::VlanVid, 0x1007), set(Field::VlanPcp, 2)];
+        // Only the first needs to push, and none when the match has a tag already.
+        let tagged = Match::new().with(Field::DlVlan, 5);
+        assert_eq!(translate(&tagged, &vlan, Version::Of13), fields);
+        let [vid, pcp] = fields;
+        let pushed = [Action::PushVlan(TPID_8021Q), vid, pcp];
+        assert_eq!(translate(&Match::new(), &vlan, Version::Of13), pushed);
+
+        let udp = Match::new()
+            .with(Field::EthType, 0x800)
+            .with(Field::IpProto, 17);
+        let sets = [
+            Action::SetTpDst(53),
+            Action::SetNwTos(32),
+            Action::SetIpv4Src(1),
+        ];
+        let fields = [
+            set(Field::UdpDst, 53),
+            set(Field::IpDscp, 8),
+            set(Field::Ipv4Src, 1),
+        ];
+        assert_eq!(translate(&udp, &sets, Version::Of13), fields);
+
+        let enqueue = [Action::Enqueue {
+            port: OfPort(1),
+            queue: 2,
+        }];
+        let three = [
+            Action::SetQueue(2),
+            Action::output(OfPort(1)),
+            Action::PopQueue,
+        ];
+        assert_eq!(translate(&Match::new(), &enqueue, Version::Of13), three);
+    }
+
+    #[test]
+    fn set_field_as_1_0_has_it() {
+        let fields = [
+            set(Field::VlanVid, 0x1007),
+            set(Field::EthDst, 5),
+            set(Field::TcpSrc, 80),
+            set(Field::Reg1, 6),
+        ];
+        let load = Action::RegLoad {
+            dst: Subfield::whole(Field::Reg1),
+            value: 6,
+        };
+        let eth = Action::SetEthDst(EthAddr([0, 0, 0, 0, 0, 5]));
+        let sets = [Action::SetVlanVid(7), eth, Action::SetTpSrc(80), load];
+        assert_eq!(translate(&Match::new(), &fields, Version::Of10), sets);
+        // Loads take 64 bits at once, and only the bits under the mask.
+        let wide = [Action::SetField {
+            field: Field::Xxreg0,
+            value: 5,
+            mask: u128::MAX >> 4,
+        }];
+        let subfield = |offset, bits| Subfield {
+            field: Field::Xxreg0,
+            offset,
+            bits,
+        };
+        let loads = [
+            Action::RegLoad {
+                dst: subfield(0, 64),
+                value: 5,
+            },
+            Action::RegLoad {
+                dst: subfield(64, 60),
+                value: 0,
+            },
+        ];
+        assert_eq!(translate(&Match::new(), &wide, Version::Of10), loads);
+    }
+
+    #[test]
+    fn what_1_0_lacks_is_named() {
+        for (action, what) in [
+            (Action::Group(1), "group"),
+            (Action::PushVlan(TPID_8021Q), "push_vlan"),
+            (Action::Meter(1), "meter"),
+            (Action::ClearActions, "clear_actions"),
+        ] {
+            let mut w = Writer::default();
+            let mut e = Encoder::new(Version::Of10, &Match::new());
+            e.list(&mut w, &[action]);
+            assert_eq!(e.left_out, Some(what));
+            assert!(w.buf.is_empty());
+        }
+    }
+}

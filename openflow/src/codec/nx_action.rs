@@ -204,7 +204,7 @@ fn offset_and_bits(n: u16) -> (u16, u16) {
 }
 
 fn ofs_nbits(s: Subfield) -> u16 {
-    u16::from(s.offset) << 6 | (u16::from(s.bits) - 1) & 0x3f
+    u16::from(s.offset) << 6 | u16::from(s.bits).saturating_sub(1) & 0x3f
 }
 
 /// Writes an action that Nicira's extension has; anything else is reported as left out.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::kind::OFPT_TABLE_MOD;
 use super::kind::{OFPMP_DESC, OFPMP_TABLE, OFPT_ERROR, OFPT_FEATURES_REPLY, OFPT_HELLO};
-use super::port;
 use super::writer::MessageWriter;
+use super::{ERROR_DATA_LEN, port};
 use crate::error::{OfError, Vendor, WireError};
 use crate::message::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TableMod,
@@ -117,6 +117,8 @@ pub(super) fn decode_error(r: &mut Reader, version: u8) -> Result<ErrorMessage, 
     })
 }
 
+/// Of the message that failed, the first [`ERROR_DATA_LEN`] bytes go back; the text of a failed
+/// hello goes whole.
 pub(super) fn encode_error(o: &mut MessageWriter, message: &ErrorMessage) {
     let version = o.version();
     let (experimenter, kind, code, data) = match message {
@@ -150,7 +152,15 @@ pub(super) fn encode_error(o: &mut MessageWriter, message: &ErrorMessage) {
             o.w.u32(id);
         }
     }
-    o.w.bytes(data);
+    let is_text = matches!(
+        message,
+        ErrorMessage::Known {
+            error: OfError::HfcIncompatible | OfError::HfcEperm,
+            ..
+        }
+    );
+    let start = data.get(..ERROR_DATA_LEN).filter(|_| !is_text);
+    o.w.bytes(start.unwrap_or(data));
     o.end();
 }
 
