@@ -43,14 +43,13 @@ impl Link {
                 Err(error @ MethodError::Tls(_)) => return Err(Error::Tls(error)),
                 Err(error) => {
                     let reason = match error {
-                        MethodError::Unknown(_) => {
-                            "Address family not supported by protocol".to_owned()
-                        }
-                        other => other.to_string(),
+                        MethodError::BadAddress(_) => "bad address or port",
+                        MethodError::NoPath(_) => "a file name is missing",
+                        _ => "Address family not supported by protocol",
                     };
                     return Err(Error::Failed {
                         db: db.to_owned(),
-                        reason,
+                        reason: reason.to_owned(),
                     });
                 }
             });

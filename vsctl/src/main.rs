@@ -46,6 +46,25 @@ const EXIT_NO_BRIDGE: u8 = 2;
 /// The changes are in the database, but the daemon could not carry them all out.
 const EXIT_PORTS_FAILED: u8 = 65;
 
+/// Log modules that `-v` takes: those that log here, and those that scripts turn down because
+/// they are noisy in the stock tool.
+const MODULES: &[&str] = &[
+    "vsctl",
+    "db_ctl_base",
+    "fatal_signal",
+    "jsonrpc",
+    "ovsdb_cs",
+    "ovsdb_idl",
+    "poll_loop",
+    "reconnect",
+    "socket_util",
+    "stream",
+    "stream_ssl",
+    "stream_tcp",
+    "stream_unix",
+    "timeval",
+];
+
 #[derive(Debug, Error)]
 enum Error {
     #[error("argument {0} is not valid UTF-8")]
@@ -78,7 +97,7 @@ impl Error {
 fn main() -> ExitCode {
     let program = dirs::program_name();
     vlog::init(&program, vlog::Level::Warn);
-    vlog::declare(&["vsctl", "db_ctl_base", "ovsdb_idl", "jsonrpc", "reconnect"]);
+    vlog::declare(MODULES);
     let Err(error) = run(&program) else {
         return ExitCode::SUCCESS;
     };
@@ -181,4 +200,68 @@ async fn expire(limit: Option<u32>) {
     tokio::time::sleep(Duration::from_secs(limit.into())).await;
     tracing::warn!(target: "fatal_signal", "terminating with signal 14 (Alarm clock)");
     let _ = raise(Signal::SIGALRM);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WORDS: &[&str] = &[
+        "--",
+        "--id=@x",
+        "--if-exists",
+        "--all",
+        "--columns=name,s",
+        "--timeout=1",
+        "-t",
+        "-f",
+        "json",
+        "--no-wait",
+        "--db",
+        "get",
+        "list",
+        "find",
+        "set",
+        "add",
+        "remove",
+        "create",
+        "destroy",
+        "add-br",
+        "add-port",
+        "del-port",
+        "show",
+        "br",
+        "port",
+        "Interface",
+        "o",
+        ".",
+        "name",
+        "other_config:a=b",
+        "tag=3",
+        "ports{>=}x",
+        "a=\"b",
+        "\\",
+        "",
+        "-",
+        "[1,2",
+        "@x",
+    ];
+
+    proptest! {
+        /// Any command line ends as a plan or as an error, and errors say something.
+        #[test]
+        fn any_command_line(words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 0..9)) {
+            let words = words.into_iter().map(str::to_owned).collect();
+            let parsed = options::parse("vsctl", words).map_err(Error::from).and_then(|options| {
+                let commands = command::parse(options.leading.clone(), &options.words)?;
+                let schema = schema::vswitch();
+                select(&schema, &options, &commands)?;
+                Ok(())
+            });
+            if let Err(error) = parsed {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
 }

@@ -23,6 +23,12 @@ pub fn stock_is_there() -> bool {
     there
 }
 
+/// The stock server, or what `TEST_OVSDB_SERVER` names: a test that passes with the one has to
+/// pass with the other.
+fn default_program() -> PathBuf {
+    std::env::var_os("TEST_OVSDB_SERVER").map_or("ovsdb-server".into(), PathBuf::from)
+}
+
 /// Our server, where it has been built.
 pub fn our_server() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_vsctl")).with_file_name("db-server");
@@ -43,7 +49,7 @@ pub struct Server {
 impl Server {
     /// The stock server, with a copy of `database` or a new one, on `db.sock`.
     pub fn start(database: Option<&Path>) -> Self {
-        Self::start_program(Path::new("ovsdb-server"), database)
+        Self::start_program(&default_program(), database)
     }
 
     /// The same with another server program.
@@ -55,7 +61,7 @@ impl Server {
 
     /// Serves on, or dials out to, `remote`; Unix sockets are in the server's directory.
     pub fn with_remote(database: Option<&Path>, remote: &str) -> Self {
-        Self::spawn(Path::new("ovsdb-server"), database, remote)
+        Self::spawn(&default_program(), database, remote)
     }
 
     fn spawn(program: &Path, database: Option<&Path>, remote: &str) -> Self {
