@@ -9,6 +9,7 @@ mod command;
 mod coverage;
 mod database;
 mod event;
+mod expedite;
 mod netdev;
 mod openflow_loop;
 mod openflow_net;

@@ -126,6 +126,8 @@ impl RevalidatorThread {
             if self.control.stopped.load(Ordering::Relaxed) {
                 return;
             }
+            // A handler may be waiting to hand in its records.
+            self.take_new(revalidator);
             std::thread::sleep(GRACE);
         }
         self.take_new(revalidator);

@@ -79,6 +79,8 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
             "enable_async_messages",
             "controller_rate_limit",
             "controller_burst_limit",
+            "connection_mode",
+            "local_ip",
         ],
     ),
 ];

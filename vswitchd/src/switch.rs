@@ -28,6 +28,7 @@ use crate::bridge::status::{self, Facts};
 use crate::coverage;
 use crate::database::Database;
 use crate::event::Event;
+use crate::expedite::{self, Expedited};
 use crate::netdev::{Difference, LinkEvent, Links, Netlink};
 use crate::openflow_loop::Conns;
 use crate::openflow_net::{NetEvent, Network};
@@ -44,6 +45,8 @@ pub struct Switch {
     /// Devices to bring up or down, as controllers asked.
     pub admin_requests: Vec<(IfIndex, String, bool)>,
     threads: Threads,
+    expedited: Option<Expedited>,
+    expedited_until: Option<Instant>,
     /// Device settings that the kernel refused.
     refused: BTreeSet<(IfIndex, Setting)>,
     netlink: Netlink,
@@ -76,6 +79,8 @@ pub struct Switch {
 
 /// OpenFlow messages that are handled before anything else is looked at.
 const OPENFLOW_BATCH: usize = 1000;
+/// Link events that are handled before anything else is looked at.
+const LINK_BATCH: usize = 1000;
 /// Controllers that have not come so long after a start are no longer waited for.
 const ADOPT_BY: Duration = Duration::from_secs(15);
 /// A controller that has sent nothing for so long has filled the tables.
@@ -122,6 +127,8 @@ impl Switch {
             ofproto,
             admin_requests: Vec::new(),
             threads,
+            expedited: None,
+            expedited_until: None,
             refused: BTreeSet::new(),
             network,
             conns: Conns::default(),
@@ -212,7 +219,16 @@ impl Switch {
             Event::Revalidator(Report::Done(version)) => {
                 self.threads.done = self.threads.done.max(version);
             }
-            Event::Link(event) => self.handle_link(event).await,
+            Event::Link(event) => {
+                self.handle_link(event).await;
+                // Devices come and go in crowds.
+                for _ in 0..LINK_BATCH {
+                    let Ok(event) = sources.links.try_recv() else {
+                        break;
+                    };
+                    self.handle_link(event).await;
+                }
+            }
             Event::Unixctl(request) => self.handle_unixctl(request),
             Event::Timer => self.handle_timer(Instant::now()),
             Event::Terminate(signal) => {
@@ -286,6 +302,13 @@ impl Switch {
 
     fn handle_timer(&mut self, now: Instant) {
         self.status_hold.take_if(|hold| now >= *hold);
+        if self
+            .expedited_until
+            .take_if(|until| now >= *until)
+            .is_some()
+        {
+            self.expedited = None;
+        }
         if self.ofproto.poll_timeout().is_some_and(|at| at <= now) {
             self.ofproto.handle_timeout(now);
         }
@@ -349,8 +372,16 @@ impl Switch {
         self.failures_before = std::mem::take(&mut self.failures);
         let changes = plan(&self.desired, &mut self.actual);
         let now = Instant::now();
+        let waits = changes.iter().filter(|change| change.touches_hooks());
+        let waits = waits.count();
+        if self.expedited.is_none() {
+            self.expedited = Expedited::for_batch(waits);
+        }
         for change in &changes {
             self.apply(change, now);
+        }
+        if waits > 0 && self.expedited.is_some() {
+            self.expedited_until = Some(Instant::now() + expedite::LINGER);
         }
         if !changes.is_empty() {
             self.join_patches();

@@ -1,5 +1,6 @@
 //! The packet threads and the ends of their channels that the event loop holds.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -104,6 +105,11 @@ impl Threads {
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.clone())
-        .spawn(run)
+        .spawn(move || {
+            // Without this thread packets would go unanswered; a supervisor can start anew.
+            if std::panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+                std::process::abort();
+            }
+        })
         .with_context(|| format!("cannot start thread {name}"))
 }

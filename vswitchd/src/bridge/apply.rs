@@ -155,7 +155,9 @@ impl Switch {
         };
         let mut conf = PortConf::new(ofport, name, link);
         match (&device, self.links.get(name)) {
-            (Some(_), Some(link)) => describe_device(&mut conf, link),
+            (Some(_), Some(link)) => {
+                describe_device(&mut conf, link, &self.links.details(name));
+            }
             // The datapath has made the device just now; the next link event describes it.
             (Some(_), None) => {}
             (None, _) => describe_patch(&mut conf, interface.uuid),
@@ -284,9 +286,10 @@ impl Switch {
                 let Some(link) = self.links.get(port_name) else {
                     continue;
                 };
-                let done = self
-                    .ofproto
-                    .port_modify(id, port.ofport, |conf| describe_device(conf, link));
+                let details = self.links.details(port_name);
+                let done = self.ofproto.port_modify(id, port.ofport, |conf| {
+                    describe_device(conf, link, &details);
+                });
                 if let Err(error) = done {
                     tracing::error!(target: "bridge", "{port_name}: {error}");
                 }

@@ -238,6 +238,14 @@ fn bridge(
         }
         mac
     });
+    for controller in row.references("controller") {
+        if controller.string("connection_mode") == Some("in-band") {
+            unsupported.push("connection_mode in-band is not supported".to_owned());
+        }
+        if controller.string("local_ip").is_some() {
+            unsupported.push("local_ip of a controller is not supported".to_owned());
+        }
+    }
     let controllers = row
         .references("controller")
         .map(|row| (row.uuid(), controller(&row)))

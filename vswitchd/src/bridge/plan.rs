@@ -80,6 +80,13 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether a program may have to be attached to a device or detached from it.
+    pub fn touches_hooks(&self) -> bool {
+        matches!(self, Change::AddPort { .. } | Change::Detach { .. })
+    }
+}
+
 /// Gives out OpenFlow port numbers: never one that is taken, and one that was used before only
 /// when all others were, so that a rule for a port that is gone does not catch its successor.
 #[derive(Clone, Debug, Default)]

@@ -8,8 +8,8 @@ use packet::{EthAddr, OfPort};
 use uuid::Uuid;
 
 use super::desired::{self, Port};
-use crate::netdev::Link;
-use crate::netdev::ethtool::{self, Medium, Speed};
+use crate::netdev::ethtool::{Medium, Speed};
+use crate::netdev::{Details, Link};
 
 /// The row that NORMAL forwarding sees.
 pub fn port_row(port: &Port, number: OfPort) -> PortRow {
@@ -36,7 +36,7 @@ pub fn port_row(port: &Port, number: OfPort) -> PortRow {
 }
 
 /// Takes over what is known of the device behind a port.
-pub fn describe_device(conf: &mut PortConf, link: &Link) {
+pub fn describe_device(conf: &mut PortConf, link: &Link, details: &Details) {
     conf.hw_addr = link.mac;
     conf.link_up = link.carrier;
     conf.mtu = u16::try_from(link.mtu).unwrap_or(u16::MAX);
@@ -45,7 +45,7 @@ pub fn describe_device(conf: &mut PortConf, link: &Link) {
     } else {
         conf.config.union(PortConfig::PORT_DOWN)
     };
-    conf.speeds = speeds(&ethtool::speed(&link.name));
+    conf.speeds = speeds(&details.speed);
 }
 
 /// A patch port has no device; its address follows from its row.

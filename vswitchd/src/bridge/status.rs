@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::desired::{DATAPATH_TYPES, Desired, IFACE_TYPES, Interface, Kind};
 use super::plan::{Actual, ActualPort};
-use crate::netdev::{Link, LinkStats, Links, ethtool};
+use crate::netdev::{Details, Link, LinkStats, Links};
 
 /// What the connection to one controller is like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn write_interface(
     refresh("error", Datum::optional(problem.cloned()));
     refresh("lacp_current", Datum::empty());
     let state = match (actual, link) {
-        (Some(_), Some(link)) => State::of(link),
+        (Some(_), Some(link)) => State::of(link, facts.links.details(&link.name)),
         (Some(_), None) if matches!(interface.kind, Kind::Patch { .. }) => State::patch(),
         _ => State::default(),
     };
@@ -245,9 +245,8 @@ struct State {
 }
 
 impl State {
-    fn of(link: &Link) -> State {
-        let speed = ethtool::speed(&link.name);
-        let driver = ethtool::driver(&link.name);
+    fn of(link: &Link, details: Details) -> State {
+        let Details { speed, driver } = details;
         let status = [
             ("driver_name", driver.name),
             ("driver_version", driver.version),
@@ -264,12 +263,7 @@ impl State {
             mtu: Some(i64::from(link.mtu)),
             mac: Some(link.mac),
             ifindex: Some(i64::from(link.ifindex.0)),
-            status: Datum::map(
-                status
-                    .into_iter()
-                    .filter(|(key, _)| !key.is_empty())
-                    .map(|(key, value)| (key.to_owned(), value)),
-            ),
+            status: Datum::map(status.map(|(key, value)| (key.to_owned(), value))),
         }
     }
 

@@ -17,6 +17,8 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, MulticastGroup};
 use tokio::sync::mpsc;
 
+use ethtool::{Driver, Speed};
+
 /// One network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -34,6 +36,13 @@ pub struct Link {
     /// `veth`, `tun`, ...; empty for most physical devices.
     pub kind: String,
     pub stats: LinkStats,
+}
+
+/// What costs system calls to find out; asked for when a device changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    pub speed: Speed,
+    pub driver: Driver,
 }
 
 /// Counters of a device, as the kernel counts them.
@@ -254,6 +263,7 @@ impl From<Stats64> for LinkStats {
 pub struct Links {
     by_index: BTreeMap<IfIndex, Link>,
     by_name: BTreeMap<String, IfIndex>,
+    details: BTreeMap<IfIndex, Details>,
 }
 
 /// How an event changed what is known.
@@ -277,6 +287,15 @@ impl Links {
         self.by_index.get(self.by_name.get(name)?)
     }
 
+    /// Speed and driver of a device.
+    pub fn details(&self, name: &str) -> Details {
+        self.by_name
+            .get(name)
+            .and_then(|ifindex| self.details.get(ifindex))
+            .cloned()
+            .unwrap_or_default()
+    }
+
     /// Takes a new description of one device.
     pub fn handle_changed(&mut self, link: Link) -> Difference {
         let old = self.by_index.get(&link.ifindex);
@@ -298,6 +317,13 @@ impl Links {
         {
             self.by_name.remove(&old_name);
         }
+        if difference.state {
+            let details = Details {
+                speed: ethtool::speed(&link.name),
+                driver: ethtool::driver(&link.name),
+            };
+            self.details.insert(link.ifindex, details);
+        }
         self.by_name.insert(link.name.clone(), link.ifindex);
         self.by_index.insert(link.ifindex, link);
         difference
@@ -307,6 +333,7 @@ impl Links {
         let Some(link) = self.by_index.remove(&ifindex) else {
             return Difference::default();
         };
+        self.details.remove(&ifindex);
         // Another device may have taken the name already.
         if self.by_name.get(&link.name) == Some(&ifindex) {
             self.by_name.remove(&link.name);

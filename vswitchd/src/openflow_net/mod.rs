@@ -142,7 +142,12 @@ impl Network {
                 self.bridges.insert(name.clone(), net);
             }
             if let Some(net) = self.bridges.get_mut(name) {
-                reconcile_controllers(net, bridge, &self.events).await;
+                if desired.flow_restore_wait {
+                    // Whoever restores flows comes to the bridge's own socket.
+                    net.controllers.clear();
+                } else {
+                    reconcile_controllers(net, bridge, &self.events).await;
+                }
             }
         }
     }
