@@ -7,7 +7,7 @@
 //! | [`record`] | a transaction's changes as a JSON record of the database file, and back |
 //! | [`files`] | opening and making database files |
 //! | [`log`] | the database file |
-//! | [`monitor`] | what a client that watches tables is told |
+//! | [`monitor`], [`history`] | what a client that watches tables is told, and what it missed |
 //! | [`event_loop`] | the one place that owns everything and answers every event |
 //! | [`connection`], [`remote`] | clients' sockets, and where they come from |
 //! | [`writer`] | the thread that writes and syncs the files |
@@ -19,6 +19,7 @@ pub mod control;
 pub mod database;
 pub mod event_loop;
 pub mod files;
+pub mod history;
 pub mod log;
 pub mod monitor;
 pub mod options;

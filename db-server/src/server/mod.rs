@@ -23,7 +23,8 @@ use ovsdb::{Error, ErrorKind, Uuid};
 use serde_json::Value;
 
 use crate::database::{Database, Delta};
-use crate::monitor::{History, Monitor};
+use crate::history::History;
+use crate::monitor::Monitor;
 use locks::Locks;
 use transact::Parked;
 
