@@ -14,9 +14,11 @@
 
 use bytes::Bytes;
 
-use super::flow::{self, FlowStatsKind};
+use super::flow_stats::{self, FlowStatsKind};
 use super::writer::MessageWriter;
-use super::{Dialect, Header, packet_in, port, role, switch, table_features};
+use super::{
+    Dialect, Header, flow_mod, flow_removed, packet_in, port, role, switch, table_features,
+};
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
 use crate::version::Version;
@@ -188,7 +190,7 @@ fn decode_versioned(
         OFPT_GET_CONFIG_REPLY => Message::GetConfigReply(switch::decode_config(r, v)?),
         OFPT_SET_CONFIG => Message::SetConfig(switch::decode_config(r, v)?),
         OFPT_PORT_STATUS => Message::PortStatus(port::decode_status(r, v)?),
-        OFPT_PACKET_OUT => Message::PacketOut(flow::decode_packet_out(r, v)?),
+        OFPT_PACKET_OUT => Message::PacketOut(flow_mod::decode_packet_out(r, v)?),
         _ => match v {
             Version::Of10 => decode_10(kind, r, dialect)?,
             Version::Of13 => decode_13(kind, r)?,
@@ -200,8 +202,8 @@ fn decode_10(kind: u8, r: &mut Reader, dialect: &Dialect) -> Result<Message, Dec
     let v = Version::Of10;
     Ok(match kind {
         OFPT_PACKET_IN => Message::PacketIn(packet_in::decode_10(r)?),
-        OFPT_FLOW_REMOVED => Message::FlowRemoved(flow::decode_flow_removed_10(r)?),
-        OFPT_FLOW_MOD => Message::FlowMod(flow::decode_flow_mod_10(r, dialect)?),
+        OFPT_FLOW_REMOVED => Message::FlowRemoved(flow_removed::decode_flow_removed_10(r)?),
+        OFPT_FLOW_MOD => Message::FlowMod(flow_mod::decode_flow_mod_10(r, dialect)?),
         OFPT10_PORT_MOD => Message::PortMod(port::decode_port_mod(r, v)?),
         OFPT10_BARRIER_REQUEST => Message::BarrierRequest,
         OFPT10_BARRIER_REPLY => Message::BarrierReply,
@@ -220,8 +222,8 @@ fn decode_13(kind: u8, r: &mut Reader) -> Result<Message, DecodeError> {
     let v = Version::Of13;
     Ok(match kind {
         OFPT_PACKET_IN => Message::PacketIn(packet_in::decode_13(r)?),
-        OFPT_FLOW_REMOVED => Message::FlowRemoved(flow::decode_flow_removed_13(r)?),
-        OFPT_FLOW_MOD => Message::FlowMod(flow::decode_flow_mod_13(r)?),
+        OFPT_FLOW_REMOVED => Message::FlowRemoved(flow_removed::decode_flow_removed_13(r)?),
+        OFPT_FLOW_MOD => Message::FlowMod(flow_mod::decode_flow_mod_13(r)?),
         OFPT_GROUP_MOD => refuse("OFPT_GROUP_MOD", OfError::BrcBadType),
         OFPT_PORT_MOD => Message::PortMod(port::decode_port_mod(r, v)?),
         OFPT_TABLE_MOD => Message::TableMod(switch::decode_table_mod(r)?),
@@ -265,8 +267,8 @@ fn decode_experimenter(
             NXFF_NXM => FlowFormat::Nxm,
             _ => return bad("flow format", OfError::BrcEperm),
         }),
-        (NXT_FLOW_MOD, _) => Message::FlowMod(flow::decode_nx_flow_mod(r, dialect)?),
-        (NXT_FLOW_REMOVED, _) => Message::FlowRemoved(flow::decode_nx_flow_removed(r)?),
+        (NXT_FLOW_MOD, _) => Message::FlowMod(flow_mod::decode_nx_flow_mod(r, dialect)?),
+        (NXT_FLOW_REMOVED, _) => Message::FlowRemoved(flow_removed::decode_nx_flow_removed(r)?),
         (NXT_FLOW_MOD_TABLE_ID, _) => {
             let on = r.u8()? != 0;
             r.skip(7)?;
@@ -313,13 +315,17 @@ fn decode_multipart(r: &mut Reader, v: Version, way: Way) -> Result<(Message, bo
 fn decode_multipart_request(kind: u16, r: &mut Reader, v: Version) -> Result<Message, DecodeError> {
     Ok(match (kind, v) {
         (OFPMP_DESC, _) => Message::DescRequest,
-        (OFPMP_FLOW, Version::Of10) => Message::FlowStatsRequest(flow::decode_stats_request_10(r)?),
-        (OFPMP_FLOW, Version::Of13) => Message::FlowStatsRequest(flow::decode_stats_request_13(r)?),
+        (OFPMP_FLOW, Version::Of10) => {
+            Message::FlowStatsRequest(flow_stats::decode_stats_request_10(r)?)
+        }
+        (OFPMP_FLOW, Version::Of13) => {
+            Message::FlowStatsRequest(flow_stats::decode_stats_request_13(r)?)
+        }
         (OFPMP_AGGREGATE, Version::Of10) => {
-            Message::AggregateRequest(flow::decode_stats_request_10(r)?)
+            Message::AggregateRequest(flow_stats::decode_stats_request_10(r)?)
         }
         (OFPMP_AGGREGATE, Version::Of13) => {
-            Message::AggregateRequest(flow::decode_stats_request_13(r)?)
+            Message::AggregateRequest(flow_stats::decode_stats_request_13(r)?)
         }
         (OFPMP_TABLE, _) => Message::TableStatsRequest,
         (OFPMP_PORT_STATS, _) => Message::PortStatsRequest {
@@ -348,8 +354,8 @@ fn decode_multipart_request(kind: u16, r: &mut Reader, v: Version) -> Result<Mes
             Message::TableFeaturesRequest
         }
         (OFPMP_EXPERIMENTER, _) => match nicira_subtype(r, v)? {
-            NXST_FLOW => Message::FlowStatsRequest(flow::decode_nx_stats_request(r)?),
-            NXST_AGGREGATE => Message::AggregateRequest(flow::decode_nx_stats_request(r)?),
+            NXST_FLOW => Message::FlowStatsRequest(flow_stats::decode_nx_stats_request(r)?),
+            NXST_AGGREGATE => Message::AggregateRequest(flow_stats::decode_nx_stats_request(r)?),
             _ => return bad("Nicira statistics", OfError::BrcBadSubtype),
         },
         _ => return bad("multipart type", OfError::BrcBadStat),
@@ -359,10 +365,12 @@ fn decode_multipart_request(kind: u16, r: &mut Reader, v: Version) -> Result<Mes
 fn decode_multipart_reply(kind: u16, r: &mut Reader, v: Version) -> Result<Message, DecodeError> {
     Ok(match kind {
         OFPMP_DESC => Message::DescReply(switch::decode_desc(r)?),
-        OFPMP_FLOW => Message::FlowStatsReply(flow::decode_flow_stats(r, v, Flavor::Standard)?),
+        OFPMP_FLOW => {
+            Message::FlowStatsReply(flow_stats::decode_flow_stats(r, v, Flavor::Standard)?)
+        }
         OFPMP_AGGREGATE => Message::AggregateReply {
             flavor: Flavor::Standard,
-            stats: flow::decode_aggregate(r)?,
+            stats: flow_stats::decode_aggregate(r)?,
         },
         OFPMP_TABLE => Message::TableStatsReply(switch::decode_tables(r, v)?),
         OFPMP_TABLE_FEATURES if v > Version::Of10 => {
@@ -372,10 +380,12 @@ fn decode_multipart_reply(kind: u16, r: &mut Reader, v: Version) -> Result<Messa
         OFPMP_QUEUE => Message::QueueStatsReply(port::decode_queue_stats(r, v)?),
         OFPMP_PORT_DESC => Message::PortDescReply(port::decode_descs(r, v)?),
         OFPMP_EXPERIMENTER => match nicira_subtype(r, v)? {
-            NXST_FLOW => Message::FlowStatsReply(flow::decode_flow_stats(r, v, Flavor::Nicira)?),
+            NXST_FLOW => {
+                Message::FlowStatsReply(flow_stats::decode_flow_stats(r, v, Flavor::Nicira)?)
+            }
             NXST_AGGREGATE => Message::AggregateReply {
                 flavor: Flavor::Nicira,
-                stats: flow::decode_aggregate(r)?,
+                stats: flow_stats::decode_aggregate(r)?,
             },
             _ => return bad("Nicira statistics", OfError::BrcBadSubtype),
         },
@@ -430,10 +440,10 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::GetConfigReply(c) => switch::encode_config(o, OFPT_GET_CONFIG_REPLY, c),
         Message::SetConfig(c) => switch::encode_config(o, OFPT_SET_CONFIG, c),
         Message::PacketIn(pin) => packet_in::encode(o, pin),
-        Message::FlowRemoved(fr) => flow::encode_flow_removed(o, fr),
+        Message::FlowRemoved(fr) => flow_removed::encode_flow_removed(o, fr),
         Message::PortStatus(status) => port::encode_status(o, status),
-        Message::PacketOut(po) => flow::encode_packet_out(o, po),
-        Message::FlowMod(fm) => flow::encode_flow_mod(o, fm),
+        Message::PacketOut(po) => flow_mod::encode_packet_out(o, po),
+        Message::FlowMod(fm) => flow_mod::encode_flow_mod(o, fm),
         Message::PortMod(pm) => {
             port::encode_port_mod(o, renumbered(v, OFPT10_PORT_MOD, OFPT_PORT_MOD), pm);
         }
@@ -516,14 +526,14 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::DescRequest => multipart(o, request, OFPMP_DESC),
         Message::DescReply(desc) => switch::encode_desc(o, reply, desc),
         Message::FlowStatsRequest(r) => {
-            flow::encode_stats_request(o, r, request, FlowStatsKind::Flow);
+            flow_stats::encode_stats_request(o, r, request, FlowStatsKind::Flow);
         }
-        Message::FlowStatsReply(flows) => flow::encode_flow_stats(o, reply, flows),
+        Message::FlowStatsReply(flows) => flow_stats::encode_flow_stats(o, reply, flows),
         Message::AggregateRequest(r) => {
-            flow::encode_stats_request(o, r, request, FlowStatsKind::Aggregate);
+            flow_stats::encode_stats_request(o, r, request, FlowStatsKind::Aggregate);
         }
         Message::AggregateReply { flavor, stats } => {
-            flow::encode_aggregate(o, reply, *flavor, stats);
+            flow_stats::encode_aggregate(o, reply, *flavor, stats);
         }
         Message::TableStatsRequest => multipart(o, request, OFPMP_TABLE),
         Message::TableStatsReply(tables) => switch::encode_tables(o, reply, tables),

@@ -1,8 +1,9 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`flow`], [`packet_in`], [`port`], [`role`], and below them [`action`],
-//! [`nx_action`], [`instruction`], [`match10`] and [`nxm`].
+//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`], [`role`] and
+//! [`table_features`], found by [`kind`]; below them [`flow`], [`action`], [`nx_action`],
+//! [`instruction`], [`match10`] and [`nxm`].
 //!
 //! ```text
 //! | version(1) | type(1) | length(2) | xid(4) | body ...
@@ -16,6 +17,9 @@
 
 mod action;
 mod flow;
+mod flow_mod;
+mod flow_removed;
+mod flow_stats;
 mod instruction;
 mod kind;
 mod match10;
