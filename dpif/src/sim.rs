@@ -324,9 +324,6 @@ impl State {
     /// `key` is that of the packet as it came in; without it a slow path action cannot be told
     /// about and the packet is dropped.
     fn run(&mut self, packet: Packet, actions: &[Action], key: Option<&FlowKey>) {
-        if actions.is_empty() {
-            return self.drop(DropReason::Policy);
-        }
         let mut editor = Editor::new(packet);
         for action in actions {
             match action {
@@ -344,6 +341,9 @@ impl State {
                     }
                 }
             }
+        }
+        if !actions.iter().any(|a| matches!(a, Action::Output(_))) {
+            self.drop(DropReason::Policy);
         }
     }
 
