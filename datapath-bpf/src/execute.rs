@@ -13,7 +13,7 @@ use packet::extract::Layers;
 use packet::key::FlowKey;
 use packet::{DropReason, addr::DpPort};
 
-use crate::{counters, maps, output, set_field, upcall};
+use crate::{SHOT, counters, maps, output, parse, set_field, upcall};
 
 /// A packet on its way through its actions.
 ///
@@ -27,6 +27,8 @@ pub struct Execution {
     index: u64,
     /// Output that is still to be done; 0: none.
     kept_port: u64,
+    /// 1 when a copy was sent, or would have been but for what is counted.
+    sent: u64,
     /// Why the list ended early; 0: it did not.
     drop_reason: u64,
     /// [`Headers`], packed.
@@ -91,6 +93,7 @@ pub fn run(skb: *mut __sk_buff, block: u32, key: &FlowKey, layers: Layers) -> i3
         block: u64::from(block),
         index: 0,
         kept_port: 0,
+        sent: 0,
         drop_reason: 0,
         layers,
         kinds,
@@ -105,10 +108,12 @@ pub fn run(skb: *mut __sk_buff, block: u32, key: &FlowKey, layers: Layers) -> i3
         return counters::drop_numbered(state.drop_reason as u32);
     }
     if state.kept_port == 0 {
+        if state.sent != 0 {
+            return SHOT;
+        }
         return counters::drop_packet(DropReason::Policy);
     }
-    // SAFETY: a read of a context field, checked by the verifier.
-    output::last(state.kept_port as u32, unsafe { (*skb).len })
+    output::last(state.kept_port as u32, parse::frame_len(skb))
 }
 
 const GO_ON: i64 = 0;
@@ -175,6 +180,7 @@ fn send_kept(state: &mut Execution) {
     if state.kept_port != 0 {
         send_copy(state.skb, state.kept_port);
         state.kept_port = 0;
+        state.sent = 1;
     }
 }
 

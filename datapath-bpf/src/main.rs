@@ -38,7 +38,8 @@ const SHOT: i32 = 2;
 pub fn ingress(ctx: TcContext) -> i32 {
     let skb: *mut __sk_buff = ctx.as_ptr().cast();
     // SAFETY: the kernel hands a valid context; reads of its fields are checked by the verifier.
-    let (ifindex, len) = unsafe { ((*skb).ifindex, (*skb).len) };
+    let ifindex = unsafe { (*skb).ifindex };
+    let len = parse::frame_len(skb);
     let port_no = maps::port_of(ifindex);
     let Some(port) = maps::port(port_no) else {
         return drop_packet(DropReason::UnknownPort);

@@ -6,7 +6,7 @@ use packet::DropReason;
 use packet::abi::{PortEntry, port_flags};
 
 use crate::counters::{drop_packet, drop_sent, sent};
-use crate::maps;
+use crate::{maps, parse};
 
 /// Sends the packet itself; returns the program's verdict.
 #[inline(always)]
@@ -35,7 +35,7 @@ pub fn copy(skb: *mut __sk_buff, port_no: u32) {
     }
     // SAFETY: the helper takes the context that the program was given.
     let (len, refused) = unsafe {
-        let len = (*skb).len;
+        let len = parse::frame_len(skb);
         (len, bpf_clone_redirect(skb, port.ifindex, flags(port)) != 0)
     };
     if refused {

@@ -25,6 +25,13 @@ pub fn metadata_vlan(skb: *mut __sk_buff) -> Option<(u16, u16)> {
     }
 }
 
+/// Length of the frame with all its tags.
+#[inline(always)]
+pub fn frame_len(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: reads of context fields, checked by the verifier.
+    unsafe { (*skb).len + if (*skb).vlan_present != 0 { 4 } else { 0 } }
+}
+
 /// Memory for a key that is not cleared first: `extract` writes every word.
 #[inline(always)]
 pub fn key_memory(memory: &mut MaybeUninit<FlowKey>) -> &mut FlowKey {

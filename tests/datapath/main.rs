@@ -7,5 +7,6 @@ mod forwarding;
 mod frames;
 mod ports;
 mod set_field;
+mod tables;
 mod upcalls;
 mod wire;
