@@ -44,7 +44,7 @@ pub struct Switch {
     pub conns: Conns,
     /// Devices to bring up or down, as controllers asked.
     pub admin_requests: Vec<(IfIndex, String, bool)>,
-    threads: Threads,
+    pub threads: Threads,
     expedited: Option<Expedited>,
     expedited_until: Option<Instant>,
     /// Device settings that the kernel refused.

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
+use ofproto::table::FlowTables;
 use packet::DpPort;
 
 use crate::bridge::desired::Kind;
@@ -89,9 +91,59 @@ impl Switch {
             .values()
             .map(|bridge| bridge.ports.len())
             .sum();
+        let rules: usize = self
+            .actual
+            .bridges
+            .values()
+            .filter_map(|bridge| self.ofproto.tables(bridge.id?))
+            .map(FlowTables::len)
+            .sum();
         format!(
-            "handlers:{} ports:{ports} revalidators:1\n",
-            self.dpif.upcall_rings()
+            "handlers:{} ports:{ports} revalidators:1 rules:{rules} udpif keys:{}\n",
+            self.dpif.upcall_rings(),
+            self.threads.control.flows.load(Ordering::Relaxed)
         )
     }
+
+    /// What the datapath can do, by the names that clients look for.
+    pub(super) fn dpif_show_dp_features(&self, args: &[String]) -> Result<String, String> {
+        let bridge = args.first().map_or("", String::as_str);
+        if !self.actual.bridges.contains_key(bridge) {
+            return Err("no such bridge".to_owned());
+        }
+        Ok(DP_FEATURES
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect())
+    }
 }
+
+/// Source: OVS `ofproto/ofproto-dpif.h`, `DPIF_SUPPORT_FIELDS`, for the names.
+const DP_FEATURES: [(&str, &str); 26] = [
+    ("Masked set action", "Yes"),
+    ("Tunnel push pop", "No"),
+    ("Ufid", "No"),
+    ("Truncate action", "No"),
+    ("Clone action", "No"),
+    ("Sample nesting", "0"),
+    ("Conntrack eventmask", "No"),
+    ("Conntrack clear", "No"),
+    ("Max dp_hash algorithm", "0"),
+    ("Check pkt length action", "No"),
+    ("Conntrack timeout policy", "No"),
+    ("Explicit Drop action", "Yes"),
+    ("Optimized Balance TCP mode", "No"),
+    ("Conntrack all-zero IP SNAT", "No"),
+    ("MPLS Label add", "No"),
+    ("Max VLAN headers", "2"),
+    ("Max MPLS depth", "0"),
+    ("Recirc", "No"),
+    ("CT state", "No"),
+    ("CT zone", "No"),
+    ("CT mark", "No"),
+    ("CT label", "No"),
+    ("CT state NAT", "No"),
+    ("CT orig tuple", "No"),
+    ("CT orig tuple for IPv6", "No"),
+    ("IPv6 ND Extension", "No"),
+];

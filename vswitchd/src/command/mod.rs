@@ -28,6 +28,7 @@ pub fn register(commands: &mut Commands) {
     commands.event("dpctl/show-drops", "", 0, 0);
     commands.event("dpif/dump-dps", "", 0, 0);
     commands.event("dpif/show", "", 0, 0);
+    commands.event("dpif/show-dp-features", "bridge", 1, 1);
     commands.event(
         "dpif/dump-flows",
         "[-m] [--names | --no-names] bridge",
@@ -68,6 +69,7 @@ impl Switch {
             "dpctl/show-drops" => return self.aside(request, |dpif, _| dpctl::show_drops(dpif)),
             "dpif/dump-dps" => Ok(self.dpif_dump_dps()),
             "dpif/show" => self.dpif_show(),
+            "dpif/show-dp-features" => self.dpif_show_dp_features(args),
             "dpif/dump-flows" => match self.dpif_dump_flows(args) {
                 Ok(question) => {
                     return self.aside(request, move |dpif, _| {
