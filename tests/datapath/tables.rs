@@ -112,8 +112,8 @@ fn install(bench: &Bench, sim: &Sim, random: &mut Random) -> Result<()> {
             replace: false,
         };
         let (kernel, simulated) = (
-            bench.dp().operate(&[op.clone()]),
-            sim.operate(&[op.clone()]),
+            bench.dp().operate(std::slice::from_ref(&op)),
+            sim.operate(std::slice::from_ref(&op)),
         );
         ensure!(
             kernel[0].is_ok() == simulated[0].is_ok(),

@@ -225,13 +225,8 @@ fn rules_rewrite_and_steer() -> Result<()> {
         "br0",
         "table=3,ip,actions=set_field:10.1.0.77->ip_src,load:1->NXM_NX_REG0[],output:NXM_NX_REG0[]",
     ])?;
-    let link = b.ns.ip(&["-o", "link", "show", "eth0"])?;
-    let mac = link
-        .split("link/ether ")
-        .nth(1)
-        .and_then(|r| r.split(' ').next())
-        .unwrap_or_default();
-    a.ns.ip(&["neigh", "add", "10.1.0.77", "lladdr", mac, "dev", "eth0"])?;
+    let mac = b.mac()?;
+    a.ns.ip(&["neigh", "add", "10.1.0.77", "lladdr", &mac, "dev", "eth0"])?;
     assert!(reaches(&a.ns, "10.1.0.77")?, "ICMP through the rewrite");
     let flows = s.ofctl(&["dump-flows", "br0", "table=3"])?;
     assert!(

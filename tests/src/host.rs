@@ -1,6 +1,6 @@
 //! A host: a network namespace whose `eth0` is a veth whose other end is a port of the switch.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::netns::NetNs;
 use crate::process::run;
@@ -38,5 +38,15 @@ impl Host {
             ns,
             port: port.to_owned(),
         })
+    }
+
+    /// The host's Ethernet address, as text.
+    pub fn mac(&self) -> Result<String> {
+        let link = self.ns.ip(&["-o", "link", "show", "eth0"])?;
+        link.split("link/ether ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next())
+            .map(str::to_owned)
+            .with_context(|| format!("no address in {link:?}"))
     }
 }
