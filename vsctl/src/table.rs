@@ -135,19 +135,19 @@ impl Table {
 
     fn print_table(&self, style: &Style, out: &mut String) {
         let rows = self.texts(style);
-        let width = |text: &str| text.chars().count();
         let widths: Vec<usize> = self
             .headings
             .iter()
             .enumerate()
             .map(|(i, heading)| {
                 let cells = rows.iter().filter_map(|row| row.get(i));
-                let mut widest = cells.map(|text| width(text)).max().unwrap_or(0);
+                // Columns are measured in bytes, as in the stock tool, whose layout is parsed.
+                let mut widest = cells.map(String::len).max().unwrap_or(0);
                 if style.max_column_width > 0 {
                     widest = widest.min(style.max_column_width);
                 }
                 if style.headings {
-                    widest = widest.max(width(heading));
+                    widest = widest.max(heading.len());
                 }
                 widest
             })
@@ -155,8 +155,9 @@ impl Table {
         let mut line = |cells: &[String]| {
             let mut text = String::new();
             for (cell, width) in cells.iter().zip(&widths) {
-                let cut: String = cell.chars().take(*width).collect();
-                let _ = write!(text, "{cut:<width$} ", width = *width);
+                let cut = cell.get(..cell.floor_char_boundary(*width)).unwrap_or(cell);
+                text.push_str(cut);
+                text.push_str(&" ".repeat(width.saturating_sub(cut.len()).saturating_add(1)));
             }
             out.push_str(text.trim_end_matches(' '));
             out.push('\n');
