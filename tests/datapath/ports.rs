@@ -187,3 +187,126 @@ fn a_device_that_comes_back_is_a_port_again() {
         Ok(())
     });
 }
+
+#[test]
+fn a_datapath_of_another_size_takes_over_without_a_gap() {
+    in_netns("migrate", || {
+        let mut bench = Bench::new(2)?;
+        let [a, b] = [0, 1].map(|n| bench.ports[n].number);
+        let tag = Action::PushVlan {
+            tpid: 0x8100,
+            tci: 7,
+        };
+        bench.flow(a, vec![Action::Output(b)])?;
+        bench.flow(b, vec![tag, Action::Output(a)])?;
+        let frame = udp(1, 2, b"bigger");
+        ensure!(bench_pass(&bench, &frame)?);
+        let ports = bench.dp().port_list()?;
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let sender = {
+            let (stop, frame) = (stop.clone(), frame.clone());
+            let wire = crate::wire::Wire::open("wp1")?;
+            std::thread::spawn(move || -> Result<u64> {
+                let mut sent = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    wire.send_bytes(&frame)?;
+                    sent += 1;
+                    std::thread::sleep(std::time::Duration::from_micros(500));
+                }
+                Ok(sent)
+            })
+        };
+        for flows in [8192, 2048] {
+            bench.config.flows = flows;
+            bench.reopen()?;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let sent = sender.join().expect("the sender ends")?;
+        std::thread::sleep(QUIET);
+        let got = bench.ports[1].wire.drain()?.len() as u64;
+        ensure!(
+            got == sent && sent > 100,
+            "{got} of {sent} packets came through"
+        );
+        ensure!(bench.dp().port_list()? == ports);
+        let flows = bench.dp().flow_dump()?;
+        ensure!(flows.len() == 2 && flows.iter().any(|f| f.actions == [tag, Action::Output(a)]));
+        let counted = flows
+            .iter()
+            .find(|f| f.key.in_port == a.0)
+            .expect("a flow")
+            .stats
+            .packets;
+        ensure!(
+            (sent / 2..=sent + 1).contains(&counted),
+            "{counted} of {sent}"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn without_tcx_links_filters_do_the_same() {
+    in_netns("clsact", || {
+        let mut bench = Bench::new(2)?;
+        bench.dp().destroy()?;
+        bench.config.tcx = false;
+        bench.reopen()?;
+        let number = |name: &str, kind| -> Result<DpPort> {
+            let spec = PortSpec {
+                name: name.to_owned(),
+                kind,
+            };
+            Ok(bench.dp().port_add(&spec, None)?.port)
+        };
+        let (a, b) = (
+            number("p1", PortKind::System)?,
+            number("p2", PortKind::System)?,
+        );
+        let local = number("br0", PortKind::Internal)?;
+        run("ip", &["link", "set", "br0", "up"])?;
+        bench.flow(a, vec![Action::Output(b)])?;
+        bench.flow(local, vec![Action::Output(b)])?;
+        let frame = udp(1, 2, b"by filter");
+        ensure!(bench_pass(&bench, &frame)?);
+        crate::wire::Wire::open("br0")?.send_bytes(&frame)?;
+        ensure!(
+            bench.ports[1]
+                .wire
+                .recv(SOON)?
+                .is_some_and(|p| p.data == frame)
+        );
+        // Back in through the injection device.
+        let upcall = dpif::DpOp::Execute {
+            packet: packet(frame.clone()),
+            in_port: a,
+            actions: vec![Action::Output(b)],
+        };
+        bench.run(upcall)?;
+        ensure!(
+            bench.ports[1]
+                .wire
+                .recv(SOON)?
+                .is_some_and(|p| p.data == frame)
+        );
+
+        bench.dp = None;
+        ensure!(
+            bench_pass(&bench, &frame)?,
+            "forwarding stopped with its daemon"
+        );
+        bench.reopen()?;
+        ensure!(bench.dp().port_list()?.len() == 3);
+        ensure!(bench_pass(&bench, &frame)?);
+
+        run("tc", &["qdisc", "del", "dev", "p1", "clsact"])?;
+        bench.ports[0].wire.send_bytes(&frame)?;
+        ensure!(bench.ports[1].wire.recv(QUIET)?.is_none());
+        ensure!(bench.dp().check_attachments()? == ["p1"]);
+        ensure!(bench_pass(&bench, &frame)?);
+        bench.dp().port_del(a)?;
+        let left = run("tc", &["filter", "show", "dev", "p1", "ingress"])?;
+        ensure!(left.trim().is_empty(), "a filter is left: {left}");
+        Ok(())
+    });
+}

@@ -156,6 +156,25 @@ impl Flows {
         }
     }
 
+    /// Installs a flow of another table with what it counted.
+    pub fn import(&mut self, flow: &FlowEntry, used_ns: u64) -> Result<(), Error> {
+        self.put(&flow.key, &flow.mask, &flow.actions, true)?;
+        let Some(id) = self.masks.find(&flow.mask) else {
+            return Ok(());
+        };
+        if let Some(slot) = self.find(&TableKey::new(&flow.key, &flow.mask, id))? {
+            let carried = FlowCounters {
+                packets: flow.stats.packets,
+                bytes: flow.stats.bytes,
+                used_ns,
+                tcp_flags: flow.stats.tcp_flags,
+                pad: [0; 3],
+            };
+            self.info.set(slot, FlowInfo { carried });
+        }
+        Ok(())
+    }
+
     /// Fills a slot and points the hash table at it.
     fn insert(
         &mut self,
@@ -383,7 +402,7 @@ impl Flows {
 }
 
 /// `CLOCK_MONOTONIC`, which the programs stamp flows with.
-fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

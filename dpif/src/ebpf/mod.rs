@@ -8,6 +8,7 @@ mod flows;
 mod inject;
 mod list;
 mod masks;
+mod migrate;
 mod netlink;
 mod object;
 mod pin;
@@ -18,7 +19,7 @@ mod table;
 mod upcall;
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub struct EbpfConfig {
     /// Upcalls per second of one port, and how many may come at once.
     pub upcall_rate: u64,
     pub upcall_burst: u64,
+    /// Attach by tcx links where the kernel has them; otherwise by clsact filters.
+    pub tcx: bool,
     /// Tells datapaths of one network namespace apart.
     pub rundir: PathBuf,
 }
@@ -75,6 +78,7 @@ impl EbpfConfig {
             ring_bytes: 8 << 20,
             upcall_rate: 50_000,
             upcall_burst: 8_192,
+            tcx: true,
             rundir: rundir.to_path_buf(),
         }
     }
@@ -110,8 +114,8 @@ pub struct EbpfDpif {
     drops: SharedArray<u64>,
     ports_capacity: u32,
     exact_entries: usize,
-    /// Keeps the injection device's program attached.
-    _inject_link: OwnedFd,
+    /// Keeps the injection device's program attached; `None` where a filter does.
+    _inject_link: Option<OwnedFd>,
 }
 
 struct State {
@@ -147,30 +151,10 @@ impl EbpfDpif {
                 ..known
             },
         );
-        use std::os::fd::AsFd;
-        let inject_link = sys::link_create(programs.inject.as_fd(), inject_ifindex, Hook::Ingress)
+        let inject_link = attach_inject(config, &programs, inject_ifindex)
             .map_err(|e| system("attaching to the injection device", e))?;
 
-        let mut flows = Flows {
-            narrow: Table::new(
-                array(&dir, maps::MEGA_TABLE)?,
-                map(&dir, maps::MEGA_NARROW)?,
-                known.hash_seed,
-            ),
-            wide: map(&dir, maps::MEGA_WIDE)?,
-            slots: array(&dir, maps::FLOWS)?,
-            info: array(&dir, maps::FLOW_INFO)?,
-            stats: array(&dir, maps::STATS)?,
-            blocks: array(&dir, maps::BLOCKS)?,
-            masks: Masks::new(
-                array(&dir, maps::MASKS)?,
-                array(&dir, maps::LIVE)?,
-                array(&dir, maps::MASK_HITS)?,
-            ),
-            slot_pool: Pool::new(config.flows),
-            block_pool: Pool::new(config.blocks),
-            installed: 0,
-        };
+        let mut flows = open_flows(&dir, known.hash_seed)?;
         flows.adopt()?;
         let mut ports = Ports {
             entries: array(&dir, maps::PORTS)?,
@@ -178,9 +162,11 @@ impl EbpfDpif {
             ifindex_more: map(&dir, maps::IFINDEX_MORE)?,
             dir: dir.clone(),
             program: programs.ingress,
+            tcx: config.tcx,
             ports: BTreeMap::new(),
         };
         ports.adopt()?;
+        migrate::take_over(&owner_dir, &dir, &mut ports, &mut flows);
         let injector = Injector::new(tap, array(&dir, maps::INJECT)?);
         let ring = MapData::from_pin(dir.join(maps::UPCALLS))
             .and_then(Map::from_map_data)
@@ -418,6 +404,46 @@ fn wait_readable(fd: i32, timeout: Duration) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn attach_inject(
+    config: &EbpfConfig,
+    programs: &object::Programs,
+    ifindex: u32,
+) -> std::io::Result<Option<OwnedFd>> {
+    if config.tcx {
+        match sys::link_create(programs.inject.as_fd(), ifindex, Hook::Ingress) {
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
+            result => return result.map(Some),
+        }
+    }
+    netlink::set_filter(ifindex, false, programs.inject.as_fd()).map(|()| None)
+}
+
+/// The flow table in the maps of `dir`, as yet without knowledge of what is in it.
+fn open_flows(dir: &Path, hash_seed: u64) -> Result<Flows, Error> {
+    let slots: SharedArray<abi::FlowSlot> = array(dir, maps::FLOWS)?;
+    let blocks: SharedArray<abi::ActionBlock> = array(dir, maps::BLOCKS)?;
+    Ok(Flows {
+        narrow: Table::new(
+            array(dir, maps::MEGA_TABLE)?,
+            map(dir, maps::MEGA_NARROW)?,
+            hash_seed,
+        ),
+        wide: map(dir, maps::MEGA_WIDE)?,
+        info: array(dir, maps::FLOW_INFO)?,
+        stats: array(dir, maps::STATS)?,
+        masks: Masks::new(
+            array(dir, maps::MASKS)?,
+            array(dir, maps::LIVE)?,
+            array(dir, maps::MASK_HITS)?,
+        ),
+        slot_pool: Pool::new(slots.entries()),
+        block_pool: Pool::new(blocks.entries()),
+        slots,
+        blocks,
+        installed: 0,
+    })
 }
 
 fn map(dir: &Path, name: &str) -> Result<OwnedFd, Error> {

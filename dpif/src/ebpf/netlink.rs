@@ -3,7 +3,7 @@
 //! Source: rtnetlink(7), netlink(7). Requests are synchronous and wait for the kernel's answer.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
@@ -92,6 +92,80 @@ impl Request {
             }
         }
     }
+
+    /// A message about traffic control: `struct nlmsghdr`, then `struct tcmsg`.
+    fn tc(kind: u16, flags: i32, ifindex: u32, handle: u32, parent: u32, info: u32) -> Request {
+        let mut request = Request::link(kind, flags, ifindex, 0, 0);
+        request.bytes.truncate(HEADER_LEN + 8);
+        for number in [handle, parent, info] {
+            request.bytes.extend(number.to_ne_bytes());
+        }
+        request
+    }
+}
+
+/// `TC_H_CLSACT`, and the places of filters in that qdisc.
+const CLSACT: u32 = 0xffff_fff1;
+const CLSACT_INGRESS: u32 = 0xffff_fff2;
+const CLSACT_EGRESS: u32 = 0xffff_fff3;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_FLAGS: u16 = 8;
+/// `TCA_BPF_FLAG_ACT_DIRECT`: the program's result is the verdict.
+const DIRECT_ACTION: u32 = 1;
+/// Priority and handle of our filters: what is there under these numbers is ours.
+const FILTER_PRIORITY: u32 = 0x51;
+const FILTER_HANDLE: u32 = 0x51;
+
+/// Attaches a program by a clsact filter, in place of one that is there under our number: what
+/// kernels before 6.6 have instead of tcx links. It stays until the device or the filter goes.
+pub fn set_filter(ifindex: u32, egress: bool, program: BorrowedFd) -> io::Result<()> {
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_EXCL | libc::NLM_F_ACK;
+    let mut qdisc = Request::tc(libc::RTM_NEWQDISC, flags, ifindex, 0xffff_0000, CLSACT, 0);
+    qdisc.attr_str(TCA_KIND, "clsact");
+    match qdisc.send() {
+        Err(e) if e.raw_os_error() != Some(libc::EEXIST) => return Err(e),
+        _ => {}
+    }
+    let flags = libc::NLM_F_CREATE | libc::NLM_F_REPLACE | libc::NLM_F_ACK;
+    let mut filter = filter(libc::RTM_NEWTFILTER, flags, ifindex, egress);
+    filter.attr_str(TCA_KIND, "bpf");
+    let mut options = Request { bytes: Vec::new() };
+    options.attr(TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
+    options.attr_str(TCA_BPF_NAME, "sluice");
+    options.attr(TCA_BPF_FLAGS, &DIRECT_ACTION.to_ne_bytes());
+    filter.attr(TCA_OPTIONS, &options.bytes);
+    filter.send().map(drop)
+}
+
+pub fn delete_filter(ifindex: u32, egress: bool) -> io::Result<()> {
+    filter(libc::RTM_DELTFILTER, libc::NLM_F_ACK, ifindex, egress)
+        .send()
+        .map(drop)
+}
+
+/// Whether our filter is on the device.
+pub fn has_filter(ifindex: u32, egress: bool) -> bool {
+    filter(libc::RTM_GETTFILTER, 0, ifindex, egress)
+        .send()
+        .is_ok()
+}
+
+fn filter(kind: u16, flags: i32, ifindex: u32, egress: bool) -> Request {
+    let parent = if egress {
+        CLSACT_EGRESS
+    } else {
+        CLSACT_INGRESS
+    };
+    let protocol = u32::from((libc::ETH_P_ALL as u16).to_be());
+    let info = FILTER_PRIORITY << 16 | protocol;
+    let mut request = Request::tc(kind, flags, ifindex, FILTER_HANDLE, parent, info);
+    if kind != libc::RTM_NEWTFILTER {
+        request.attr_str(TCA_KIND, "bpf");
+    }
+    request
 }
 
 /// Makes a device that is not up yet.

@@ -17,12 +17,21 @@ use crate::{Error, PortInfo, PortKind};
 /// every packet before the device would.
 const INTERNAL_KINDS: [&str; 2] = ["dummy", "ifb"];
 
+/// In [`PortEntry::flags`], for userspace alone: the datapath made the device promiscuous.
+const PROMISCUOUS: u32 = 1 << 16;
+
 pub struct Port {
     pub name: String,
     pub kind: PortKind,
     pub ifindex: u32,
-    /// `None` while the device is away.
-    link: Option<OwnedFd>,
+    attachment: Option<Attachment>,
+}
+
+/// What holds the program at a port's device; `None` in a port while the device is away.
+enum Attachment {
+    Link(OwnedFd),
+    /// A clsact filter.
+    Filter,
 }
 
 pub struct Ports {
@@ -32,6 +41,8 @@ pub struct Ports {
     /// Directory of the pinned links.
     pub dir: PathBuf,
     pub program: OwnedFd,
+    /// False: attach by clsact filters, as on kernels before 6.6.
+    pub tcx: bool,
     pub ports: BTreeMap<u32, Port>,
 }
 
@@ -45,28 +56,47 @@ impl Ports {
             if entry.flags & port_flags::EXISTS == 0 {
                 continue;
             }
-            let end = entry
-                .name
-                .iter()
-                .position(|b| *b == 0)
-                .unwrap_or(entry.name.len());
-            let name = String::from_utf8_lossy(entry.name.get(..end).unwrap_or_default());
-            let internal = entry.flags & port_flags::INTERNAL != 0;
-            let kind = if internal {
-                PortKind::Internal
-            } else {
-                PortKind::System
-            };
-            let port = Port {
-                name: name.into(),
-                kind,
-                ifindex: entry.ifindex,
-                link: None,
-            };
-            self.ports.insert(number, port);
+            self.known(number, &entry);
             self.reattach(number)?;
         }
         Ok(())
+    }
+
+    /// Takes a port of another datapath under the number that it has there. Its program is attached
+    /// behind the other one's, which answers until it goes.
+    pub fn import(&mut self, number: u32, entry: &PortEntry) {
+        if self.ports.contains_key(&number) || number >= self.entries.entries() {
+            return;
+        }
+        self.entries.set(number, *entry);
+        self.known(number, entry);
+        if self.refresh(number).is_err() {
+            // The device is away; the port waits for it.
+            self.describe(number);
+        }
+    }
+
+    /// Enters a port that its map entry describes.
+    fn known(&mut self, number: u32, entry: &PortEntry) {
+        let end = entry
+            .name
+            .iter()
+            .position(|b| *b == 0)
+            .unwrap_or(entry.name.len());
+        let name = String::from_utf8_lossy(entry.name.get(..end).unwrap_or_default());
+        let internal = entry.flags & port_flags::INTERNAL != 0;
+        let kind = if internal {
+            PortKind::Internal
+        } else {
+            PortKind::System
+        };
+        let port = Port {
+            name: name.into(),
+            kind,
+            ifindex: entry.ifindex,
+            attachment: None,
+        };
+        self.ports.insert(number, port);
     }
 
     pub fn info(&self, number: u32) -> Option<PortInfo> {
@@ -113,10 +143,13 @@ impl Ports {
             name: name.to_string(),
             kind,
             ifindex: device.ifindex,
-            link: None,
+            attachment: None,
         };
         self.ports.insert(number, port);
         self.describe(number);
+        if kind == PortKind::System {
+            self.set_promiscuous(number, &device);
+        }
         let attached = self.attach(number);
         if attached.is_err() {
             self.forget(number);
@@ -131,6 +164,14 @@ impl Ports {
     pub fn delete(&mut self, number: u32) -> Result<(), Error> {
         let port = self.ports.get(&number).ok_or(Error::NoSuchPort(number))?;
         let (name, kind, ifindex) = (port.name.clone(), port.kind, port.ifindex);
+        let promiscuous = self
+            .entries
+            .get(number)
+            .is_some_and(|e| e.flags & PROMISCUOUS != 0);
+        if promiscuous {
+            // A device that is gone needs no setting back.
+            let _ = netlink::set_flags(ifindex, 0, libc::IFF_PROMISC as u32);
+        }
         // While the link is there, packets of the port find that it is no port any more.
         self.forget(number);
         if kind == PortKind::Internal
@@ -140,6 +181,19 @@ impl Ports {
             netlink::delete(ifindex).map_err(|e| system(&format!("deleting {name}"), e))?;
         }
         Ok(())
+    }
+
+    /// A switch port receives what is not for the device's own address. Remembers whether it was so
+    /// before.
+    fn set_promiscuous(&mut self, number: u32, device: &Link) {
+        let promiscuous = libc::IFF_PROMISC as u32;
+        if device.flags & promiscuous == 0
+            && netlink::set_flags(device.ifindex, promiscuous, promiscuous).is_ok()
+            && let Some(mut entry) = self.entries.get(number)
+        {
+            entry.flags |= PROMISCUOUS;
+            self.entries.set(number, entry);
+        }
     }
 
     /// Changes flags that describe what a port may do.
@@ -179,16 +233,20 @@ impl Ports {
             return Err(Error::NoSuchPort(number));
         };
         let (name, kind, before) = (port.name.clone(), port.kind, port.ifindex);
-        let now = self.device(&name, kind)?.ifindex;
+        let device = self.device(&name, kind)?;
+        let now = device.ifindex;
         if now == before && attached(port) {
             return Ok(());
         }
         self.unmap_ifindex(before, number);
         if let Some(port) = self.ports.get_mut(&number) {
             port.ifindex = now;
-            port.link = None;
+            port.attachment = None;
         }
         self.describe(number);
+        if kind == PortKind::System {
+            self.set_promiscuous(number, &device);
+        }
         self.attach(number)
     }
 
@@ -281,6 +339,10 @@ impl Ports {
     fn forget(&mut self, number: u32) {
         if let Some(port) = self.ports.remove(&number) {
             self.unmap_ifindex(port.ifindex, number);
+            if matches!(port.attachment, Some(Attachment::Filter)) {
+                // Without a device there is no filter either.
+                let _ = netlink::delete_filter(port.ifindex, is_egress(port.kind));
+            }
         }
         self.entries.set(number, PortEntry::default());
         let _ = std::fs::remove_file(self.link_path(number));
@@ -296,18 +358,25 @@ impl Ports {
         let Some(port) = self.ports.get_mut(&number) else {
             return Err(Error::NoSuchPort(number));
         };
-        let hook = match port.kind {
-            PortKind::System => Hook::Ingress,
-            PortKind::Internal => Hook::Egress,
+        let refused = |e| Error::Device {
+            name: port.name.clone(),
+            reason: format!("attaching a program: {e}"),
         };
-        let link = sys::link_create(self.program.as_fd(), port.ifindex, hook).map_err(|e| {
-            Error::Device {
-                name: port.name.clone(),
-                reason: format!("attaching a program: {e}"),
+        if self.tcx {
+            match sys::link_create(self.program.as_fd(), port.ifindex, hook(port.kind)) {
+                Ok(link) => {
+                    pin_anew(link.as_fd(), &path)?;
+                    port.attachment = Some(Attachment::Link(link));
+                    return Ok(());
+                }
+                // The kernel does not know that kind of link.
+                Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {}
+                Err(e) => return Err(refused(e)),
             }
-        })?;
-        pin_anew(link.as_fd(), &path)?;
-        port.link = Some(link);
+        }
+        netlink::set_filter(port.ifindex, is_egress(port.kind), self.program.as_fd())
+            .map_err(refused)?;
+        port.attachment = Some(Attachment::Filter);
         Ok(())
     }
 
@@ -323,8 +392,16 @@ impl Ports {
         {
             sys::link_update(link.as_fd(), self.program.as_fd())
                 .map_err(|e| system("exchanging a program", e))?;
-            port.link = Some(link);
+            port.attachment = Some(Attachment::Link(link));
             return Ok(());
+        }
+        if netlink::has_filter(port.ifindex, is_egress(port.kind))
+            && netlink::by_ifindex(port.ifindex)
+                .ok()
+                .flatten()
+                .is_some_and(|l| l.name == port.name)
+        {
+            return self.attach(number);
         }
         // The device is gone or somebody detached the program; a device of that name that came
         // since is taken, and otherwise the port waits for one.
@@ -334,8 +411,24 @@ impl Ports {
 }
 
 fn attached(port: &Port) -> bool {
-    let Some(link) = &port.link else { return false };
-    sys::link_ifindex(link.as_fd()).ok() == Some(port.ifindex)
+    match &port.attachment {
+        Some(Attachment::Link(link)) => sys::link_ifindex(link.as_fd()).ok() == Some(port.ifindex),
+        Some(Attachment::Filter) => netlink::has_filter(port.ifindex, is_egress(port.kind)),
+        None => false,
+    }
+}
+
+fn hook(kind: PortKind) -> Hook {
+    if is_egress(kind) {
+        Hook::Egress
+    } else {
+        Hook::Ingress
+    }
+}
+
+/// What the host sends into an internal port's device is what the port receives.
+fn is_egress(kind: PortKind) -> bool {
+    kind == PortKind::Internal
 }
 
 /// Pins a link where another may be pinned already.
