@@ -19,6 +19,15 @@ use crate::xlate::{Credit, Ctx, Effect, Station};
 const VID: u16 = 0x0fff;
 const PCP: u16 = 0xe000;
 
+/// The VLAN that a packet belongs to.
+#[derive(Clone, Copy)]
+struct Vlan {
+    /// 0 for none.
+    vid: u16,
+    /// The ingress port put the packet there, not its tag.
+    placed: bool,
+}
+
 impl<'a> Ctx<'a> {
     pub(crate) fn normal(&mut self) {
         let in_port = self.w.view.flow.in_port();
@@ -34,7 +43,9 @@ impl<'a> Ctx<'a> {
                 return self.not_sent(DropReason::VlanIngress);
             }
         };
-        let vlan = match input.map_or(Ok(vid), |(_, row)| vlan_of(&row.vlan, vid)) {
+        let vlan = match input.map_or(Ok(Vlan { vid, placed: false }), |(_, row)| {
+            vlan_of(&row.vlan, vid)
+        }) {
             Ok(vlan) => vlan,
             Err(text) => {
                 self.detail(text);
@@ -49,7 +60,7 @@ impl<'a> Ctx<'a> {
             let station = Station {
                 bridge: self.bridge.id,
                 port: in_port,
-                vlan,
+                vlan: vlan.vid,
                 mac: src,
             };
             self.effect(Effect::Learn(station));
@@ -58,7 +69,7 @@ impl<'a> Ctx<'a> {
 
         let learned = match dst.is_multicast() {
             true => None,
-            false => self.bridge.macs.lookup(vlan, dst),
+            false => self.bridge.macs.lookup(vlan.vid, dst),
         };
         let Some(port) = learned else {
             self.detail("no learned MAC for destination, flooding");
@@ -91,14 +102,14 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    fn normal_flood(&mut self, in_port: OfPort, input: Option<RowId>, vlan: u16) {
+    fn normal_flood(&mut self, in_port: OfPort, input: Option<RowId>, vlan: Vlan) {
         let bridge = self.bridge;
         let protected = input
             .and_then(|id| bridge.ports.rows.get(&id))
             .is_some_and(|row| row.protected);
         self.not_sent(DropReason::InPort);
         for (id, row) in &bridge.ports.rows {
-            if Some(*id) == input || !row.vlan.carries(vlan) || protected && row.protected {
+            if Some(*id) == input || !row.vlan.carries(vlan.vid) || protected && row.protected {
                 continue;
             }
             let Some(port) = row.ports.first().copied() else {
@@ -114,53 +125,71 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends the packet, which belongs to `vlan`, to a port of `row`, tagged as the row wants it.
-    fn normal_output(&mut self, row: &PortRow, port: OfPort, vlan: u16) {
+    fn normal_output(&mut self, row: &PortRow, port: OfPort, vlan: Vlan) {
+        let Vlan { vid: vlan, placed } = vlan;
         let before = self.w.view.clone();
-        let tagged = match row.vlan.mode {
-            VlanMode::Access => false,
-            VlanMode::NativeUntagged => vlan != row.vlan.tag,
-            VlanMode::Trunk | VlanMode::NativeTagged => true,
+        let conf = &row.vlan;
+        let untagged = match conf.mode {
+            VlanMode::Access => true,
+            VlanMode::NativeUntagged => vlan == conf.tag,
+            VlanMode::Trunk | VlanMode::NativeTagged => false,
         };
-        let vid = if tagged { vlan } else { 0 };
-        self.tag_for_output(vid, row.vlan.priority_tags);
+        match untagged {
+            true => self.tag_for_untagged(conf.priority_tags),
+            false => self.tag_for_trunk(vlan, placed, conf.priority_tags),
+        }
         self.output_port(port);
         self.w.view = before;
     }
 
-    /// Leaves one tag, or none, as the outermost tag that this switch deals with.
-    fn tag_for_output(&mut self, vid: u16, priority_tags: PriorityTags) {
-        let has_tag = self.w.has_tag();
-        if vid != 0 {
-            // The priority stays; that the tag is right already costs no look at it.
-            if !has_tag || self.w.tci(VID) != vid {
-                self.w.set_in_tag(vid, VID);
-            }
+    /// Leaves no tag of this switch's, or a priority tag.
+    fn tag_for_untagged(&mut self, priority_tags: PriorityTags) {
+        if !self.w.has_tag() {
             return;
         }
-        let keep = match priority_tags {
-            PriorityTags::Never => false,
-            PriorityTags::IfNonzero => has_tag && self.w.tci(PCP) != 0,
-            PriorityTags::Always => true,
+        let pcp = match priority_tags {
+            PriorityTags::Never => 0,
+            PriorityTags::IfNonzero | PriorityTags::Always => self.w.tci(PCP),
         };
-        match (keep, has_tag) {
-            (false, true) => self.w.pop_tag(),
-            (true, true) => self.w.set_in_tag(0, VID),
-            (true, false) => self.w.push_tag(ETH_TYPE_VLAN, 0),
-            (false, false) => {}
+        self.w.pop_tag();
+        if pcp != 0 {
+            self.w.push_tag(ETH_TYPE_VLAN, pcp);
+        }
+    }
+
+    /// Leaves a tag for `vlan`, with the priority that the packet has. A tag that says neither VLAN
+    /// nor priority is left out, unless the port wants it: then packets have it that had a tag or
+    /// were put into their VLAN by the port that they came from.
+    fn tag_for_trunk(&mut self, vlan: u16, placed: bool, priority_tags: PriorityTags) {
+        let has_tag = self.w.has_tag();
+        if vlan != 0 {
+            // That the tag is right already costs no look at its other bits.
+            if !has_tag || self.w.tci(VID) != vlan {
+                self.w.set_in_tag(vlan, VID);
+            }
+        } else if has_tag {
+            match priority_tags == PriorityTags::Always || self.w.tci(PCP) != 0 {
+                true if self.w.tci(VID) == 0 => {}
+                true => self.w.set_in_tag(0, VID),
+                false => self.w.pop_tag(),
+            }
+        } else if placed && priority_tags == PriorityTags::Always {
+            self.w.push_tag(ETH_TYPE_VLAN, 0);
         }
     }
 }
 
 /// The VLAN that a packet tagged `vid` (0 for no tag or a priority tag) belongs to when it comes
 /// in on a port with these settings; or why the port does not take it.
-fn vlan_of(conf: &VlanConf, vid: u16) -> Result<u16, &'static str> {
+fn vlan_of(conf: &VlanConf, vid: u16) -> Result<Vlan, &'static str> {
+    let placed = |vid| Vlan { vid, placed: true };
     match conf.mode {
-        VlanMode::Access if vid == 0 => Ok(conf.tag),
+        VlanMode::Access if vid == 0 => Ok(placed(conf.tag)),
         VlanMode::Access => {
             Err("dropping VLAN tagged packet received on port configured as VLAN access port")
         }
-        VlanMode::NativeTagged | VlanMode::NativeUntagged if vid == 0 => Ok(conf.tag),
-        _ if conf.carries(vid) => Ok(vid),
+        VlanMode::NativeTagged | VlanMode::NativeUntagged if vid == 0 => Ok(placed(conf.tag)),
+        _ if conf.carries(vid) => Ok(Vlan { vid, placed: false }),
         _ => Err("dropping packet of a VLAN that the port does not trunk"),
     }
 }

@@ -235,7 +235,10 @@ impl VlanConf {
             VlanMode::Access => vid == self.tag,
             VlanMode::Trunk => self.trunks.as_ref().is_none_or(|t| t.contains(vid)),
             VlanMode::NativeTagged | VlanMode::NativeUntagged => {
-                vid == self.tag || self.trunks.as_ref().is_none_or(|t| t.contains(vid))
+                // Without a tag a packet would be taken for one of the native VLAN.
+                let is_confused = vid == 0 && self.tag != 0;
+                vid == self.tag
+                    || !is_confused && self.trunks.as_ref().is_none_or(|t| t.contains(vid))
             }
         }
     }

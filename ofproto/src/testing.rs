@@ -44,6 +44,20 @@ impl Switch {
         self.row(bridge, number, vlan);
     }
 
+    /// The LOCAL port.
+    pub fn local(&mut self, bridge: BridgeId, dp_port: u32) {
+        let link = PortLink::Datapath(DpPort(dp_port));
+        let conf = PortConf::new(OfPort::LOCAL, &format!("local{dp_port}"), link);
+        self.ofproto.port_add(bridge, conf, self.now).unwrap();
+        let row = PortRow {
+            name: format!("local{dp_port}").into(),
+            ports: vec![OfPort::LOCAL],
+            vlan: VlanConf::trunk_all(),
+            protected: false,
+        };
+        self.ofproto.row_set(bridge, RowId(dp_port), row).unwrap();
+    }
+
     /// Ports 1 to `n` that carry every VLAN.
     pub fn trunks(&mut self, bridge: BridgeId, n: u32) {
         for number in 1..=n {

@@ -41,16 +41,20 @@ impl Trace {
         }
     }
 
-    /// Adds a node that the following ones go under; returns what [`Trace::leave`] wants.
-    pub fn enter(&mut self, node: Node) -> Option<usize> {
-        let outer = self.parent;
+    /// Adds a node that the following ones go under.
+    pub fn enter(&mut self, node: Node) {
         if self.nodes.len() < MAX_NODES {
             self.nodes.push((self.parent, node));
             self.parent = Some(self.nodes.len() - 1);
         }
-        outer
     }
 
+    /// The node that the next one goes under.
+    pub fn parent(&self) -> Option<usize> {
+        self.parent
+    }
+
+    /// Goes back to under `outer`.
     pub fn leave(&mut self, outer: Option<usize>) {
         self.parent = outer;
     }

@@ -29,7 +29,11 @@ mod vlan;
 pub(crate) mod working;
 
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod soundness;
+#[cfg(test)]
+mod stock;
 #[cfg(test)]
 mod tests;
 
@@ -45,8 +49,11 @@ use crate::snapshot::{Bridge, BridgeId, Snapshot};
 use crate::trace::{Node, Trace};
 use working::Working;
 
-/// Deepest nesting of resubmits and patch ports (as OVS).
+/// How often a packet may be led back to an earlier table, or through a patch port (as OVS).
 pub const MAX_DEPTH: u32 = 64;
+/// Deepest nesting of resubmits that are not the last action of their list, and patch ports: what
+/// the stack of a thread has room for.
+const MAX_NESTING: u32 = 128;
 /// Most table lookups of one packet (as OVS).
 pub const MAX_RESUBMITS: u32 = MAX_DEPTH * MAX_DEPTH;
 /// Most entries on the stack; OVS allows 65,536 bytes.
@@ -254,6 +261,7 @@ fn run(snapshot: &Snapshot, input: &XlateIn<'_>, trace: Option<Trace>) -> (Xlate
         cookie: u64::MAX,
         miss: Miss::No,
         depth: 0,
+        nesting: 0,
         resubmits: 0,
         exit: false,
         error: None,
@@ -285,6 +293,7 @@ pub(crate) struct Ctx<'a> {
     /// The rule whose actions are being done is a table-miss entry, or there is none.
     pub miss: Miss,
     depth: u32,
+    nesting: u32,
     resubmits: u32,
     /// An exit action ended everything.
     exit: bool,
@@ -339,11 +348,24 @@ impl Ctx<'_> {
 
     /// Adds a node to the trace; what is noted during `inside` goes under it.
     pub fn within(&mut self, node: impl FnOnce() -> Node, inside: impl FnOnce(&mut Self)) {
-        let Some(trace) = &mut self.trace else {
-            return inside(self);
-        };
-        let outer = trace.enter(node());
+        let outer = self.trace_parent();
+        self.enter(node);
         inside(self);
+        self.leave(outer);
+    }
+
+    /// Adds a node to the trace; what is noted from now on goes under it, until `leave`.
+    fn enter(&mut self, node: impl FnOnce() -> Node) {
+        if let Some(trace) = &mut self.trace {
+            trace.enter(node());
+        }
+    }
+
+    fn trace_parent(&self) -> Option<usize> {
+        self.trace.as_ref().and_then(Trace::parent)
+    }
+
+    fn leave(&mut self, outer: Option<usize>) {
         if let Some(trace) = &mut self.trace {
             trace.leave(outer);
         }

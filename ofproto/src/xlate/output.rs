@@ -15,7 +15,7 @@ impl Ctx<'_> {
         let in_port = self.w.view.flow.in_port();
         match port {
             OfPort::IN_PORT => self.output_port(in_port),
-            OfPort::TABLE => self.table(in_port, 0, OnMiss::Table, true),
+            OfPort::TABLE => self.table(in_port, 0, OnMiss::Table),
             OfPort::NORMAL => self.normal(),
             OfPort::FLOOD => self.output_all(true),
             OfPort::ALL => self.output_all(false),

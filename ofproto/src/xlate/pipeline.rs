@@ -11,8 +11,8 @@ use packet::{DropReason, OfPort};
 
 use super::working::View;
 use super::{
-    Credit, Ctx, Error, MAX_ACTIONS, MAX_DEPTH, MAX_RESUBMITS, MAX_STACK, MAX_TAGS, Miss,
-    action_set,
+    Credit, Ctx, Error, MAX_ACTIONS, MAX_DEPTH, MAX_NESTING, MAX_RESUBMITS, MAX_STACK, MAX_TAGS,
+    Miss, action_set,
 };
 use crate::flow::Mask;
 use crate::trace::Node;
@@ -24,6 +24,14 @@ pub(crate) enum OnMiss {
     GoOn,
     /// To the controllers that want it, or nowhere.
     Table,
+}
+
+/// On to a table.
+#[derive(Clone, Copy)]
+struct Jump {
+    in_port: OfPort,
+    table_id: u8,
+    miss: OnMiss,
 }
 
 /// `Break` ends the list of actions that is being done.
@@ -52,7 +60,7 @@ impl Ctx<'_> {
             self.detail("receiving is disabled on the input port, dropping");
             return self.not_sent(DropReason::PortDown);
         }
-        self.table(in_port, 0, OnMiss::Table, true);
+        self.table(in_port, 0, OnMiss::Table);
         self.do_action_set();
     }
 
@@ -69,36 +77,65 @@ impl Ctx<'_> {
     }
 
     /// Looks the packet up in a table, as if it came from `in_port`, and does what the rule says.
-    pub(crate) fn table(&mut self, in_port: OfPort, table_id: u8, miss: OnMiss, deeper: bool) {
-        if self.depth >= MAX_DEPTH {
+    ///
+    /// Where a rule's last action leads to another table this goes on there without nesting, so
+    /// that a pipeline of any length needs no more stack than a short one.
+    pub(crate) fn table(&mut self, in_port: OfPort, table_id: u8, miss: OnMiss) {
+        if self.nesting >= MAX_NESTING {
             return self.fail(Error::TooDeep);
         }
-        if self.resubmits >= MAX_RESUBMITS {
-            return self.fail(Error::TooManyResubmits);
+        self.nesting += 1;
+        let saved = (self.table_id, self.cookie, self.miss, self.depth);
+        let outer = self.trace_parent();
+        let mut next = Some(Jump {
+            in_port,
+            table_id,
+            miss,
+        });
+        while let Some(jump) = next.take() {
+            next = self.one_table(jump);
         }
-        if self.w.actions.len() > MAX_ACTIONS {
-            return self.fail(Error::TooManyActions);
+        self.leave(outer);
+        (self.table_id, self.cookie, self.miss, self.depth) = saved;
+        self.nesting -= 1;
+    }
+
+    fn one_table(&mut self, jump: Jump) -> Option<Jump> {
+        // Only what leads back counts as deeper: a pipeline has an end.
+        self.depth += u32::from(jump.table_id <= self.table_id);
+        let limit = match () {
+            _ if self.depth > MAX_DEPTH => Some(Error::TooDeep),
+            _ if self.resubmits >= MAX_RESUBMITS => Some(Error::TooManyResubmits),
+            _ if self.w.actions.len() > MAX_ACTIONS => Some(Error::TooManyActions),
+            _ => None,
+        };
+        if let Some(error) = limit {
+            self.fail(error);
+            return None;
         }
         self.resubmits += 1;
 
+        let Jump {
+            in_port,
+            table_id,
+            miss,
+        } = jump;
         let rule = self.lookup(in_port, table_id);
         let bridge = self.bridge.id;
         self.credit(Credit::Table(bridge, table_id, rule.is_some()));
         let Some(rule) = rule else {
-            return self.missed(table_id, miss);
+            self.missed(table_id, miss);
+            return None;
         };
         self.credit(Credit::Rule(bridge, Arc::clone(&rule)));
-        let saved = (self.table_id, self.cookie, self.miss);
-        let miss = match rule.priority == 0 && rule.pattern.mask().is_empty() {
+        self.table_id = table_id;
+        self.cookie = rule.cookie;
+        self.miss = match rule.priority == 0 && rule.pattern.mask().is_empty() {
             true => Miss::Explicit,
             false => Miss::No,
         };
-        (self.table_id, self.cookie, self.miss) = (table_id, rule.cookie, miss);
-        self.depth += u32::from(deeper);
-        let shown = Arc::clone(&rule);
-        self.within(|| Node::Rule(shown), |ctx| ctx.actions(&rule.actions));
-        self.depth -= u32::from(deeper);
-        (self.table_id, self.cookie, self.miss) = saved;
+        self.enter(|| Node::Rule(Arc::clone(&rule)));
+        self.actions_or_jump(&rule.actions)
     }
 
     fn lookup(&mut self, in_port: OfPort, table_id: u8) -> Option<Arc<crate::rule::Rule>> {
@@ -164,12 +201,28 @@ impl Ctx<'_> {
 
     /// Does a list of actions.
     pub(crate) fn actions(&mut self, actions: &[Action]) {
+        let outer = self.trace_parent();
+        if let Some(jump) = self.actions_or_jump(actions) {
+            self.table(jump.in_port, jump.table_id, jump.miss);
+        }
+        self.leave(outer);
+    }
+
+    /// As `actions`; where the last one leads to a table, it is returned instead of done.
+    fn actions_or_jump(&mut self, actions: &[Action]) -> Option<Jump> {
         if actions.is_empty() {
             self.note(|| Node::Drop);
         }
-        for action in actions {
+        let last = actions.len().checked_sub(1);
+        for (n, action) in actions.iter().enumerate() {
             if self.exit || self.error.is_some() {
-                return;
+                return None;
+            }
+            if let Some(jump) = self.jump(action)
+                && (Some(n) == last || matches!(action, Action::GotoTable(_)))
+            {
+                self.enter(|| Node::Action(action.clone()));
+                return Some(jump);
             }
             let mut flow = NEXT;
             self.within(
@@ -177,8 +230,30 @@ impl Ctx<'_> {
                 |ctx| flow = ctx.action(action),
             );
             if flow.is_break() {
-                return;
+                return None;
             }
+        }
+        None
+    }
+
+    /// Where an action leads, if to a table.
+    fn jump(&self, action: &Action) -> Option<Jump> {
+        let current = self.w.view.flow.in_port();
+        match action {
+            Action::Resubmit { in_port, table } => Some(Jump {
+                in_port: match in_port {
+                    None | Some(OfPort::IN_PORT) => current,
+                    Some(port) => *port,
+                },
+                table_id: table.unwrap_or(self.table_id),
+                miss: OnMiss::GoOn,
+            }),
+            Action::GotoTable(table_id) => Some(Jump {
+                in_port: current,
+                table_id: *table_id,
+                miss: OnMiss::Table,
+            }),
+            _ => None,
         }
     }
 
@@ -254,14 +329,10 @@ impl Ctx<'_> {
                 None => self.warn("Failed to pop from an empty stack. On field."),
             },
 
-            Action::Resubmit { in_port, table } => {
-                let current = self.w.view.flow.in_port();
-                let in_port = match in_port {
-                    None | Some(OfPort::IN_PORT) => current,
-                    Some(port) => *port,
-                };
-                let table = table.unwrap_or(self.table_id);
-                self.table(in_port, table, OnMiss::GoOn, true);
+            Action::Resubmit { .. } | Action::GotoTable(_) => {
+                if let Some(jump) = self.jump(action) {
+                    self.table(jump.in_port, jump.table_id, jump.miss);
+                }
             }
             Action::Note(_) => {}
             Action::Exit => {
@@ -273,11 +344,6 @@ impl Ctx<'_> {
             Action::WriteActions(actions) => self.action_set.extend(actions.iter().cloned()),
             Action::WriteMetadata { value, mask } => {
                 self.set(Field::Metadata, (*value).into(), (*mask).into());
-            }
-            Action::GotoTable(table) => {
-                let in_port = self.w.view.flow.in_port();
-                self.table(in_port, *table, OnMiss::Table, false);
-                return END;
             }
         }
         NEXT
@@ -354,19 +420,14 @@ impl Ctx<'_> {
         let Some(peer) = self.snapshot.bridge(bridge) else {
             return self.not_sent(DropReason::NoSuchOutput);
         };
-        if self.depth >= MAX_DEPTH {
-            return self.fail(Error::TooDeep);
-        }
         let before: View = self.w.view.clone();
         let stack = std::mem::take(&mut self.stack);
         let action_set = std::mem::take(&mut self.action_set);
         let (old_bridge, exit) = (self.bridge, self.exit);
         let rule = (self.table_id, self.cookie, self.miss);
         self.bridge = peer;
-        self.depth += 1;
         self.w.enter_bridge(in_port);
         inside(self);
-        self.depth -= 1;
         self.bridge = old_bridge;
         self.exit = exit;
         (self.table_id, self.cookie, self.miss) = rule;

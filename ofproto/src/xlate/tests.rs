@@ -121,6 +121,39 @@ fn the_input_port_is_spared() {
 }
 
 #[test]
+fn long_pipelines_need_no_stack() {
+    // Every table leads to the next one, and the last one back, 60 times.
+    let mut flows = String::new();
+    for t in 0..60 {
+        flows += &format!(
+            "table={t},actions=load:{t}->NXM_NX_REG1[],resubmit(,{})\n",
+            t + 1
+        );
+    }
+    for n in 0..60 {
+        flows += &format!(
+            "table=60,reg0={n},actions=load:{}->NXM_NX_REG0[],resubmit(,0)\n",
+            n + 1
+        );
+    }
+    flows += "table=60,reg0=60,actions=2";
+    let mut s = one_bridge(&flows);
+    assert_eq!(s.send(TCP).actions.len(), 1);
+    // Nested as deep as is allowed.
+    let mut flows = String::new();
+    for t in 0..127 {
+        flows += &format!(
+            "table={t},actions=resubmit(,{}),load:1->NXM_NX_REG0[]\n",
+            t + 1
+        );
+    }
+    flows += "table=127,actions=2,resubmit(,128),load:1->NXM_NX_REG0[]";
+    assert_eq!(one_bridge(&flows).send(TCP).error, Some(Error::TooDeep));
+    let fits = flows.replace("resubmit(,128),", "");
+    assert_eq!(one_bridge(&fits).send(TCP).error, None);
+}
+
+#[test]
 fn endless_resubmits_are_given_up() {
     let mut s = one_bridge("actions=resubmit(,0)");
     let x = s.send(TCP);

@@ -32,6 +32,9 @@ pub struct Tags {
     pushed: Vec<Tag>,
     /// How many of the original tags are gone; those from here on are under `pushed`.
     popped: usize,
+    /// Bits of the tag control word that were written while there was no tag: seen and written
+    /// over like those of a tag, part of the packet once the bit for "present" is written.
+    loose: u16,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +56,17 @@ impl Tags {
             origin: None,
             written: u16::MAX,
         });
+    }
+
+    /// Makes the bits written without a tag into one.
+    pub fn push_loose(&mut self, tpid: u16) {
+        let tci = std::mem::take(&mut self.loose);
+        self.push(tpid, tci);
+    }
+
+    /// Writes bits of the tag control word of a packet that the caller knows to have no tag.
+    pub fn set_loose(&mut self, tci: u16, bits: u16) {
+        self.loose = (self.loose & !bits | tci & bits) & !VLAN_PRESENT;
     }
 
     /// Removes the outermost tag, which the caller knows to be there.
@@ -154,7 +168,10 @@ impl Originals {
 
     /// Writes the two outermost tags into a key.
     pub fn show(&self, tags: &Tags, key: &mut FlowKey) {
-        let (outer, inner) = (self.header(tags, 0), self.header(tags, 1));
+        let (mut outer, inner) = (self.header(tags, 0), self.header(tags, 1));
+        if outer.tci & VLAN_PRESENT == 0 {
+            outer.tci = tags.loose;
+        }
         key.vlan0_tci = outer.tci.to_be_bytes();
         key.vlan0_tpid = outer.tpid.to_be_bytes();
         key.vlan1_tci = inner.tci.to_be_bytes();

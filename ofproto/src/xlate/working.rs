@@ -263,7 +263,7 @@ impl Working {
     /// Sets bits of the outermost tag, making one where there is none.
     pub fn set_in_tag(&mut self, tci: u16, bits: u16) {
         if !self.has_tag() {
-            self.view.tags.push(packet::key::ETH_TYPE_VLAN, 0);
+            self.view.tags.push_loose(packet::key::ETH_TYPE_VLAN);
         }
         self.originals.set(&mut self.view.tags, tci, bits);
         self.show_tags();
@@ -279,8 +279,10 @@ impl Working {
         };
         match (has_tag, stays) {
             (true, false) => self.pop_tag(),
-            // Bits of a tag that is not there.
-            (false, false) => {}
+            (false, false) => {
+                self.view.tags.set_loose(tci, bits);
+                self.show_tags();
+            }
             (_, true) => self.set_in_tag(tci, bits & !PRESENT),
         }
     }
