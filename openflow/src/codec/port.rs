@@ -345,7 +345,11 @@ pub(super) fn decode_queue_request(
         r.skip(2)?;
     }
     Ok(QueueStatsRequest {
-        port: p,
+        // 1.0 says `OFPP_ALL` for all ports, later versions `OFPP_ANY`.
+        port: match (v, p) {
+            (Version::Of10, OfPort::ALL) => OfPort::ANY,
+            (_, p) => p,
+        },
         queue: r.u32()?,
     })
 }
@@ -361,7 +365,11 @@ fn write_queue(w: &mut Writer, p: OfPort, queue: u32, v: Version) {
 pub(super) fn encode_queue_request(o: &mut MessageWriter, message: u8, q: &QueueStatsRequest) {
     let v = o.version();
     o.begin_multipart(message, OFPMP_QUEUE);
-    write_queue(&mut o.w, q.port, q.queue, v);
+    let port = match (v, q.port) {
+        (Version::Of10, OfPort::ANY) => OfPort::ALL,
+        (_, port) => port,
+    };
+    write_queue(&mut o.w, port, q.queue, v);
     o.end();
 }
 
