@@ -98,10 +98,7 @@ pub(super) fn table_stats(bridge: &BridgeState) -> Message {
         let (lookup_count, matched_count) = bridge.view.tables.counters(table_id);
         TableStats {
             table_id,
-            name: match conf.name.is_empty() {
-                true => format!("table{table_id}"),
-                false => conf.name,
-            },
+            name: conf.name,
             wildcards: ALL_WILDCARDS_10,
             max_entries: u32::try_from(conf.max_rules).unwrap_or(u32::MAX),
             active_count: u32::try_from(bridge.tables.table_len(table_id)).unwrap_or(u32::MAX),
