@@ -110,10 +110,21 @@ pub async fn stream(
 ) -> Result<(), Error> {
     let xid = next_xid();
     let names = names_to_show(connection, options).await?;
+    stream_with(connection, request, xid, &names, options).await
+}
+
+/// As [`stream`], with these names.
+pub async fn stream_with(
+    connection: &mut Connection,
+    request: &Message,
+    xid: u32,
+    names: &Names,
+    options: &Options,
+) -> Result<(), Error> {
     connection.send(request, xid).await?;
     loop {
         let received = connection.recv_xid(xid).await?;
-        let text = received.print(&names, options.verbosity(1));
+        let text = received.print(names, options.verbosity(1));
         if received.is_error() {
             return Err(Error::Refused(text));
         }

@@ -56,9 +56,7 @@ pub async fn names(connection: &mut Connection) -> Result<Names, Error> {
             connection.transact(&Message::TableStatsRequest).await?
     {
         for table in tables {
-            if table.name != format!("table{}", table.table_id) {
-                names.add_table(table.table_id, &table.name);
-            }
+            names.add_table(table.table_id, &table.name);
         }
     }
     Ok(names)

@@ -11,7 +11,7 @@ use openflow::text::message::{self, Style};
 use openflow::{OfPort, Version};
 
 use crate::connection::{Connection, next_xid, reserve_xids};
-use crate::dump::stream;
+use crate::dump::{stream, stream_with};
 use crate::error::Error;
 use crate::lookup;
 use crate::options::Options;
@@ -30,13 +30,19 @@ pub async fn ask(options: &Options, args: &[String], request: Message) -> Result
 /// `show`: features, ports and configuration.
 pub async fn show(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
-    stream(&mut connection, &Message::FeaturesRequest, options).await?;
+    let mut requests = vec![Message::FeaturesRequest];
     if connection.version() != Version::Of10 {
-        stream(&mut connection, &Message::PortDescRequest, options).await?;
+        requests.push(Message::PortDescRequest);
+    }
+    // Ports are shown with number and name anyway.
+    let names = Names::none();
+    for request in &requests {
+        stream_with(&mut connection, request, next_xid(), &names, options).await?;
     }
     // The number that ovs-ofctl spends on a second connection.
     let _ = next_xid();
-    stream(&mut connection, &Message::GetConfigRequest, options).await
+    let request = Message::GetConfigRequest;
+    stream_with(&mut connection, &request, next_xid(), &names, options).await
 }
 
 /// `dump-ports`, of one port or all.

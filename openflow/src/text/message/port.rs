@@ -198,6 +198,10 @@ fn write_counters(out: &mut String, start: &str, counters: &[(&str, u64)]) {
 }
 
 pub fn write_queue_config(out: &mut String, port: OfPort, queues: &[QueueConfig], names: &Names) {
+    // Open vSwitch names the port together with its first queue.
+    if queues.is_empty() {
+        return;
+    }
     out.push_str(" port=");
     names.write_port(out, port);
     out.push('\n');
@@ -224,12 +228,7 @@ pub fn write_queue_config(out: &mut String, port: OfPort, queues: &[QueueConfig]
 
 pub fn write_queue_request(out: &mut String, request: &QueueStatsRequest, names: &Names) {
     out.push_str(" port=");
-    // 1.0 says ALL for what later versions call ANY.
-    let port = match request.port {
-        OfPort::ALL => OfPort::ANY,
-        port => port,
-    };
-    names.write_port(out, port);
+    names.write_port(out, request.port);
     out.push_str(" queue=");
     if request.queue == QUEUE_ALL {
         out.push_str("ALL");

@@ -180,37 +180,42 @@ pub fn write_table_features(out: &mut String, tables: &[TableFeatures]) {
 }
 
 /// Tables in blocks; tables that differ from the one before in nothing but their number are
-/// counted together.
+/// counted together, unless they have names.
 pub fn write_tables(out: &mut String, tables: &[TableStats], style: Style<'_>) {
     out.push('\n');
     let mut rest = tables;
     let mut previous: Option<&TableStats> = None;
+    let mut blank_line = false;
     while let Some((table, tail)) = rest.split_first() {
-        if previous.is_some() {
+        if blank_line {
             out.push('\n');
         }
         rest = tail;
-        if let Some(previous) = previous.filter(|p| same_stats(p, table) && same_kind(p, table)) {
-            let alike = |t: &&TableStats| same_stats(previous, t) && same_kind(previous, t);
-            let more = tail.iter().take_while(alike).count();
-            match tail.get(..more).and_then(<[TableStats]>::last) {
-                Some(last) => {
-                    let _ = writeln!(
-                        out,
-                        "  tables {}...{}: ditto",
-                        table.table_id, last.table_id
-                    );
-                }
-                None => {
-                    let _ = writeln!(out, "  table {}: ditto", table.table_id);
-                }
-            }
-            rest = tail.get(more..).unwrap_or(&[]);
+        blank_line = true;
+        if !previous.is_some_and(|p| same(p, table)) {
+            write_table(out, table, previous, style);
+            previous = Some(table);
             continue;
         }
-        write_table(out, table, previous, style);
-        previous = Some(table);
+        let n = table.table_id;
+        if !table.name.is_empty() {
+            let _ = writeln!(out, "  table {n} (\"{}\"): ditto", table.name);
+            blank_line = false;
+            continue;
+        }
+        let alike = |t: &&TableStats| same(table, t) && t.name.is_empty();
+        let more = tail.iter().take_while(alike).count();
+        let _ = match tail.get(..more).and_then(<[TableStats]>::last) {
+            Some(last) => writeln!(out, "  tables {n}...{}: ditto", last.table_id),
+            None => writeln!(out, "  table {n}: ditto"),
+        };
+        rest = tail.get(more..).unwrap_or(&[]);
     }
+}
+
+/// Everything but number and name.
+fn same(a: &TableStats, b: &TableStats) -> bool {
+    same_stats(a, b) && same_kind(a, b)
 }
 
 fn same_stats(a: &TableStats, b: &TableStats) -> bool {
@@ -229,7 +234,7 @@ fn write_table(
     style: Style<'_>,
 ) {
     let _ = write!(out, "  table {}", table.table_id);
-    if !table.name.is_empty() && table.name != format!("table{}", table.table_id) {
+    if !table.name.is_empty() {
         let _ = write!(out, " (\"{}\")", table.name);
     }
     let _ = writeln!(
