@@ -15,6 +15,7 @@
 //! Source: OVS `ofproto/ofproto-dpif-upcall.c`, `revalidate` and `revalidate_ukey`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::{HashMap, HashSet};
@@ -23,7 +24,7 @@ use dpif::{DpOp, Error, FlowEntry};
 use crate::snapshot::Snapshot;
 use crate::ukey::{Ukey, UkeyId};
 use crate::upcall::{Effect, credit};
-use crate::xlate::{XlateIn, Xlated, xlate};
+use crate::xlate::{Credit, XlateIn, Xlated, xlate};
 
 /// `other_config:max-idle`, by default.
 pub const DEFAULT_MAX_IDLE: Duration = Duration::from_secs(10);
@@ -165,6 +166,32 @@ impl Revalidator {
         swept
     }
 
+    /// Brings flows up to date for which `snapshot` says what was said before: same mask and
+    /// actions, same rules to credit. Returns true when others are left.
+    ///
+    /// Most changes of tables concern few flows. This finds that out without a dump, which
+    /// otherwise has to come before [`Revalidator::revalidate_all`], so that packets are credited
+    /// to the rules that they met.
+    pub fn confirm_all(&mut self, snapshot: &Snapshot, settings: &Settings) -> bool {
+        let mut left = false;
+        for ukey in self.ukeys.values_mut() {
+            if ukey.version == Some(snapshot.version) {
+                continue;
+            }
+            let xlated = translate(ukey, snapshot, settings.max_actions);
+            if ukey.version.is_some()
+                && ukey.mask.covers(&xlated.mask)
+                && ukey.actions == xlated.megaflow_actions()
+                && same_credits(&ukey.credits, &xlated.credits)
+            {
+                ukey.version = Some(snapshot.version);
+            } else {
+                left = true;
+            }
+        }
+        left
+    }
+
     /// The operations that make the datapath's cache agree with `snapshot`.
     ///
     /// The guarantee that a barrier needs: once they are carried out, and all handlers are past
@@ -239,11 +266,29 @@ fn step(
     }
 }
 
-fn revalidate(ukey: &mut Ukey, snapshot: &Snapshot, max_actions: usize) -> Decision {
-    let xlated = match XlateIn::received(snapshot, &ukey.key, max_actions) {
+fn translate(ukey: &Ukey, snapshot: &Snapshot, max_actions: usize) -> Xlated {
+    match XlateIn::received(snapshot, &ukey.key, max_actions) {
         Some(input) => xlate(snapshot, &input),
         None => Xlated::unknown_port(&ukey.key),
+    }
+}
+
+/// True when packets count for the same rules, tables, ports and stations.
+fn same_credits(a: &[Credit], b: &[Credit]) -> bool {
+    let same = |(a, b): (&Credit, &Credit)| match (a, b) {
+        // A modified rule goes on with the counters of the one before.
+        (Credit::Rule(_, a), Credit::Rule(_, b)) => Arc::ptr_eq(&a.stats, &b.stats),
+        (Credit::Table(a, t, m), Credit::Table(b, u, n)) => (a, t, m) == (b, u, n),
+        (Credit::PatchSent(a, p), Credit::PatchSent(b, q))
+        | (Credit::PatchReceived(a, p), Credit::PatchReceived(b, q)) => (a, p) == (b, q),
+        (Credit::Station(a), Credit::Station(b)) => a == b,
+        _ => false,
     };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
+fn revalidate(ukey: &mut Ukey, snapshot: &Snapshot, max_actions: usize) -> Decision {
+    let xlated = translate(ukey, snapshot, max_actions);
     if !ukey.mask.covers(&xlated.mask) {
         return Decision::Delete;
     }

@@ -178,6 +178,23 @@ fn packets_are_counted_wherever_they_are_handled() {
 }
 
 #[test]
+fn a_change_that_concerns_no_flow_is_confirmed_without_a_dump() {
+    let mut rig = Rig::new("actions=2");
+    rig.give(1, &frame(1, 2));
+    let bridge = rig.bridge;
+    rig.switch.flows(bridge, "table=9,actions=3");
+    let snapshot = rig.switch.snapshot();
+    assert!(!rig.revalidator.confirm_all(&snapshot, &SETTINGS));
+    assert_eq!(rig.barrier().translated, 0);
+    // The same actions by another rule: packets so far are owed to the old one.
+    rig.switch
+        .flows(bridge, "priority=40000,in_port=1,actions=2");
+    let snapshot = rig.switch.snapshot();
+    assert!(rig.revalidator.confirm_all(&snapshot, &SETTINGS));
+    assert_eq!(rig.barrier().kept, 1);
+}
+
+#[test]
 fn idle_flows_go() {
     let mut rig = Rig::new("actions=2");
     rig.give(1, &frame(1, 2));
