@@ -131,7 +131,7 @@ impl RevalidatorThread {
             std::thread::sleep(GRACE);
         }
         self.take_new(revalidator);
-        if !self.is_paused() && !revalidator.is_empty() {
+        if !self.is_paused() && revalidator.confirm_all(&in_use.snapshot, &self.settings()) {
             // What the megaflows counted so far is owed to the rules of the old tables.
             self.sweep(revalidator, &in_use.snapshot);
             let swept = revalidator.revalidate_all(&in_use.snapshot, &self.settings());
