@@ -331,4 +331,6 @@ pub fn next_flow_limit(limit: usize, configured: usize, flows: usize, took: Dura
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

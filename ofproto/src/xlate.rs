@@ -29,7 +29,7 @@ mod vlan;
 pub(crate) mod working;
 
 #[cfg(test)]
-mod random;
+pub(crate) mod random;
 #[cfg(test)]
 mod soundness;
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Scenario {
                 }
             }
             for priority in 1..5 + r.below(16) {
-                flows += &random_flow(r, base as usize, dialect, priority);
+                flows += &random_flow_of(r, base as usize, dialect, priority);
                 flows += "\n";
             }
             RandomBridge {
@@ -120,7 +120,7 @@ fn random_mac(r: &mut Random) -> EthAddr {
 
 /// `base`: what the bridge's port numbers start from. `dialect`: which actions there are.
 /// Each flow has a priority of its own: which of two with the same one wins is not defined.
-fn random_flow(r: &mut Random, base: usize, dialect: Dialect, priority: usize) -> String {
+pub fn random_flow_of(r: &mut Random, base: usize, dialect: Dialect, priority: usize) -> String {
     let table = r.below(4);
     let mut m = vec![format!("table={table}"), format!("priority={priority}")];
     let protocol = r.pick(&[
