@@ -14,8 +14,51 @@ use crate::action::{Action, CONTROLLER_MAX_LEN_ALL, Subfield};
 use crate::field::Field;
 use crate::message::PacketInReason;
 
+/// Actions and instructions that are understood, by the names of ovs-actions(7). Ports by number,
+/// name or keyword are actions too.
+pub const SUPPORTED: [&str; 38] = [
+    "apply_actions",
+    "clear_actions",
+    "controller",
+    "dec_ttl",
+    "drop",
+    "enqueue",
+    "exit",
+    "goto_table",
+    "group",
+    "load",
+    "meter",
+    "mod_dl_dst",
+    "mod_dl_src",
+    "mod_nw_dst",
+    "mod_nw_ecn",
+    "mod_nw_src",
+    "mod_nw_tos",
+    "mod_nw_ttl",
+    "mod_tp_dst",
+    "mod_tp_src",
+    "mod_vlan_pcp",
+    "mod_vlan_vid",
+    "move",
+    "note",
+    "output",
+    "pop",
+    "pop_queue",
+    "pop_vlan",
+    "push",
+    "push_vlan",
+    "resubmit",
+    "set_field",
+    "set_queue",
+    "set_vlan_pcp",
+    "set_vlan_vid",
+    "strip_vlan",
+    "write_actions",
+    "write_metadata",
+];
+
 /// Actions of Open vSwitch that this version has no counterpart for.
-const NOT_SUPPORTED: [&str; 29] = [
+pub const NOT_SUPPORTED: [&str; 29] = [
     "bundle",
     "bundle_load",
     "check_pkt_larger",
