@@ -5,6 +5,7 @@
 //! this crate.
 
 pub mod action_check;
+mod changes;
 pub mod classifier;
 mod classifier_edit;
 mod classifier_map;

@@ -93,6 +93,11 @@ impl MacView {
         self.shards.get(shard(station))?.get(&station).copied()
     }
 
+    /// True when the two share all memory: then nothing is different.
+    pub fn is_same(&self, other: &MacView) -> bool {
+        std::iter::zip(&self.shards, &other.shards).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
     fn set(&mut self, station: Station, port: Option<OfPort>) {
         // `shard` is below SHARDS for every station.
         let Some(shard) = self.shards.get_mut(shard(station)) else {

@@ -69,7 +69,7 @@ impl<'a> Ctx<'a> {
 
         let learned = match dst.is_multicast() {
             true => None,
-            false => self.bridge.macs.lookup(vlan.vid, dst),
+            false => self.lookup_mac(vlan.vid, dst),
         };
         let Some(port) = learned else {
             self.detail("no learned MAC for destination, flooding");

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use ahash::{HashMap, HashSet};
 use dpif::{DpOp, Error, FlowEntry};
 
+use crate::changes::Changes;
 use crate::snapshot::Snapshot;
 use crate::ukey::{Ukey, UkeyId};
 use crate::upcall::{Effect, credit};
@@ -47,6 +48,8 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Revalidator {
     ukeys: HashMap<UkeyId, Ukey>,
+    /// What most ukeys were made from or checked against last.
+    confirmed: Option<Arc<Snapshot>>,
 }
 
 /// What a sweep comes to.
@@ -169,13 +172,23 @@ impl Revalidator {
     /// Brings flows up to date for which `snapshot` says what was said before: same mask and
     /// actions, same rules to credit. Returns true when others are left.
     ///
-    /// Most changes of tables concern few flows. This finds that out without a dump, which
-    /// otherwise has to come before [`Revalidator::revalidate_all`], so that packets are credited
+    /// Most changes concern few flows, and what changed tells which those may be: the others are
+    /// not even translated. All this goes without a dump, which otherwise has to come before [`Revalidator::revalidate_all`], so that packets are credited
     /// to the rules that they met.
-    pub fn confirm_all(&mut self, snapshot: &Snapshot, settings: &Settings) -> bool {
+    pub fn confirm_all(&mut self, snapshot: &Arc<Snapshot>, settings: &Settings) -> bool {
+        let old = self.confirmed.replace(Arc::clone(snapshot));
+        let changes = old.as_ref().map(|old| Changes::between(old, snapshot));
+        let old_version = old.as_ref().map(|old| old.version);
         let mut left = false;
         for ukey in self.ukeys.values_mut() {
             if ukey.version == Some(snapshot.version) {
+                continue;
+            }
+            if let Some(changes) = &changes
+                && ukey.version == old_version
+                && !changes.concern(ukey)
+            {
+                ukey.version = Some(snapshot.version);
                 continue;
             }
             let xlated = translate(ukey, snapshot, settings.max_actions);
@@ -185,6 +198,7 @@ impl Revalidator {
                 && same_credits(&ukey.credits, &xlated.credits)
             {
                 ukey.version = Some(snapshot.version);
+                ukey.lookups = xlated.lookups.into_boxed_slice();
             } else {
                 left = true;
             }
@@ -295,6 +309,7 @@ fn revalidate(ukey: &mut Ukey, snapshot: &Snapshot, max_actions: usize) -> Decis
     let actions = xlated.megaflow_actions();
     ukey.version = Some(snapshot.version);
     ukey.credits = xlated.credits.into_boxed_slice();
+    ukey.lookups = xlated.lookups.into_boxed_slice();
     if ukey.actions == actions {
         return Decision::Keep;
     }

@@ -165,6 +165,16 @@ impl Tables {
         })
     }
 
+    /// The tables that have other contents in `other`.
+    pub fn changed<'a>(&'a self, other: &'a Tables) -> impl Iterator<Item = u8> + 'a {
+        let pairs = std::iter::zip(&self.tables, &other.tables);
+        (0u8..).zip(pairs).filter_map(|(id, pair)| match pair {
+            (Some(a), Some(b)) => (!Arc::ptr_eq(a, b)).then_some(id),
+            (None, None) => None,
+            _ => Some(id),
+        })
+    }
+
     /// Puts a table's new contents in.
     pub fn set(&mut self, table_id: u8, classifier: Arc<Classifier<Rule>>) {
         if let Some(slot) = self.tables.get_mut(usize::from(table_id)) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use dpif::{FlowEntry, FlowStats};
 use packet::{Action, FlowKey, FlowMask};
 
-use crate::xlate::{Credit, Xlated};
+use crate::xlate::{Credit, MacLookup, Xlated};
 
 /// The record of a megaflow.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Ukey {
     /// process made them.
     pub version: Option<u64>,
     pub credits: Box<[Credit]>,
+    /// Stations that translation asked for.
+    pub lookups: Box<[MacLookup]>,
     /// When it carried a packet last, or was installed.
     pub used: Instant,
     pub created: Instant,
@@ -42,6 +44,7 @@ impl Ukey {
             actions: xlated.megaflow_actions(),
             version: Some(version),
             credits: xlated.credits.clone().into_boxed_slice(),
+            lookups: xlated.lookups.clone().into_boxed_slice(),
             used: now,
             created: now,
             seen: FlowStats::default(),
@@ -57,6 +60,7 @@ impl Ukey {
             actions: entry.actions.clone(),
             version: None,
             credits: Box::default(),
+            lookups: Box::default(),
             used: now,
             created: now,
             seen: entry.stats,

@@ -63,7 +63,7 @@ const MAX_TAGS: usize = 8;
 /// Most datapath actions; what is more would not fit a datapath flow in any case.
 const MAX_ACTIONS: usize = 16_384;
 /// Most effects and credits of one translation.
-const MAX_NOTES: usize = 16_384;
+pub(crate) const MAX_NOTES: usize = 16_384;
 
 /// What to translate.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +97,8 @@ pub struct Xlated {
     pub effects: Vec<Effect>,
     /// Whom to credit with the flow's packets, in the order of traversal.
     pub credits: Vec<Credit>,
+    /// Stations that NORMAL forwarding asked for, and what the answer was.
+    pub lookups: Vec<MacLookup>,
     /// Why the packet goes nowhere, if it does.
     pub drop: Option<DropReason>,
     /// Why translation was given up, if it was; the packet is dropped then.
@@ -151,6 +153,16 @@ pub struct Station {
     pub port: OfPort,
     pub vlan: u16,
     pub mac: EthAddr,
+}
+
+/// A question to a bridge's MAC table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MacLookup {
+    pub bridge: BridgeId,
+    pub vlan: u16,
+    pub mac: EthAddr,
+    /// The answer.
+    pub port: Option<OfPort>,
 }
 
 /// Something that counts packets.
@@ -222,6 +234,7 @@ impl Xlated {
             mask: working.megaflow_mask(),
             effects: Vec::new(),
             credits: Vec::new(),
+            lookups: Vec::new(),
             drop: Some(DropReason::UnknownPort),
             error: None,
             final_flow: working.view.flow,
@@ -270,6 +283,7 @@ fn run(snapshot: &Snapshot, input: &XlateIn<'_>, trace: Option<Trace>) -> (Xlate
         sent: false,
         effects: Vec::new(),
         credits: Vec::new(),
+        lookups: Vec::new(),
         trace,
     };
     match input.start {
@@ -305,6 +319,7 @@ pub(crate) struct Ctx<'a> {
     sent: bool,
     effects: Vec<Effect>,
     credits: Vec<Credit>,
+    lookups: Vec<MacLookup>,
     trace: Option<Trace>,
 }
 
@@ -329,6 +344,20 @@ impl Ctx<'_> {
         if self.credits.len() < MAX_NOTES {
             self.credits.push(credit);
         }
+    }
+
+    /// Where a station was seen.
+    pub fn lookup_mac(&mut self, vlan: u16, mac: EthAddr) -> Option<OfPort> {
+        let port = self.bridge.macs.lookup(vlan, mac);
+        if self.lookups.len() < MAX_NOTES {
+            self.lookups.push(MacLookup {
+                bridge: self.bridge.id,
+                vlan,
+                mac,
+                port,
+            });
+        }
+        port
     }
 
     /// Adds a leaf to the trace.
@@ -395,6 +424,7 @@ impl Ctx<'_> {
             mask: self.w.megaflow_mask(),
             effects: self.effects,
             credits: self.credits,
+            lookups: self.lookups,
             drop,
             error: self.error,
             final_flow: self.w.view.flow,
