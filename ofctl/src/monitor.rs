@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use daemon::detach::Startup;
@@ -106,18 +107,22 @@ async fn choose_packet_in_format(
 }
 
 /// Where the text goes: standard error until told otherwise.
-enum Output {
-    Stderr,
-    File(File),
-}
+struct Output(File);
 
 impl Output {
+    /// Standard error as it is now: going into the background replaces it.
+    fn stderr() -> Result<Output, Error> {
+        let copied = std::io::stderr().as_fd().try_clone_to_owned();
+        let fd = copied.map_err(|source| Error::Stream {
+            what: "copying standard error",
+            source,
+        })?;
+        Ok(Output(File::from(fd)))
+    }
+
     fn write(&mut self, text: &str) {
         // Nobody is left to tell when this fails.
-        let _ = match self {
-            Output::Stderr => std::io::stderr().write_all(text.as_bytes()),
-            Output::File(file) => file.write_all(text.as_bytes()),
-        };
+        let _ = self.0.write_all(text.as_bytes());
     }
 }
 
@@ -149,8 +154,8 @@ async fn run(
         Some(path) => Some(Server::listen(&path, commands)?),
         None => None,
     };
+    let mut output = Output::stderr()?;
     let _running = startup.complete()?;
-    let mut output = Output::Stderr;
     // Barriers that unixctl clients wait for.
     let mut barriers: Vec<(u32, Request)> = Vec::new();
     loop {
@@ -193,7 +198,7 @@ async fn run(
                     let path = request.args.first().cloned().unwrap_or_default();
                     match File::create(&path) {
                         Ok(file) => {
-                            output = Output::File(file);
+                            output = Output(file);
                             request.reply(Ok(String::new()));
                         }
                         Err(e) => {
@@ -235,7 +240,7 @@ async fn send(
             .send_bytes(&bytes)
             .await
             .map_err(|e| e.to_string())?;
-        answer.push_str(&text);
+        answer.push_str("sent\n");
     }
     Ok(answer)
 }

@@ -344,3 +344,32 @@ fn monitor_prints_what_comes() {
     }
     assert_eq!(texts[1], texts[0]);
 }
+
+#[test]
+fn monitor_in_the_background() {
+    let Some(switch) = Switch::start("detach") else {
+        return;
+    };
+    let pidfile = switch.path("monitor.pid");
+    let socket = switch.monitor_socket();
+    let log = switch.path("detached.log");
+    let status = switch.ours_detached(
+        &[
+            "monitor",
+            "br0",
+            "--detach",
+            "--no-chdir",
+            &format!("--pidfile={pidfile}"),
+            &format!("--unixctl={socket}"),
+        ],
+        &log,
+    );
+    assert_eq!(status, 0);
+    // Both are there when the parent has left.
+    assert!(std::path::Path::new(&pidfile).exists());
+    let sent = switch.appctl(&["-t", &socket, "ofctl/send", "0102000800000009"]);
+    assert_eq!(sent.stdout, "sent\n", "{sent:?}");
+    switch.wait_for(&log, |text| text.contains("OFPT_ECHO_REPLY (xid=0x9)"));
+    switch.appctl(&["-t", &socket, "exit"]).ok();
+    switch.wait_until_gone(&pidfile);
+}

@@ -153,6 +153,26 @@ impl Switch {
         self.run(&self.path("ovs-ofctl"), args, Some(input))
     }
 
+    /// Runs this tool with its standard error in `log`, which a background process keeps open.
+    pub fn ours_detached(&self, args: &[&str], log: &str) -> i32 {
+        let status = self
+            .command(&self.path("ovs-ofctl"))
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(File::create(log).expect("log"))
+            .status()
+            .expect("ofctl");
+        status.code().unwrap_or(-1)
+    }
+
+    pub fn wait_until_gone(&self, path: &str) {
+        let started = Instant::now();
+        while Path::new(path).exists() {
+            assert!(started.elapsed() < PATIENCE, "{path} is still there");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub fn monitor_socket(&self) -> String {
         self.path("monitor.ctl")
     }
