@@ -375,3 +375,74 @@ fn ipv6_and_arp_are_found_in_the_wide_tables() {
         Ok(())
     });
 }
+
+#[test]
+fn a_full_table_says_so_and_is_of_use_again_when_emptied() {
+    in_netns("full", || {
+        let bench = Bench::new(2)?;
+        let [a, b] = [0, 1].map(|n| bench.ports[n].number);
+        let limit = bench.dp().limits().flows;
+        let flow = |n: u32, wide: bool| {
+            let mut key = FlowKey::zero();
+            let mut mask = port_mask();
+            (key.in_port, key.ipv4_dst, mask.0.ipv4_dst) = (a.0, n.to_be_bytes(), [0xff; 4]);
+            if wide {
+                (key.ipv6_dst[15], mask.0.ipv6_dst) = (1, [0xff; 16]);
+            }
+            (key, mask)
+        };
+        let tag = Action::PushVlan {
+            tpid: 0x8100,
+            tci: 1,
+        };
+        for wide in [false, true, false] {
+            let start = std::time::Instant::now();
+            let puts: Vec<DpOp> = (0..limit as u32)
+                .map(|n| {
+                    let (key, mask) = flow(n, wide);
+                    let actions = vec![tag, Action::Output(b)];
+                    DpOp::FlowPut {
+                        key,
+                        mask,
+                        actions,
+                        replace: false,
+                    }
+                })
+                .collect();
+            ensure!(bench.dp().operate(&puts).iter().all(|r| r.is_ok()));
+            let (key, mask) = flow(limit as u32, wide);
+            let more = DpOp::FlowPut {
+                key,
+                mask,
+                actions: vec![],
+                replace: false,
+            };
+            let refused = bench.dp().operate(std::slice::from_ref(&more));
+            ensure!(
+                matches!(refused[0], Err(dpif::Error::Full { .. })),
+                "{refused:?}"
+            );
+            ensure!(bench.dp().flow_dump()?.len() == limit);
+            // One goes, so one more fits.
+            let (key, mask) = flow(7, wide);
+            bench.run(DpOp::FlowDel { key, mask })?;
+            bench.run(more)?;
+            let dels: Vec<DpOp> = (0..=limit as u32)
+                .filter(|n| *n != 7)
+                .map(|n| {
+                    let (key, mask) = flow(n, wide);
+                    DpOp::FlowDel { key, mask }
+                })
+                .collect();
+            ensure!(bench.dp().operate(&dels).iter().all(|r| r.is_ok()));
+            ensure!(bench.dp().stats()?.flows == 0 && bench.dp().stats()?.masks == 0);
+            println!(
+                "{limit} flows put, dumped and deleted in {:?}",
+                start.elapsed()
+            );
+        }
+        bench.flow(a, vec![Action::Output(b)])?;
+        bench.pass(0, 1, &packet(udp(1, 2, b"still here")))?;
+        Ok(())
+    });
+}

@@ -99,6 +99,17 @@ impl Wire {
         }
     }
 
+    /// Whether `frame` comes, whatever else the host's own stack sends.
+    pub fn recv_frame(&self, frame: &[u8], timeout: Duration) -> Result<bool> {
+        let end = Instant::now() + timeout;
+        while let Some(packet) = self.recv(end.saturating_duration_since(Instant::now()))? {
+            if packet.data == frame {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Everything that came until now.
     pub fn drain(&self) -> Result<Vec<Packet>> {
         let mut all = Vec::new();

@@ -30,6 +30,8 @@ pub struct Flows {
     pub slot_pool: Pool,
     pub block_pool: Pool,
     pub installed: usize,
+    /// Flows in the wide table.
+    pub wide_flows: usize,
 }
 
 /// A masked key under its mask id, as the hash tables have it.
@@ -63,7 +65,11 @@ struct Entry {
 impl Flows {
     /// Takes over what the maps hold; deletes what is not whole.
     pub fn adopt(&mut self) -> Result<(), Error> {
+        self.narrow.adopt().map_err(failed("reading flows"))?;
+        // Until counted, there may be any number.
+        self.wide_flows = usize::MAX;
         let (mut slots, mut blocks, mut at) = (Vec::new(), Vec::new(), Vec::new());
+        let mut wide_flows = 0;
         for entry in self.entries()? {
             let Entry {
                 table_key,
@@ -78,12 +84,14 @@ impl Flows {
                     .map_err(failed("deleting a flow"))?;
                 continue;
             }
+            wide_flows += usize::from(matches!(table_key, TableKey::Wide(_)));
             slots.push(slot);
             at.push((key.in_port, mask_id));
             let block = self.slots.get(slot).map_or(0, |s| s.block);
             blocks.extend(list::fetch(block, &self.blocks).1);
         }
         self.installed = slots.len();
+        self.wide_flows = wide_flows;
         let mut in_use = vec![false; self.slots.entries() as usize];
         for slot in &slots {
             if let Some(used) = in_use.get_mut(*slot as usize) {
@@ -146,6 +154,7 @@ impl Flows {
         match result {
             Ok(_) => {
                 self.installed += 1;
+                self.wide_flows += usize::from(matches!(table_key, TableKey::Wide(_)));
                 self.masks.add_flow(key.in_port, id);
                 Ok(())
             }
@@ -269,6 +278,9 @@ impl Flows {
         self.end_generation(slot);
         self.retire(slot);
         self.installed = self.installed.saturating_sub(1);
+        if matches!(table_key, TableKey::Wide(_)) {
+            self.wide_flows = self.wide_flows.saturating_sub(1);
+        }
         self.masks.remove_flow(key.in_port, id);
         Ok(())
     }
@@ -281,6 +293,7 @@ impl Flows {
             self.retire(entry.slot);
         }
         self.installed = 0;
+        self.wide_flows = 0;
         self.masks.clear();
         Ok(())
     }
@@ -324,8 +337,10 @@ impl Flows {
     /// Every flow.
     fn entries(&self) -> Result<Vec<Entry>, Error> {
         let narrow = self.narrow.entries().map_err(failed("reading flows"))?;
-        let wide: Vec<(WideKey, u32)> =
-            sys::entries(self.wide.as_fd()).map_err(failed("reading flows"))?;
+        let mut wide: Vec<(WideKey, u32)> = Vec::new();
+        if self.wide_flows > 0 {
+            wide = sys::entries(self.wide.as_fd()).map_err(failed("reading flows"))?;
+        }
         let narrow = narrow.into_iter().map(|(k, slot)| {
             let mut key = FlowKey::zero();
             for (to, from) in key.words_mut().iter_mut().zip(k.words) {

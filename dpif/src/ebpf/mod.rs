@@ -443,6 +443,7 @@ fn open_flows(dir: &Path, hash_seed: u64) -> Result<Flows, Error> {
         slots,
         blocks,
         installed: 0,
+        wide_flows: 0,
     })
 }
 

@@ -22,15 +22,38 @@ pub struct Table {
     seed: u64,
     /// Places whose old entry may still be looked at.
     resting: HashSet<u32>,
+    /// A bit for each place in use, so that a dump of few flows reads few entries.
+    used: Vec<u64>,
+    /// Keys in `spill`.
+    spilled: usize,
 }
 
 impl Table {
     pub fn new(entries: SharedArray<TableEntry>, spill: OwnedFd, seed: u64) -> Table {
         Table {
+            used: vec![0; entries.entries().div_ceil(64) as usize],
             entries,
             spill,
             seed,
             resting: HashSet::new(),
+            spilled: 0,
+        }
+    }
+
+    /// Finds out what is in the tables.
+    pub fn adopt(&mut self) -> io::Result<()> {
+        for place in 0..self.entries.entries() {
+            let held = self.entries.get(place);
+            self.mark(place, held.is_some_and(|e| e.mask_id != 0));
+        }
+        self.spilled = sys::entries::<NarrowKey, u32>(self.spill.as_fd())?.len();
+        Ok(())
+    }
+
+    fn mark(&mut self, place: u32, used: bool) {
+        if let Some(word) = self.used.get_mut(place as usize / 64) {
+            let bit = 1 << (place % 64);
+            *word = if used { *word | bit } else { *word & !bit };
         }
     }
 
@@ -72,6 +95,7 @@ impl Table {
         let Some(place) = free else {
             sys::update(self.spill.as_fd(), key, &slot, flags)?;
             masks.count_spilled(key.mask_id as u16, 1);
+            self.spilled += 1;
             return Ok(());
         };
         let entry = TableEntry {
@@ -88,6 +112,7 @@ impl Table {
                 ..entry
             },
         );
+        self.mark(place, true);
         Ok(())
     }
 
@@ -97,6 +122,7 @@ impl Table {
             let found = sys::delete(self.spill.as_fd(), key)?;
             if found {
                 masks.count_spilled(key.mask_id as u16, -1);
+                self.spilled = self.spilled.saturating_sub(1);
             }
             return Ok(found);
         };
@@ -110,22 +136,30 @@ impl Table {
         fence(Ordering::Release);
         self.entries.set(place, TableEntry::default());
         self.resting.insert(place);
+        self.mark(place, false);
         Ok(true)
     }
 
     /// Every key with its slot.
     pub fn entries(&self) -> io::Result<Vec<(NarrowKey, u32)>> {
-        let mut all: Vec<(NarrowKey, u32)> = sys::entries(self.spill.as_fd())?;
-        let held = (0..self.entries.entries()).filter_map(|place| self.entries.get(place));
-        all.extend(held.filter(|e| e.mask_id != 0).map(|e| {
-            (
-                NarrowKey {
-                    mask_id: u64::from(e.mask_id),
-                    words: e.words,
-                },
-                e.slot,
-            )
-        }));
+        let mut all: Vec<(NarrowKey, u32)> = Vec::new();
+        if self.spilled > 0 {
+            all = sys::entries(self.spill.as_fd())?;
+        }
+        for (n, word) in self.used.iter().enumerate() {
+            let mut word = *word;
+            while word != 0 {
+                let place = n as u32 * 64 + word.trailing_zeros();
+                word &= word - 1;
+                if let Some(e) = self.entries.get(place) {
+                    let key = NarrowKey {
+                        mask_id: u64::from(e.mask_id),
+                        words: e.words,
+                    };
+                    all.push((key, e.slot));
+                }
+            }
+        }
         Ok(all)
     }
 
