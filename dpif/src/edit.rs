@@ -12,7 +12,7 @@
 //!
 //! Errors: [`DropReason::ActionFailed`] when the packet lacks the header that an action writes.
 
-mod checksum;
+pub(crate) mod checksum;
 mod finish;
 mod layers;
 

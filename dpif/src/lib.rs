@@ -8,6 +8,7 @@
 //!
 //! Methods take `&self`: handler threads, the revalidator and the main thread share the handle.
 
+pub mod compose;
 pub mod ebpf;
 pub mod edit;
 pub mod sim;

@@ -70,6 +70,13 @@ const TABLE: [u32; 256] = {
     table
 };
 
+/// The CRC32c of `data`.
+pub fn crc32c(data: &[u8]) -> u32 {
+    !data.iter().fold(!0u32, |crc, b| {
+        TABLE[((crc ^ u32::from(*b)) & 0xff) as usize] ^ (crc >> 8)
+    })
+}
+
 /// What to exclusive-or into a CRC32c when `old` becomes `new`, `tail` bytes before the end of
 /// the data that it covers. CRC is linear, so the rest of the data does not matter.
 pub fn crc32c_delta(old: &[u8], new: &[u8], tail: usize) -> u32 {
@@ -93,12 +100,6 @@ mod tests {
             sum += u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
         }
         !fold(sum)
-    }
-
-    fn crc32c(data: &[u8]) -> u32 {
-        !data.iter().fold(!0u32, |crc, b| {
-            TABLE[((crc ^ u32::from(*b)) & 0xff) as usize] ^ (crc >> 8)
-        })
     }
 
     #[test]
