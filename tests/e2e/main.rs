@@ -6,3 +6,4 @@ mod barrier;
 mod forwarding;
 mod ports;
 mod restart;
+mod support;

@@ -89,6 +89,14 @@ impl<'r> Context<'r> {
         ifaces
     }
 
+    /// Whether this run changes rows through which interfaces can come to have errors without
+    /// being changed themselves.
+    pub fn touches_more(&self) -> bool {
+        ["Bridge", "Controller", "Flow_Table"]
+            .iter()
+            .any(|table| !self.txn.touched_rows(table).is_empty())
+    }
+
     /// The bridges and ports as they are by now.
     pub fn model(&mut self) -> &mut Model {
         let (txn, ovs) = (&self.txn, self.ovs);

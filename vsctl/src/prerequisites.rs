@@ -175,6 +175,9 @@ fn select_reset(selection: &mut Selection) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tables of which a change shows in errors of interfaces.
+const REPORTED: [&str; 5] = ["Bridge", "Controller", "Flow_Table", "Interface", "Port"];
+
 /// The table of the first argument, with what its rows can be named by.
 fn select_table<'s>(
     command: &Command,
@@ -189,7 +192,7 @@ fn select_table<'s>(
             selection.column(names.name_table, reference)?;
         }
     }
-    if command.syntax.mode == Mode::Rw && matches!(table.name, "Port" | "Interface") {
+    if command.syntax.mode == Mode::Rw && REPORTED.contains(&table.name) {
         // To report what became of them.
         selection.column("Port", "interfaces")?;
         selection.columns("Interface", &["name", "ofport", "error"])?;

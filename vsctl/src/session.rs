@@ -35,6 +35,8 @@ struct Made {
     /// `None` when nothing is to be changed.
     request: Option<Request>,
     ifaces: BTreeSet<Uuid>,
+    /// Errors of all interfaces before, where the change may be to blame for errors of others.
+    errors_before: Option<BTreeMap<Uuid, String>>,
 }
 
 /// Runs `commands` to the end.
@@ -66,7 +68,12 @@ pub async fn run(
                 if let Some(next_cfg) = incremented {
                     link.retry = true;
                     await_reload(link, next_cfg).await?;
-                    check_ifaces(link.session.replica(), &made.ifaces, &inserted)?;
+                    let replica = link.session.replica();
+                    let mut ifaces = made.ifaces;
+                    if let Some(before) = made.errors_before {
+                        ifaces.extend(new_errors(replica, &before, &inserted));
+                    }
+                    check_ifaces(replica, &ifaces, &inserted)?;
                 }
                 return Ok(());
             }
@@ -106,10 +113,12 @@ fn attempt(
         ctx.txn.abort_at_end();
     }
     let ifaces = ctx.touched_ifaces();
+    let errors_before = ctx.touches_more().then(|| errors(replica));
     Ok(Some(Made {
         outputs,
         request: ctx.txn.build(),
         ifaces,
+        errors_before,
     }))
 }
 
@@ -145,6 +154,28 @@ async fn await_reload(link: &mut Link, next_cfg: i64) -> Result<(), Error> {
     }
 }
 
+/// The error of each interface that has one.
+fn errors(replica: &Replica) -> BTreeMap<Uuid, String> {
+    replica
+        .rows("Interface")
+        .filter_map(|row| Some((row.uuid(), row.string("error")?.to_owned())))
+        .collect()
+}
+
+/// Interfaces whose error is not what it was `before`, other than those of this run.
+fn new_errors(
+    replica: &Replica,
+    before: &BTreeMap<Uuid, String>,
+    inserted: &BTreeMap<Uuid, Uuid>,
+) -> Vec<Uuid> {
+    errors(replica)
+        .into_iter()
+        .filter(|(row, error)| before.get(row) != Some(error))
+        .map(|(row, _)| row)
+        .filter(|row| !inserted.values().any(|inserted| inserted == row))
+        .collect()
+}
+
 /// Says why interfaces that this run added or changed do not work.
 ///
 /// Only an interface that was added makes the run fail, as in ovs-vsctl: scripts set columns of
@@ -173,7 +204,8 @@ fn check_ifaces(
             ),
             None => continue,
         }
-        failed |= real.is_some();
+        // A port that works but for some setting is no failure.
+        failed |= real.is_some() && without_port;
     }
     if failed {
         return Err(Error::PortsFailed);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use ovsdb::replica::{Change, Changes, Selection, SelectionError};
 use ovsdb::schema::DatabaseSchema;
 
+use crate::bridge::unsupported;
+
 /// The schema that this program was written for.
-const SCHEMA: &str = include_str!("../../db-server/schema/vswitch.ovsschema");
+pub const SCHEMA: &str = include_str!("../../db-server/schema/vswitch.ovsschema");
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,9 +21,13 @@ pub enum Error {
     Selection(#[from] SelectionError),
 }
 
-/// Columns that others write: the configuration.
+/// Columns that others write: the configuration. [`unsupported::watched`] adds those that are
+/// looked at for settings that are not carried out.
 const CONFIGURATION: &[(&str, &[&str])] = &[
-    ("Open_vSwitch", &["bridges", "next_cfg", "other_config"]),
+    (
+        "Open_vSwitch",
+        &["bridges", "manager_options", "next_cfg", "other_config"],
+    ),
     (
         "Bridge",
         &[
@@ -30,17 +36,9 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
             "controller",
             "fail_mode",
             "datapath_type",
+            "flow_tables",
             "protocols",
             "other_config",
-            "mirrors",
-            "netflow",
-            "sflow",
-            "ipfix",
-            "auto_attach",
-            "flood_vlans",
-            "stp_enable",
-            "rstp_enable",
-            "mcast_snooping_enable",
         ],
     ),
     (
@@ -52,8 +50,6 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
             "trunks",
             "vlan_mode",
             "protected",
-            "qos",
-            "lacp",
             "other_config",
         ],
     ),
@@ -66,21 +62,17 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
             "ofport_request",
             "mtu_request",
             "mac",
-            "ingress_policing_rate",
-            "ingress_policing_kpkts_rate",
         ],
     ),
+    ("Manager", &["target"]),
     (
         "Controller",
         &[
             "target",
             "max_backoff",
             "inactivity_probe",
-            "enable_async_messages",
             "controller_rate_limit",
             "controller_burst_limit",
-            "connection_mode",
-            "local_ip",
         ],
     ),
 ];
@@ -130,6 +122,7 @@ pub fn touches_configuration(changes: &Changes) -> bool {
         CONFIGURATION
             .iter()
             .any(|(name, columns)| *name == table && columns.contains(&column))
+            || unsupported::watched().any(|watched| watched == (table, column))
     };
     changes.iter().any(|(table, rows)| {
         rows.values().any(|change| match change {
@@ -146,6 +139,9 @@ pub fn selection() -> Result<Selection, Error> {
     let mut selection = Selection::new(Arc::new(schema));
     for (table, columns) in CONFIGURATION.iter().chain(STATUS) {
         selection.columns(table, columns)?;
+    }
+    for (table, column) in unsupported::watched() {
+        selection.column(table, column)?;
     }
     Ok(selection)
 }

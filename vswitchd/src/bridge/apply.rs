@@ -113,10 +113,11 @@ impl Switch {
                 mfr_desc: "Sluice".to_owned(),
                 hw_desc: "eBPF datapath".to_owned(),
                 sw_desc: daemon::version::VERSION.to_owned(),
-                serial_num: "None".to_owned(),
+                serial_num: wanted.dp_sn.clone().unwrap_or_else(|| "None".to_owned()),
                 dp_desc: wanted.dp_desc.clone().unwrap_or_else(|| "None".to_owned()),
             },
         )?;
+        self.ofproto.set_forward_bpdu(id, wanted.forward_bpdu)?;
         self.ofproto.modify_macs(id, |macs| {
             macs.set_aging(wanted.mac_aging_time);
             macs.set_limit(wanted.mac_table_size as usize);

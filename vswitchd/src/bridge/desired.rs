@@ -1,8 +1,9 @@
 //! What the database asks for: bridges, ports, interfaces and controllers as plain values.
 //!
-//! A pure function of the replica. Whatever is asked for and not supported is named in
-//! [`Bridge::unsupported`], [`Port::unsupported`] or [`Interface::problem`], which end up in the
-//! database's status and error columns and in the log: nothing is accepted and ignored.
+//! A pure function of the replica. Whatever is asked for and not supported is named by
+//! [`unsupported`] in [`Interface::unsupported`], [`Bridge::unsupported`] or
+//! [`Desired::problems`], which end up in the database's error and status columns and in the log:
+//! nothing is accepted and ignored.
 //!
 //! Source: ovs-vswitchd.conf.db(5), tables Open_vSwitch, Bridge, Port, Interface, Controller.
 
@@ -10,9 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon::stream::{Method, MethodError, OPENFLOW_PORT};
+use ofproto::port::PriorityTags;
 use ovsdb::replica::{Replica, Row};
 use packet::EthAddr;
 use uuid::Uuid;
+
+use super::unsupported;
 
 /// Everything asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +44,10 @@ pub struct Bridge {
     /// `other_config:hwaddr`.
     pub hwaddr: Option<EthAddr>,
     pub dp_desc: Option<String>,
+    /// `other_config:dp-sn`, the serial number told to controllers.
+    pub dp_sn: Option<String>,
+    /// Whether NORMAL sends on what is for bridges themselves.
+    pub forward_bpdu: bool,
     pub secure: bool,
     pub protocols: BTreeSet<Protocol>,
     pub mac_aging_time: Duration,
@@ -59,7 +67,7 @@ pub enum Protocol {
 impl Protocol {
     pub const ALL: [Protocol; 2] = [Protocol::OpenFlow10, Protocol::OpenFlow13];
 
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Protocol::OpenFlow10 => "OpenFlow10",
             Protocol::OpenFlow13 => "OpenFlow13",
@@ -76,6 +84,7 @@ pub struct Port {
     /// VLANs carried; `None` for all. Meaningless for access ports.
     pub trunks: Option<BTreeSet<u16>>,
     pub protected: bool,
+    pub priority_tags: PriorityTags,
     pub interfaces: Vec<Interface>,
     pub unsupported: Vec<String>,
 }
@@ -101,6 +110,8 @@ pub struct Interface {
     pub mac: Option<EthAddr>,
     /// Why the interface cannot be, for `Interface.error`.
     pub problem: Option<String>,
+    /// Settings of it, its port and, for LOCAL, its bridge that are not carried out.
+    pub unsupported: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +135,6 @@ pub struct Controller {
     pub inactivity_probe: Option<Duration>,
     pub max_backoff: Duration,
     pub rate_limit: Option<RateLimit>,
-    /// Packet-ins and the like are sent unless asked otherwise.
-    pub async_messages: bool,
 }
 
 /// Packet-ins per second to one controller.
@@ -161,6 +170,10 @@ pub fn desired(replica: &Replica) -> Desired {
         bridges: BTreeMap::new(),
         problems: Vec::new(),
     };
+    desired.problems.extend(unsupported::of(&root));
+    for row in root.references("manager_options") {
+        desired.problems.extend(unsupported::of(&row));
+    }
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
     for row in root.references("bridges") {
         let Some(name) = row.string("name") else {
@@ -198,28 +211,8 @@ fn bridge(
     taken: &mut BTreeMap<String, String>,
     problems: &mut Vec<String>,
 ) -> Bridge {
-    let mut unsupported = Vec::new();
-    for flag in ["stp_enable", "rstp_enable", "mcast_snooping_enable"] {
-        if row.boolean(flag) {
-            unsupported.push(format!("{flag} is not supported"));
-        }
-    }
-    for reference in [
-        "mirrors",
-        "netflow",
-        "sflow",
-        "ipfix",
-        "auto_attach",
-        "flood_vlans",
-    ] {
-        if !row.datum(reference).is_empty() {
-            unsupported.push(format!("{reference} is not supported"));
-        }
-    }
-    if row.get("other_config", "disable-in-band") == Some("false") {
-        unsupported.push("other_config:disable-in-band=false is not supported".to_owned());
-    }
-    let protocols = protocols(row, &mut unsupported);
+    let mut unsupported = unsupported::of(row);
+    let protocols = protocols(row);
     let datapath_id = row.get("other_config", "datapath-id").and_then(|text| {
         let id = parse_datapath_id(text);
         if id.is_none() {
@@ -239,12 +232,14 @@ fn bridge(
         mac
     });
     for controller in row.references("controller") {
-        if controller.string("connection_mode") == Some("in-band") {
-            unsupported.push("connection_mode in-band is not supported".to_owned());
+        unsupported.extend(unsupported::of(&controller));
+        let target = controller.string("target").unwrap_or_default();
+        if let Err(error) = Method::parse(target, OPENFLOW_PORT) {
+            unsupported.push(format!("controller {error}"));
         }
-        if controller.string("local_ip").is_some() {
-            unsupported.push("local_ip of a controller is not supported".to_owned());
-        }
+    }
+    for (_, table) in row.reference_map("flow_tables") {
+        unsupported.extend(unsupported::of(&table));
     }
     let controllers = row
         .references("controller")
@@ -256,6 +251,8 @@ fn bridge(
         datapath_id,
         hwaddr,
         dp_desc: row.get("other_config", "dp-desc").map(str::to_owned),
+        dp_sn: row.get("other_config", "dp-sn").map(str::to_owned),
+        forward_bpdu: row.get("other_config", "forward-bpdu") == Some("true"),
         secure: row.string("fail_mode") == Some("secure"),
         protocols,
         mac_aging_time: Duration::from_secs(
@@ -274,14 +271,18 @@ fn bridge(
             bridge.ports.insert(port_name.to_owned(), port);
         }
     }
-    let has_local = bridge
-        .ports
-        .values()
-        .flat_map(|port| &port.interfaces)
-        .any(|interface| interface.kind == Kind::Local);
-    if !has_local {
-        bridge.ports.insert(name.to_owned(), local_port(name));
+    let interfaces = bridge.ports.values_mut().flat_map(|p| &mut p.interfaces);
+    let mut local = interfaces.filter(|interface| interface.kind == Kind::Local);
+    match local.next() {
+        // What the bridge is not is told where bridges have errors: at its own interface.
+        Some(local) => local.unsupported.extend(bridge.unsupported.iter().cloned()),
+        None => {
+            problems.extend(bridge.unsupported.iter().cloned());
+            bridge.ports.insert(name.to_owned(), local_port(name));
+        }
     }
+    let interfaces = bridge.ports.values().flat_map(|port| &port.interfaces);
+    problems.extend(interfaces.flat_map(|interface| interface.unsupported.clone()));
     bridge
 }
 
@@ -293,6 +294,7 @@ fn local_port(bridge: &str) -> Port {
         vlan: VlanMode::Trunk,
         trunks: None,
         protected: false,
+        priority_tags: PriorityTags::Never,
         interfaces: vec![Interface {
             uuid: Uuid::nil(),
             name: bridge.to_owned(),
@@ -302,22 +304,19 @@ fn local_port(bridge: &str) -> Port {
             mtu_request: None,
             mac: None,
             problem: None,
+            unsupported: Vec::new(),
         }],
         unsupported: Vec::new(),
     }
 }
 
-fn protocols(row: &Row<'_>, unsupported: &mut Vec<String>) -> BTreeSet<Protocol> {
+/// The versions asked for that there are, or all.
+fn protocols(row: &Row<'_>) -> BTreeSet<Protocol> {
     let mut protocols = BTreeSet::new();
     let mut asked = false;
     for text in row.strings("protocols") {
         asked = true;
-        match Protocol::ALL.into_iter().find(|p| p.name() == text) {
-            Some(protocol) => {
-                protocols.insert(protocol);
-            }
-            None => unsupported.push(format!("protocol {text} is not supported")),
-        }
+        protocols.extend(Protocol::ALL.into_iter().find(|p| p.name() == text));
     }
     if asked {
         protocols
@@ -333,22 +332,21 @@ fn port(
     taken: &mut BTreeMap<String, String>,
     problems: &mut Vec<String>,
 ) -> Port {
-    let mut unsupported = Vec::new();
+    let mut unsupported = unsupported::of(row);
     let rows: Vec<Row<'_>> = row.references("interfaces").collect();
     let bond = rows.len() > 1;
-    if !row.datum("qos").is_empty() {
-        unsupported.push("qos is not supported".to_owned());
-    }
-    if row.string("lacp").is_some_and(|lacp| lacp != "off") {
-        unsupported.push("lacp is not supported".to_owned());
-    }
-    if let Some(tags) = row.get("other_config", "priority-tags")
-        && !matches!(tags, "false" | "no" | "never")
-    {
-        unsupported.push(format!(
-            "other_config:priority-tags={tags} is not supported"
-        ));
-    }
+    let priority_tags = match row.get("other_config", "priority-tags") {
+        None | Some("never" | "no" | "false") => PriorityTags::Never,
+        Some("if-nonzero" | "yes" | "true") => PriorityTags::IfNonzero,
+        Some("always") => PriorityTags::Always,
+        Some(other) => {
+            unsupported.push(format!(
+                "other_config:priority-tags={other} of Port {name} is not supported (it can be \
+                 never, if-nonzero or always)"
+            ));
+            PriorityTags::Never
+        }
+    };
     let tag = row.integer("tag").and_then(|tag| u16::try_from(tag).ok());
     let trunks: BTreeSet<u16> = row
         .integers("trunks")
@@ -361,14 +359,8 @@ fn port(
         Some("trunk") => VlanMode::Trunk,
         Some("native-untagged") => VlanMode::NativeUntagged(native),
         Some("native-tagged") => VlanMode::NativeTagged(native),
-        Some(other) => {
-            unsupported.push(format!("vlan_mode {other} is not supported"));
-            match tag {
-                Some(tag) => VlanMode::Access(tag),
-                None => VlanMode::Trunk,
-            }
-        }
-        None => match tag {
+        // No value but dot1q-tunnel is left, which takes the port out.
+        Some(_) | None => match tag {
             Some(tag) => VlanMode::Access(tag),
             None => VlanMode::Trunk,
         },
@@ -382,13 +374,18 @@ fn port(
                 interface.problem = Some(format!("interface is already in port {other}"));
             } else if bond {
                 interface.problem = Some(format!(
-                    "port {name} has {} interfaces: bonds are not supported",
+                    "port {name} has {} interfaces: bonds are not supported (give each interface a \
+                     port of its own)",
                     rows.len()
                 ));
             } else if dot1q_tunnel {
                 // Carrying customers' tags wrongly would mix networks.
-                interface.problem = Some("vlan_mode dot1q-tunnel is not supported".to_owned());
+                interface.problem = Some(format!(
+                    "vlan_mode=dot1q-tunnel of Port {name} is not supported (the port stays out \
+                     of the bridge)"
+                ));
             }
+            interface.unsupported.extend(unsupported.iter().cloned());
             interface
         })
         .collect::<Vec<_>>();
@@ -408,6 +405,7 @@ fn port(
         vlan,
         trunks,
         protected: row.boolean("protected"),
+        priority_tags,
         interfaces,
         unsupported,
     }
@@ -448,11 +446,6 @@ fn interface(row: &Row<'_>, bridge: &str) -> Interface {
     if problem.is_none() && !matches!(kind, Kind::Patch { .. }) {
         problem = device_name_problem(name);
     }
-    for column in ["ingress_policing_rate", "ingress_policing_kpkts_rate"] {
-        if problem.is_none() && row.integer(column).is_some_and(|rate| rate > 0) {
-            problem = Some(format!("{column} is not supported"));
-        }
-    }
     let ofport = |column: &str| {
         row.integer(column)
             .and_then(|n| u32::try_from(n).ok())
@@ -472,6 +465,7 @@ fn interface(row: &Row<'_>, bridge: &str) -> Interface {
             .and_then(parse_mac)
             .filter(|mac| !mac.is_multicast() && !mac.is_zero()),
         problem,
+        unsupported: unsupported::of(row),
     }
 }
 
@@ -537,9 +531,6 @@ fn controller(row: &Row<'_>) -> Controller {
                 .unwrap_or(per_second / 4)
                 .max(1),
         }),
-        async_messages: row
-            .optional_boolean("enable_async_messages")
-            .unwrap_or(true),
     }
 }
 

@@ -7,3 +7,4 @@ pub mod device;
 pub mod plan;
 pub mod port_conf;
 pub mod status;
+pub mod unsupported;

@@ -384,6 +384,7 @@ mod tests {
             mtu_request: None,
             mac: None,
             problem: None,
+            unsupported: Vec::new(),
         }
     }
 
@@ -394,6 +395,7 @@ mod tests {
             vlan: VlanMode::Trunk,
             trunks: None,
             protected: false,
+            priority_tags: ofproto::port::PriorityTags::Never,
             interfaces: vec![interface],
             unsupported: Vec::new(),
         }
@@ -411,6 +413,8 @@ mod tests {
             datapath_id: None,
             hwaddr: None,
             dp_desc: None,
+            dp_sn: None,
+            forward_bpdu: false,
             secure: false,
             protocols: BTreeSet::new(),
             mac_aging_time: Duration::from_secs(300),

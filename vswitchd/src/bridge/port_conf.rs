@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ofproto::port::{PortConf, PortRow, PortSpeeds, PriorityTags, VlanConf, VlanMode};
+use ofproto::port::{PortConf, PortRow, PortSpeeds, VlanConf, VlanMode};
 use openflow::message::{PortConfig, PortFeatures};
 use packet::{EthAddr, OfPort};
 use uuid::Uuid;
@@ -29,7 +29,7 @@ pub fn port_row(port: &Port, number: OfPort) -> PortRow {
                 .trunks
                 .as_ref()
                 .map(|trunks| Arc::new(trunks.iter().copied().collect())),
-            priority_tags: PriorityTags::Never,
+            priority_tags: port.priority_tags,
         },
         protected: port.protected,
     }

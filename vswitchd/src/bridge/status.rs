@@ -180,7 +180,10 @@ fn write_interface(
         None => None,
     };
     refresh("ofport", Datum::optional(ofport));
-    refresh("error", Datum::optional(problem.cloned()));
+    let errors = problem.into_iter().chain(&interface.unsupported);
+    let errors: Vec<&str> = errors.map(String::as_str).collect();
+    let error = (!errors.is_empty()).then(|| errors.join("; "));
+    refresh("error", Datum::optional(error));
     refresh("lacp_current", Datum::empty());
     let state = match (actual, link) {
         (Some(_), Some(link)) => State::of(link, facts.links.details(&link.name)),

@@ -229,11 +229,7 @@ async fn reconcile_controllers(
             )),
             Ok(Method::Passive(passive)) => listen::serve(passive.clone(), context).await,
             Err(error) => {
-                tracing::warn!(
-                    target: "bridge",
-                    "bridge {}: controller {error}",
-                    bridge.name
-                );
+                // The log has it already, as a setting that is not supported.
                 lock(&state).last_error = Some(error.to_string());
                 tokio::spawn(async {})
             }
