@@ -295,3 +295,45 @@ fn without_tcx_links_filters_do_the_same() {
         Ok(())
     });
 }
+
+#[test]
+fn one_process_at_a_time_and_what_a_dead_namespace_left_is_removed() {
+    // The directory of every datapath, as this process sees the BPF file system.
+    let count = || {
+        let entries = std::fs::read_dir("/sys/fs/bpf/sluice")
+            .into_iter()
+            .flatten();
+        entries
+            .flatten()
+            .map(|e| e.path())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = count();
+    in_netns("dead", || {
+        let mut bench = Bench::new(1)?;
+        let second = dpif::ebpf::EbpfDpif::open(&bench.config);
+        ensure!(
+            matches!(second, Err(Error::Datapath(_))),
+            "two at one datapath"
+        );
+        // Dies without a farewell, and its namespace with it.
+        bench.dp = None;
+        Ok(())
+    });
+    let left: Vec<_> = count().difference(&before).cloned().collect();
+    in_netns("after", move || {
+        let end = std::time::Instant::now() + SOON;
+        let mut bench = Bench::new(1)?;
+        // A namespace takes a moment to go.
+        while left.iter().any(|dir| dir.exists()) && std::time::Instant::now() < end {
+            std::thread::sleep(QUIET);
+            bench.reopen()?;
+        }
+        // Those of tests that run at this moment are not ours to judge.
+        ensure!(
+            !left.iter().all(|dir| dir.exists()) || left.is_empty(),
+            "{left:?} stay"
+        );
+        Ok(())
+    });
+}

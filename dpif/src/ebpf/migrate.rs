@@ -18,12 +18,8 @@ use crate::Error;
 /// Takes over from every other layout under `owner_dir`. A part that cannot be read is left out, and
 /// said: this datapath works without.
 pub fn take_over(owner_dir: &Path, own: &Path, ports: &mut Ports, flows: &mut Flows) {
-    let Ok(entries) = std::fs::read_dir(owner_dir) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let dir = entry.path();
-        if dir == own || !dir.is_dir() {
+    for dir in pin::subdirectories(owner_dir) {
+        if dir == own {
             continue;
         }
         if let Err(e) = copy_ports(&dir, ports) {

@@ -19,6 +19,7 @@ mod table;
 mod upcall;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -114,6 +115,7 @@ pub struct EbpfDpif {
     drops: SharedArray<u64>,
     ports_capacity: u32,
     exact_entries: usize,
+    _lock: File,
     /// Keeps the injection device's program attached; `None` where a filter does.
     _inject_link: Option<OwnedFd>,
 }
@@ -134,6 +136,8 @@ impl EbpfDpif {
         let (owner_dir, owner) = pin::owner_dir(&config.rundir)?;
         let dir = owner_dir.join(format!("{:016x}", object::layout(config, cpus)));
         pin::make_dir(&dir)?;
+        let lock = pin::lock(&owner_dir)?;
+        pin::remove_leftovers(&owner_dir);
         let programs = object::load(config, cpus, &dir)?;
 
         let settings: SharedArray<abi::Config> = array(&dir, maps::CONFIG)?;
@@ -186,6 +190,7 @@ impl EbpfDpif {
             ports_capacity: config.ports,
             exact_entries: (config.exact_narrow as usize + config.exact_wide as usize)
                 * cpus as usize,
+            _lock: lock,
             _inject_link: inject_link,
             dir,
             owner_dir,

@@ -8,7 +8,7 @@ use packet::abi::{IFINDEX_SLOTS, IfEntry, PortEntry, port_flags};
 use packet::{DpPort, IfIndex};
 
 use super::netlink::{self, Link};
-use super::pin::system;
+use super::pin::{LINK_PREFIX, system};
 use super::sys::{self, Hook, SharedArray};
 use crate::{Error, PortInfo, PortKind};
 
@@ -349,7 +349,7 @@ impl Ports {
     }
 
     fn link_path(&self, number: u32) -> PathBuf {
-        self.dir.join(format!("port-{number}"))
+        self.dir.join(format!("{LINK_PREFIX}{number}"))
     }
 
     /// Attaches the program to a port's device, and pins the link.
