@@ -8,7 +8,7 @@ use ofproto::upcall::Effect;
 
 use crate::netdev::LinkEvent;
 use crate::openflow_net::NetEvent;
-use crate::revalidator::Report;
+use crate::revalidator::CaughtUp;
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub enum Event {
     OpenFlow(NetEvent),
     /// Upcall threads handled packets.
     Packets(Vec<Effect>),
-    /// The revalidator has something to say.
-    Revalidator(Report),
+    /// The revalidator has caught up with a snapshot.
+    Revalidated(CaughtUp),
     /// A command of `appctl`.
     Unixctl(unixctl::Request),
     /// A timer ran out.

@@ -81,8 +81,8 @@ fn run(program: &str) -> anyhow::Result<()> {
 
     // One thread until here and in it: `start` forks.
     let startup = options.start()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // Sockets and the event loop on one thread: an answer changes no thread on its way.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(serve(&options, remote, startup))

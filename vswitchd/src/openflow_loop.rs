@@ -31,6 +31,13 @@ pub struct Conns {
     barriers: VecDeque<Barrier>,
 }
 
+impl Conns {
+    /// Whether somebody waits for the cache to agree with the tables.
+    pub fn has_barriers(&self) -> bool {
+        !self.barriers.is_empty()
+    }
+}
+
 struct Open {
     net: NetId,
     sender: Sender,

@@ -4,10 +4,13 @@
 //! Once it has caught up it tells the event loop, which lets barrier replies go. That a packet is
 //! answered by nothing older takes three things: every handler is past older snapshots, their
 //! records of installed megaflows have been taken, and all megaflows have been translated again.
+//!
+//! Most flow-mods concern no megaflow. While there are few of those, the event loop finds that out
+//! by itself ([`Records::try_confirm`]) rather than wait for two changes of thread.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
@@ -62,6 +65,14 @@ impl Control {
         }
     }
 
+    pub fn settings(&self, dpif: &dyn Dpif) -> Settings {
+        Settings {
+            max_idle: Duration::from_millis(self.max_idle_ms.load(Ordering::Relaxed)),
+            flow_limit: self.flow_limit.load(Ordering::Relaxed),
+            max_actions: dpif.limits().actions,
+        }
+    }
+
     pub fn has_room(&self) -> bool {
         self.flows.load(Ordering::Relaxed) < self.flow_limit.load(Ordering::Relaxed)
     }
@@ -71,11 +82,71 @@ impl Control {
 #[derive(Debug)]
 pub struct Wake;
 
-/// What the revalidator tells the event loop.
+/// The revalidator has caught up: [`Records::done`] says how far.
 #[derive(Debug)]
-pub enum Report {
-    /// Every packet is answered by this snapshot or a later one.
-    Done(u64),
+pub struct CaughtUp;
+
+/// The records of all megaflows. They are the revalidator thread's; the event loop looks at them
+/// when the thread does not.
+pub struct Records {
+    revalidator: Mutex<Revalidator>,
+    /// Records of megaflows that handlers have installed.
+    new: Receiver<Vec<Ukey>>,
+    /// The version that every packet is answered by, or a later one.
+    done: AtomicU64,
+}
+
+/// With more megaflows the event loop would stand still for too long.
+const FEW: usize = 256;
+
+impl Records {
+    pub fn new(new: Receiver<Vec<Ukey>>) -> Records {
+        Records {
+            revalidator: Mutex::new(Revalidator::new()),
+            new,
+            done: AtomicU64::new(0),
+        }
+    }
+
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    /// Finds out whether the cache is right for the newest snapshot as it is, if that can be told
+    /// at once.
+    pub fn try_confirm(
+        &self,
+        snapshot: &Snapshot,
+        shared: &Shared,
+        user: usize,
+        settings: &Settings,
+    ) -> bool {
+        let Ok(mut revalidator) = self.revalidator.try_lock() else {
+            return false;
+        };
+        if !shared.is_past_but(snapshot.version, user) {
+            return false;
+        }
+        self.take_new(&mut revalidator);
+        if revalidator.len() > FEW || revalidator.confirm_all(snapshot, settings) {
+            return false;
+        }
+        self.done.fetch_max(snapshot.version, Ordering::SeqCst);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Revalidator> {
+        match self.revalidator.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    fn take_new(&self, revalidator: &mut Revalidator) {
+        for ukeys in self.new.try_iter() {
+            revalidator.add(ukeys);
+        }
+    }
 }
 
 /// Everything that the thread works with.
@@ -85,22 +156,20 @@ pub struct RevalidatorThread {
     /// Its number among the users of snapshots.
     pub user: usize,
     pub control: Arc<Control>,
-    pub ukeys: Receiver<Vec<Ukey>>,
+    pub records: Arc<Records>,
     pub wake: Receiver<Wake>,
-    pub reports: mpsc::UnboundedSender<Report>,
+    pub reports: mpsc::Sender<CaughtUp>,
     pub effects: mpsc::Sender<Vec<Effect>>,
 }
 
 impl RevalidatorThread {
     /// Runs until the daemon ends.
     pub fn run(self) {
-        let mut revalidator = Revalidator::new();
         let mut next_pass = Instant::now();
-        let mut done = 0;
         while !self.control.stopped.load(Ordering::Relaxed) {
             let now = Instant::now();
             if now >= next_pass {
-                self.pass(&mut revalidator);
+                self.pass();
                 next_pass = now + PASS;
             }
             let pause = next_pass.saturating_duration_since(Instant::now());
@@ -110,15 +179,16 @@ impl RevalidatorThread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.catch_up(&mut revalidator, &mut done);
+            self.catch_up();
         }
     }
 
     /// Brings the cache to the newest snapshot, and says so.
-    fn catch_up(&self, revalidator: &mut Revalidator, done: &mut u64) {
+    fn catch_up(&self) {
+        let revalidator = &mut *self.records.lock();
         let in_use = self.shared.take(self.user);
         let version = in_use.snapshot.version;
-        if version <= *done {
+        if version <= self.records.done() {
             return;
         }
         // Whoever began with an older snapshot may still install a megaflow made from it.
@@ -127,26 +197,27 @@ impl RevalidatorThread {
                 return;
             }
             // A handler may be waiting to hand in its records.
-            self.take_new(revalidator);
+            self.records.take_new(revalidator);
             std::thread::sleep(GRACE);
         }
-        self.take_new(revalidator);
+        self.records.take_new(revalidator);
         if !self.is_paused() && revalidator.confirm_all(&in_use.snapshot, &self.settings()) {
             // What the megaflows counted so far is owed to the rules of the old tables.
             self.sweep(revalidator, &in_use.snapshot);
             let swept = revalidator.revalidate_all(&in_use.snapshot, &self.settings());
             self.carry_out(revalidator, swept);
         }
-        *done = version;
+        self.records.done.fetch_max(version, Ordering::SeqCst);
         coverage::revalidate_pass.inc();
-        // The event loop ends after its channel only.
-        let _ = self.reports.send(Report::Done(version));
+        // A report that is waiting already is as good.
+        let _ = self.reports.try_send(CaughtUp);
     }
 
     /// Credits what was counted, removes what is idle, adopts what an earlier daemon left.
-    fn pass(&self, revalidator: &mut Revalidator) {
+    fn pass(&self) {
+        let revalidator = &mut *self.records.lock();
         let in_use = self.shared.take(self.user);
-        self.take_new(revalidator);
+        self.records.take_new(revalidator);
         if self.is_paused() {
             return;
         }
@@ -201,22 +272,12 @@ impl RevalidatorThread {
         }
     }
 
-    fn take_new(&self, revalidator: &mut Revalidator) {
-        for ukeys in self.ukeys.try_iter() {
-            revalidator.add(ukeys);
-        }
-    }
-
     fn is_paused(&self) -> bool {
         self.control.paused.load(Ordering::Relaxed)
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            max_idle: Duration::from_millis(self.control.max_idle_ms.load(Ordering::Relaxed)),
-            flow_limit: self.control.flow_limit.load(Ordering::Relaxed),
-            max_actions: self.dpif.limits().actions,
-        }
+        self.control.settings(&*self.dpif)
     }
 }
 

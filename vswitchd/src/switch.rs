@@ -32,7 +32,7 @@ use crate::expedite::{self, Expedited};
 use crate::netdev::{Difference, LinkEvent, Links, Netlink};
 use crate::openflow_loop::Conns;
 use crate::openflow_net::{NetEvent, Network};
-use crate::revalidator::Report;
+use crate::revalidator::CaughtUp;
 use crate::selection;
 use crate::threads::Threads;
 
@@ -66,8 +66,11 @@ pub struct Switch {
     adopt_at: Option<Instant>,
     adopt_by: Instant,
     last_flow_mod: Instant,
-    /// The `next_cfg` that was carried out last.
+    /// The `next_cfg` that was carried out last, and the snapshot that shows it.
     applied_cfg: Option<i64>,
+    applied_version: u64,
+    /// The `next_cfg` that packets of cached flows get, too: `cur_cfg`.
+    confirmed_cfg: Option<i64>,
     /// The status transaction that awaits its answer.
     transaction: Option<u64>,
     /// A refused transaction is not tried again before.
@@ -145,6 +148,8 @@ impl Switch {
             adopt_by: now,
             last_flow_mod: now,
             applied_cfg: None,
+            applied_version: 0,
+            confirmed_cfg: None,
             transaction: None,
             status_hold: None,
             next_statistics: now,
@@ -193,7 +198,7 @@ impl Switch {
             Some(request) = sources.unixctl.recv() => Event::Unixctl(request),
             Some(event) = sources.openflow.recv() => Event::OpenFlow(event),
             Some(effects) = self.threads.effects.recv() => Event::Packets(effects),
-            Some(report) = self.threads.reports.recv() => Event::Revalidator(report),
+            Some(report) = self.threads.reports.recv() => Event::Revalidated(report),
             signal = sources.termination.recv() => Event::Terminate(signal),
             () = tokio::time::sleep_until(deadline.into()) => Event::Timer,
         }
@@ -216,9 +221,8 @@ impl Switch {
                     self.apply_effect(effect, now);
                 }
             }
-            Event::Revalidator(Report::Done(version)) => {
-                self.threads.done = self.threads.done.max(version);
-            }
+            // `settle` looks how far.
+            Event::Revalidated(CaughtUp) => {}
             Event::Link(event) => {
                 self.handle_link(event).await;
                 // Devices come and go in crowds.
@@ -342,7 +346,12 @@ impl Switch {
                 tracing::warn!("{name}: {error}");
             }
         }
-        self.release_barriers(self.threads.done);
+        let done = self.threads.done();
+        self.release_barriers(done);
+        if self.confirmed_cfg != self.applied_cfg && done >= self.applied_version {
+            self.confirmed_cfg = self.applied_cfg;
+            self.dirty.status = true;
+        }
         if std::mem::take(&mut self.dirty.devices) {
             self.set_devices().await;
         }
@@ -403,6 +412,7 @@ impl Switch {
         }
         self.network.reconcile(&self.desired).await;
         self.applied_cfg = Some(self.desired.next_cfg);
+        self.applied_version = self.ofproto.version();
     }
 
     /// Asks the kernel for every device.
@@ -477,7 +487,7 @@ impl Switch {
                 controllers: &controllers,
                 patch_stats: &self.patch_stats(),
                 with_statistics,
-                cur_cfg: self.applied_cfg,
+                cur_cfg: self.confirmed_cfg,
             };
             status::write(&mut txn, &facts);
             txn.build()
@@ -498,7 +508,8 @@ impl Switch {
     /// Publishes what changed; packets that are looked at from now on see it.
     pub(crate) fn publish(&mut self) -> Arc<Snapshot> {
         let snapshot = self.ofproto.publish();
-        self.threads.publish(&snapshot);
+        let awaited = self.conns.has_barriers() || self.confirmed_cfg != self.applied_cfg;
+        self.threads.publish(&snapshot, awaited);
         snapshot
     }
 

@@ -11,7 +11,7 @@ use ofproto::snapshot::Snapshot;
 use ofproto::upcall::Effect;
 use tokio::sync::mpsc;
 
-use crate::revalidator::{Control, Report, RevalidatorThread, Wake};
+use crate::revalidator::{CaughtUp, Control, Records, RevalidatorThread, Wake};
 use crate::shared::Shared;
 use crate::upcall_thread::Handler;
 
@@ -25,11 +25,14 @@ pub struct Threads {
     shared: Arc<Shared>,
     pub control: Arc<Control>,
     pub effects: mpsc::Receiver<Vec<Effect>>,
-    pub reports: mpsc::UnboundedReceiver<Report>,
+    pub reports: mpsc::Receiver<CaughtUp>,
+    records: Arc<Records>,
+    dpif: Arc<dyn Dpif>,
+    revalidator_user: usize,
     pub wake: crossbeam_channel::Sender<Wake>,
-    /// The version that every packet is answered by, or a later one.
-    pub done: u64,
     published: u64,
+    /// The revalidator does not know of what was published.
+    behind: bool,
     joins: Vec<JoinHandle<()>>,
 }
 
@@ -41,7 +44,7 @@ impl Threads {
         let shared = Arc::new(Shared::new(snapshot, rings.saturating_add(1)));
         let control = Arc::new(Control::new(dpif.limits().flows));
         let (effect_sender, effects) = mpsc::channel(EFFECTS);
-        let (report_sender, reports) = mpsc::unbounded_channel();
+        let (report_sender, reports) = mpsc::channel(1);
         let (ukey_sender, ukeys) = crossbeam_channel::bounded(UKEYS);
         // One wake-up is as good as many.
         let (wake, wakes) = crossbeam_channel::bounded(1);
@@ -57,12 +60,13 @@ impl Threads {
             };
             joins.push(spawn(format!("handler{ring}"), move || handler.run())?);
         }
+        let records = Arc::new(Records::new(ukeys));
         let revalidator = RevalidatorThread {
             dpif: Arc::clone(dpif),
             shared: Arc::clone(&shared),
             user: rings,
             control: Arc::clone(&control),
-            ukeys,
+            records: Arc::clone(&records),
             wake: wakes,
             reports: report_sender,
             effects: effect_sender,
@@ -73,21 +77,42 @@ impl Threads {
             control,
             effects,
             reports,
+            records,
+            dpif: Arc::clone(dpif),
+            revalidator_user: rings,
             wake,
-            done: 0,
             published,
+            behind: false,
             joins,
         })
     }
 
-    /// Lets the threads use a snapshot from now on.
-    pub fn publish(&mut self, snapshot: &Arc<Snapshot>) {
+    /// Lets the threads use a snapshot from now on. With `awaited` somebody waits for the cache to
+    /// agree with it.
+    pub fn publish(&mut self, snapshot: &Arc<Snapshot>, awaited: bool) {
         if snapshot.version != self.published {
             self.published = snapshot.version;
             self.shared.publish(Arc::clone(snapshot));
-            // A wake-up that is waiting already is for this snapshot, too.
-            let _ = self.wake.try_send(Wake);
+            self.behind = true;
         }
+        if !self.behind || (awaited && self.try_confirm(snapshot)) {
+            self.behind = false;
+            return;
+        }
+        self.behind = false;
+        // A wake-up that is waiting already is for this snapshot, too.
+        let _ = self.wake.try_send(Wake);
+    }
+
+    /// The version that every packet is answered by, or a later one.
+    pub fn done(&self) -> u64 {
+        self.records.done()
+    }
+
+    fn try_confirm(&self, snapshot: &Snapshot) -> bool {
+        let settings = self.control.settings(&*self.dpif);
+        self.records
+            .try_confirm(snapshot, &self.shared, self.revalidator_user, &settings)
     }
 
     /// Ends the threads and waits for them.
