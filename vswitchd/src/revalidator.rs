@@ -97,7 +97,7 @@ pub struct Records {
 }
 
 /// With more megaflows the event loop would stand still for too long.
-const FEW: usize = 256;
+const FEW: usize = 1024;
 
 impl Records {
     pub fn new(new: Receiver<Vec<Ukey>>) -> Records {
@@ -116,7 +116,7 @@ impl Records {
     /// at once.
     pub fn try_confirm(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         shared: &Shared,
         user: usize,
         settings: &Settings,

@@ -109,7 +109,7 @@ impl Threads {
         self.records.done()
     }
 
-    fn try_confirm(&self, snapshot: &Snapshot) -> bool {
+    fn try_confirm(&self, snapshot: &Arc<Snapshot>) -> bool {
         let settings = self.control.settings(&*self.dpif);
         self.records
             .try_confirm(snapshot, &self.shared, self.revalidator_user, &settings)
