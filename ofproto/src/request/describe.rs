@@ -1,6 +1,6 @@
 //! Replies that describe the switch: features, ports, tables, flows and their statistics.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use openflow::message::{
     AggregateStats, Capabilities, FlowStats, FlowStatsReply, FlowStatsRequest, PortDesc, QUEUE_ALL,
@@ -61,7 +61,10 @@ pub(super) fn flow_stats(
             priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
             idle_timeout: rule.idle_timeout,
             hard_timeout: rule.hard_timeout,
-            duration: now.saturating_duration_since(rule.created),
+            // Milliseconds, as Open vSwitch reports it: finer digits only widen the output.
+            duration: Duration::from_millis(
+                now.saturating_duration_since(rule.created).as_millis() as u64,
+            ),
             idle_age: secs(rule.stats.used()),
             hard_age: secs(rule.modified),
             packet_count: rule.stats.packets(),
