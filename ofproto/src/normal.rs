@@ -13,7 +13,8 @@ use openflow::message::PortConfig;
 use packet::key::ETH_TYPE_VLAN;
 use packet::{DropReason, EthAddr, OfPort};
 
-use crate::port::{PortRow, PriorityTags, RowId, VlanConf, VlanMode};
+use crate::port::{PortRow, PriorityTags, RowId, VlanMode};
+use crate::trace::Node;
 use crate::xlate::{Credit, Ctx, Effect, Station};
 
 const VID: u16 = 0x0fff;
@@ -44,11 +45,12 @@ impl<'a> Ctx<'a> {
             }
         };
         let vlan = match input.map_or(Ok(Vlan { vid, placed: false }), |(_, row)| {
-            vlan_of(&row.vlan, vid)
+            vlan_of(row, vid)
         }) {
             Ok(vlan) => vlan,
             Err(text) => {
-                self.detail(text);
+                self.note(|| Node::Error(text));
+                self.warn("disallowed VLAN VID for this input port, dropping");
                 return self.not_sent(DropReason::VlanIngress);
             }
         };
@@ -181,15 +183,21 @@ impl<'a> Ctx<'a> {
 
 /// The VLAN that a packet tagged `vid` (0 for no tag or a priority tag) belongs to when it comes
 /// in on a port with these settings; or why the port does not take it.
-fn vlan_of(conf: &VlanConf, vid: u16) -> Result<Vlan, &'static str> {
+fn vlan_of(row: &PortRow, vid: u16) -> Result<Vlan, String> {
+    let conf = &row.vlan;
     let placed = |vid| Vlan { vid, placed: true };
     match conf.mode {
         VlanMode::Access if vid == 0 => Ok(placed(conf.tag)),
-        VlanMode::Access => {
-            Err("dropping VLAN tagged packet received on port configured as VLAN access port")
-        }
+        VlanMode::Access => Err(format!(
+            "dropping VLAN {vid} tagged packet received on port {} configured as VLAN {} access \
+             port",
+            row.name, conf.tag
+        )),
         VlanMode::NativeTagged | VlanMode::NativeUntagged if vid == 0 => Ok(placed(conf.tag)),
         _ if conf.carries(vid) => Ok(Vlan { vid, placed: false }),
-        _ => Err("dropping packet of a VLAN that the port does not trunk"),
+        _ => Err(format!(
+            "dropping VLAN {vid} packet received on port {} not configured for trunking VLAN {vid}",
+            row.name
+        )),
     }
 }

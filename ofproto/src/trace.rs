@@ -1,10 +1,13 @@
 //! What a translation did, for the text of `ofproto/trace`.
 
+mod text;
+
 use std::sync::Arc;
 
 use openflow::Action;
 
 use crate::rule::Rule;
+pub use text::text;
 
 /// Most nodes of one trace; what is done beyond them is not shown.
 const MAX_NODES: usize = 20_000;
@@ -12,8 +15,8 @@ const MAX_NODES: usize = 20_000;
 /// A tree of what was done, in order.
 #[derive(Clone, Default, Debug)]
 pub struct Trace {
-    /// Each with its parent; children come after their parents.
-    nodes: Vec<(Option<usize>, Node)>,
+    nodes: Vec<(Node, Vec<usize>)>,
+    roots: Vec<usize>,
     /// Where the next node goes.
     parent: Option<usize>,
 }
@@ -36,17 +39,27 @@ pub enum Node {
 impl Trace {
     /// Adds a leaf.
     pub fn add(&mut self, node: Node) {
-        if self.nodes.len() < MAX_NODES {
-            self.nodes.push((self.parent, node));
-        }
+        self.push(node);
     }
 
     /// Adds a node that the following ones go under.
     pub fn enter(&mut self, node: Node) {
-        if self.nodes.len() < MAX_NODES {
-            self.nodes.push((self.parent, node));
-            self.parent = Some(self.nodes.len() - 1);
+        if let Some(index) = self.push(node) {
+            self.parent = Some(index);
         }
+    }
+
+    fn push(&mut self, node: Node) -> Option<usize> {
+        if self.nodes.len() >= MAX_NODES {
+            return None;
+        }
+        let index = self.nodes.len();
+        self.nodes.push((node, Vec::new()));
+        match self.parent.and_then(|p| self.nodes.get_mut(p)) {
+            Some((_, children)) => children.push(index),
+            None => self.roots.push(index),
+        }
+        Some(index)
     }
 
     /// The node that the next one goes under.
@@ -59,14 +72,21 @@ impl Trace {
         self.parent = outer;
     }
 
+    /// The child of a node, or the root, that came last.
+    pub fn last_child(&self, parent: Option<usize>) -> Option<usize> {
+        match parent {
+            None => self.roots.last().copied(),
+            Some(p) => self.nodes.get(p)?.1.last().copied(),
+        }
+    }
+
     /// The children of a node, or the roots.
     pub fn children(&self, parent: Option<usize>) -> impl Iterator<Item = (usize, &Node)> {
-        let from = parent.map_or(0, |p| p + 1);
-        self.nodes
-            .iter()
-            .enumerate()
-            .skip(from)
-            .filter(move |(_, (p, _))| *p == parent)
-            .map(|(i, (_, node))| (i, node))
+        let children = match parent {
+            None => self.roots.as_slice(),
+            Some(p) => self.nodes.get(p).map_or(&[][..], |(_, c)| c.as_slice()),
+        };
+        let node = |i: &usize| Some((*i, &self.nodes.get(*i)?.0));
+        children.iter().filter_map(node)
     }
 }

@@ -45,11 +45,14 @@ impl Ctx<'_> {
     /// Sends the packet, as the tables see it, to a port of the bridge.
     pub(crate) fn output_port(&mut self, number: OfPort) {
         let Some(port) = self.bridge.port(number) else {
-            self.warn("nonexistent output port");
+            self.warn("Nonexistent output port");
             return self.not_sent(DropReason::NoSuchOutput);
         };
         if !port.may_send() {
-            self.detail("the output port is down or does not forward, skipping output");
+            self.detail(match port.has(PortConfig::NO_FWD) {
+                true => "OFPPC_NO_FWD set, skipping output",
+                false => "OFPPC_PORT_DOWN set, skipping output",
+            });
             return self.not_sent(DropReason::PortDown);
         }
         match port.link {
@@ -96,7 +99,6 @@ impl Ctx<'_> {
             after: self.w.actions.len(),
         };
         self.effect(Effect::PacketIn(Box::new(packet_in)));
-        self.detail("the packet is handled in userspace");
     }
 
     /// False once translation was given up or has grown too large.

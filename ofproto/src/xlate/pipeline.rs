@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use openflow::field::{Prereq, low_bits};
 use openflow::message::{PacketInReason, PortConfig};
-use openflow::{Action, Field, Subfield};
+use openflow::text::{Names, action_print, fields, subfield, value};
+use openflow::{Action, Field, Subfield, Version};
 use packet::key::FRAG_ANY;
 use packet::{DropReason, OfPort};
 
@@ -60,8 +61,13 @@ impl Ctx<'_> {
             self.detail("receiving is disabled on the input port, dropping");
             return self.not_sent(DropReason::PortDown);
         }
+        let outer = self.trace_parent();
         self.table(in_port, 0, OnMiss::Table);
+        // The text has the action set at the end of the first rule.
+        let first = self.trace.as_ref().and_then(|t| t.last_child(outer));
+        self.leave(first.or(outer));
         self.do_action_set();
+        self.leave(outer);
     }
 
     /// A packet-out.
@@ -167,7 +173,7 @@ impl Ctx<'_> {
 
     fn missed(&mut self, table_id: u8, miss: OnMiss) {
         if miss == OnMiss::GoOn {
-            return self.within(|| Node::Miss(table_id), |_| {});
+            return self.within(|| Node::Miss(table_id), |ctx| ctx.note(|| Node::Drop));
         }
         let in_port = self.w.view.flow.in_port();
         let silent = self
@@ -183,6 +189,7 @@ impl Ctx<'_> {
                 if to_controller {
                     ctx.packet_in(PacketInReason::NoMatch, 0, u16::MAX);
                 } else {
+                    ctx.note(|| Node::Drop);
                     ctx.not_sent(DropReason::TableMiss);
                 }
             },
@@ -267,9 +274,10 @@ impl Ctx<'_> {
             } => self.packet_in(*reason, *controller_id, *max_len),
             Action::OutputReg { src, max_len } => {
                 // Values above are no port numbers of the 16-bit space that registers hold.
-                match u16::try_from(self.read(*src)) {
-                    Ok(port) => self.output(OfPort::from_u16(port), *max_len),
-                    Err(_) => self.warn("no such port number, nothing is output"),
+                let value = self.read(*src);
+                self.note(|| Node::Detail(format!("output port is {value}")));
+                if let Ok(port) = u16::try_from(value) {
+                    self.output(OfPort::from_u16(port), *max_len);
                 }
             }
             Action::Enqueue { port, queue } => {
@@ -302,7 +310,14 @@ impl Ctx<'_> {
             Action::SetTpDst(port) => self.set_transport(false, *port),
             Action::DecTtl(controllers) => return self.dec_ttl(controllers),
 
-            Action::SetField { field, value, mask } => self.set(*field, *value, *mask),
+            Action::SetField { field, value, mask } => {
+                if !self.try_set(*field, *value, *mask) {
+                    let name = field.name();
+                    self.warn(&format!(
+                        "unmet prerequisites for {name}, set_field ignored"
+                    ));
+                }
+            }
             Action::RegLoad { dst, value } => {
                 let value = dst.insert(0, (*value).into());
                 self.set(dst.field, value, dst.mask());
@@ -311,6 +326,7 @@ impl Ctx<'_> {
                 if self.w.has(src.field.info().prereq) && self.w.has(dst.field.info().prereq) {
                     let value = dst.insert(0, self.read(*src));
                     self.set(dst.field, value, dst.mask());
+                    self.note_now(*dst);
                 }
             }
             Action::StackPush(src) => {
@@ -325,8 +341,9 @@ impl Ctx<'_> {
                 Some(value) => {
                     let value = dst.insert(0, value & low_bits(dst.bits));
                     self.set(dst.field, value, dst.mask());
+                    self.note_now(*dst);
                 }
-                None => self.warn("Failed to pop from an empty stack. On field."),
+                None => self.note(|| Node::Error("stack underflow".to_owned())),
             },
 
             Action::Resubmit { .. } | Action::GotoTable(_) => {
@@ -340,8 +357,14 @@ impl Ctx<'_> {
                 return END;
             }
 
-            Action::ClearActions => self.action_set.clear(),
-            Action::WriteActions(actions) => self.action_set.extend(actions.iter().cloned()),
+            Action::ClearActions => {
+                self.note_action_set("was");
+                self.action_set.clear();
+            }
+            Action::WriteActions(actions) => {
+                self.action_set.extend(actions.iter().cloned());
+                self.note_action_set("is");
+            }
             Action::WriteMetadata { value, mask } => {
                 self.set(Field::Metadata, (*value).into(), (*mask).into());
             }
@@ -349,16 +372,53 @@ impl Ctx<'_> {
         NEXT
     }
 
+    /// Sets a field, if the packet has it.
     fn set(&mut self, field: Field, value: u128, bits: u128) {
-        if !self.w.set(field, value, bits) {
-            self.warn(&format!(
-                "the packet has no {}, it is not set",
-                field.name()
-            ));
-        }
+        self.try_set(field, value, bits);
+    }
+
+    /// False when the packet does not have the field.
+    fn try_set(&mut self, field: Field, value: u128, bits: u128) -> bool {
+        let done = self.w.set(field, value, bits);
         if self.w.pushed_tags() > MAX_TAGS {
             self.fail(Error::TooManyTags);
         }
+        done
+    }
+
+    fn note_action_set(&mut self, verb: &str) {
+        if self.trace.is_none() {
+            return;
+        }
+        let set = action_set::in_order(&self.action_set);
+        let mut text = format!("action set {verb}");
+        if set.is_empty() {
+            text.push_str(" empty");
+        } else {
+            let mut list = String::new();
+            action_print::write(&mut list, &set, Version::Of13, &Names::none());
+            text.push_str(": ");
+            text.push_str(list.strip_prefix("actions=").unwrap_or(&list));
+        }
+        self.detail(&text);
+    }
+
+    /// Notes the value that a subfield has now.
+    fn note_now(&mut self, dst: Subfield) {
+        let value = dst.extract(self.w.view.flow.get(dst.field));
+        self.note(|| {
+            let mut text = String::new();
+            subfield::write(&mut text, dst);
+            text.push_str(" is now ");
+            match dst.is_whole() {
+                true => {
+                    let all = dst.field.info().full_mask();
+                    fields::write(&mut text, dst.field, value, all, &Names::none());
+                }
+                false => value::write_hex(&mut text, value),
+            }
+            Node::Detail(text)
+        });
     }
 
     /// `mod_tp_src` and `mod_tp_dst` of OpenFlow 1.0: TCP, UDP, SCTP, and type or code of ICMP.
@@ -402,6 +462,8 @@ impl Ctx<'_> {
             self.w.set(Field::IpTtl, ttl - 1, 0xff);
             return NEXT;
         }
+        let ip = if self.w.view.flow.key.is_ipv6() { 6 } else { 4 };
+        self.note(|| Node::Warning(format!("IPv{ip} decrement TTL exception")));
         self.not_sent(DropReason::TtlExpired);
         for id in controllers {
             self.packet_in(PacketInReason::InvalidTtl, *id, u16::MAX);

@@ -226,7 +226,12 @@ fn random_actions(r: &mut Random, base: usize, dialect: Dialect, table: usize, i
         actions.push("write_metadata:1/3".to_owned());
     }
     if table < 5 && r.below(3) == 0 {
-        actions.push(format!("goto_table:{}", table + 1 + r.below(5 - table)));
+        let to = table + 1 + r.below(5 - table);
+        // OpenFlow 1.0 has no such instruction.
+        actions.push(match dialect {
+            Dialect::Standard => format!("goto_table:{to}"),
+            Dialect::Nicira => format!("resubmit(,{to})"),
+        });
     }
     actions.join(",")
 }
@@ -262,11 +267,17 @@ fn random_action(r: &mut Random, base: usize, dialect: Dialect, table: usize) ->
         11 => format!("controller:{}", 64 + small),
         12..=15 => format!("resubmit(,{table})"),
         16 => format!("resubmit({port},{table})"),
+        17 | 18 if dialect == Dialect::Standard => {
+            let field = r.pick(&["eth_src", "eth_dst"]);
+            format!("set_field:02:00:00:00:00:0{small}->{field}")
+        }
         17 => format!("mod_dl_dst:02:00:00:00:00:0{small}"),
         18 => format!("mod_dl_src:02:00:00:00:00:0{small}"),
         19 => format!("load:{small}->NXM_OF_ETH_DST[0..{}]", 1 + r.below(20)),
         20 => "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[]".to_owned(),
-        21 => format!("set_field:02:00:00:00:00:0{small}/00:00:00:00:00:0f->eth_src"),
+        21 if dialect == Dialect::Standard => {
+            format!("set_field:02:00:00:00:00:0{small}/00:00:00:00:00:0f->eth_src")
+        }
         22 => format!("load:{small}->NXM_NX_REG0[4..5]"),
         23 if dialect == Dialect::Nicira => "strip_vlan".to_owned(),
         24 => format!("set_field:{small}->metadata"),

@@ -15,9 +15,9 @@ use packet::key::VLAN_PRESENT;
 use packet::{Action, DpPort, FlowKey};
 
 use super::random::{Dialect, PORTS, Random, RandomBridge, Scenario, random_key};
-use super::{Effect, Xlated};
+use super::{Effect, XlateIn, Xlated, xlate_traced};
 use crate::port::{PriorityTags, VlanConf, VlanMode};
-use crate::testing::key as parse_key;
+use crate::testing::{MAX_ACTIONS, key as parse_key};
 
 const DEFAULT_CASES: u64 = 8;
 const PACKETS: usize = 12;
@@ -32,7 +32,7 @@ fn outcomes_are_the_stock_switch_s() {
     };
     let cases = std::env::var("SLUICE_STOCK_CASES").ok();
     let cases = cases.and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_CASES);
-    let (mut compared, mut outputs, mut skipped) = (0, 0, 0);
+    let (mut compared, mut outputs, mut skipped, mut same_text) = (0, 0, 0, 0);
     for seed in 1..=cases {
         let mut r = Random(seed.wrapping_mul(0x1234_5677));
         let mut scenario = Scenario::random(&mut r);
@@ -59,7 +59,10 @@ fn outcomes_are_the_stock_switch_s() {
                 skipped += 1;
                 continue;
             };
-            let xlated = switch.xlate(&key);
+            let snapshot = switch.snapshot();
+            let input = XlateIn::received(&snapshot, &key, MAX_ACTIONS).unwrap();
+            let (xlated, nodes) = xlate_traced(&snapshot, &input);
+            let our_trace = crate::trace::text(&input, &xlated, &nodes);
             let ours = outcome(&key, &our_actions(&xlated));
             let theirs = outcome(&key, &parse(theirs));
             // A packet that goes round in circles is dropped by ours as a whole.
@@ -71,6 +74,11 @@ fn outcomes_are_the_stock_switch_s() {
                 continue;
             }
             compared += 1;
+            if told(&our_trace) == told(&trace) {
+                same_text += 1;
+            } else if std::env::var_os("SLUICE_STOCK_SHOW").is_some() {
+                println!("OURS\n{our_trace}\nTHEIRS\n{trace}\n----");
+            }
             outputs += ours.len();
             assert!(
                 ours == theirs,
@@ -82,9 +90,20 @@ fn outcomes_are_the_stock_switch_s() {
     }
     println!(
         "translation agrees with the stock switch: {compared} packets through {cases} switches, \
-         {outputs} outputs, {skipped} skipped"
+         {outputs} outputs, {skipped} skipped; {same_text} traces are the same text"
+    );
+    assert!(
+        same_text * 4 > compared * 3,
+        "the text of traces has changed"
     );
     assert!(compared * 4 > skipped, "too few of the cases say anything");
+}
+
+/// What a trace tells of the way through the tables.
+fn told(trace: &str) -> &str {
+    let start = trace.find("\nbridge(").unwrap_or(0);
+    let end = trace.find("\nFinal flow:").unwrap_or(trace.len());
+    &trace[start..end]
 }
 
 /// How many tags the packet may have had at a time.
