@@ -1,10 +1,12 @@
 //! Settings that the switch does not carry out are told to whoever makes them; those that it does
 //! carry out, and those that ask for nothing, are not mentioned.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result;
-use tests::process::wait_for;
+use tests::process::{output, wait_for};
+use tests::support::{check_part, table};
 use tests::traffic::ping;
 use tests::{Host, Switch, require_root};
 
@@ -108,6 +110,12 @@ fn what_is_not_supported_is_refused_by_name() -> Result<()> {
             &["clear", "Interface", "a0", "bfd"],
             "a0",
             "bfd:enable=true",
+        ),
+        (
+            &["set", "Interface", "a0", "mac=\"02:00:00:00:00:09\""],
+            &["clear", "Interface", "a0", "mac"],
+            "a0",
+            "mac=02:00:00:00:00:09",
         ),
         (
             &["set", "Interface", "a0", "cfm_mpid=3"],
@@ -288,4 +296,136 @@ fn what_clients_always_set_is_not_mentioned() -> Result<()> {
     wait_for("a ping is answered", Duration::from_secs(5), || {
         ping(&a.ns, "10.1.0.2", 1, "0.1").is_ok_and(|p| p.all())
     })
+}
+
+/// The commands of Open vSwitch's tools and daemons, as `list-commands` of each has them.
+const OFCTL: &str = "add-flow add-flows add-group add-groups add-meter add-tlv-map benchmark bundle \
+    check-vlan compose-packet ct-flush ct-flush-zone del-flows del-groups del-meter \
+    del-meters del-tlv-map diff-flows dump-aggregate dump-desc dump-flows \
+    dump-group-features dump-group-stats dump-groups dump-ipfix-bridge dump-ipfix-flow \
+    dump-meter dump-meters dump-ports dump-ports-desc dump-table-desc dump-table-features \
+    dump-tables dump-tlv-map encode-error-reply encode-hello get-frags help insert-buckets \
+    list-commands meter-features meter-stats mod-flows mod-group mod-meter mod-port \
+    mod-table monitor ofp-parse ofp-parse-pcap ofp-print packet-out parse-actions parse-flow \
+    parse-flows parse-group parse-instructions parse-key-value parse-nx-match parse-nxm \
+    parse-ofp10-match parse-ofp11-match parse-oxm parse-packet parse-pcap ping print-error \
+    probe queue-get-config queue-stats remove-buckets replace-flows set-frags show snoop";
+const VSWITCHD: &str = "autoattach/show-isid autoattach/statistics autoattach/status bfd/set-forwarding bfd/show \
+    bond/disable-member bond/enable-member bond/hash bond/list bond/migrate \
+    bond/set-active-member bond/show bridge/dump-flows bridge/reconnect cfm/set-fault \
+    cfm/show coverage/read-counter coverage/show dpctl/add-dp dpctl/add-flow dpctl/add-flows \
+    dpctl/add-if dpctl/cache-get-size dpctl/cache-set-size dpctl/ct-bkts dpctl/ct-del-limits \
+    dpctl/ct-disable-tcp-seq-chk dpctl/ct-enable-tcp-seq-chk dpctl/ct-get-limits \
+    dpctl/ct-get-maxconns dpctl/ct-get-nconns dpctl/ct-get-tcp-seq-chk dpctl/ct-set-limits \
+    dpctl/ct-set-maxconns dpctl/ct-stats-show dpctl/del-dp dpctl/del-flow dpctl/del-flows \
+    dpctl/del-if dpctl/dump-conntrack dpctl/dump-dps dpctl/dump-flows dpctl/flush-conntrack \
+    dpctl/get-flow dpctl/ipf-get-status dpctl/ipf-set-disabled dpctl/ipf-set-enabled \
+    dpctl/ipf-set-max-nfrags dpctl/ipf-set-min-frag dpctl/list-commands dpctl/mod-flow \
+    dpctl/mod-flows dpctl/normalize-actions dpctl/offload-stats-show dpctl/parse-actions \
+    dpctl/set-if dpctl/show dpif-netdev/bond-show dpif-netdev/dpif-impl-get \
+    dpif-netdev/dpif-impl-set dpif-netdev/miniflow-parser-get \
+    dpif-netdev/miniflow-parser-set dpif-netdev/pmd-perf-log-set dpif-netdev/pmd-perf-show \
+    dpif-netdev/pmd-rxq-rebalance dpif-netdev/pmd-rxq-show dpif-netdev/pmd-stats-clear \
+    dpif-netdev/pmd-stats-show dpif-netdev/subtable-lookup-info-get \
+    dpif-netdev/subtable-lookup-prio-set dpif-netlink/dispatch-mode dpif/dump-dps \
+    dpif/dump-flows dpif/set-dp-features dpif/show dpif/show-dp-features exit fdb/add \
+    fdb/del fdb/flush fdb/show fdb/stats-clear fdb/stats-show lacp/show lacp/show-stats \
+    list-commands mdb/flush mdb/show memory/show odp-execute/action-impl-set \
+    odp-execute/action-impl-show ofproto/list ofproto/trace ofproto/trace-packet-out \
+    ovs/route/add ovs/route/del ovs/route/lookup ovs/route/show qos/show qos/show-types \
+    revalidator/purge revalidator/wait rstp/show rstp/tcn stp/show stp/tcn tnl/arp/aging \
+    tnl/arp/flush tnl/arp/set tnl/arp/show tnl/egress_port_range tnl/neigh/aging \
+    tnl/neigh/flush tnl/neigh/set tnl/neigh/show tnl/ports/show upcall/disable-megaflows \
+    upcall/disable-ufid upcall/enable-megaflows upcall/enable-ufid upcall/set-flow-limit \
+    upcall/show version vlog/close vlog/disable-rate-limit vlog/enable-rate-limit vlog/list \
+    vlog/list-pattern vlog/reopen vlog/set";
+const DB_SERVER: &str = "coverage/read-counter coverage/show exit list-commands memory/show ovsdb-server/add-db \
+    ovsdb-server/add-remote ovsdb-server/compact ovsdb-server/connect-active-ovsdb-server \
+    ovsdb-server/disable-monitor-cond ovsdb-server/disconnect-active-ovsdb-server \
+    ovsdb-server/get-active-ovsdb-server ovsdb-server/get-db-storage-status \
+    ovsdb-server/get-sync-exclude-tables ovsdb-server/list-dbs ovsdb-server/list-remotes \
+    ovsdb-server/memory-trim-on-compaction ovsdb-server/perf-counters-clear \
+    ovsdb-server/perf-counters-show ovsdb-server/reconnect ovsdb-server/remove-db \
+    ovsdb-server/remove-remote ovsdb-server/set-active-ovsdb-server \
+    ovsdb-server/set-active-ovsdb-server-probe-interval ovsdb-server/set-sync-exclude-tables \
+    ovsdb-server/sync-status ovsdb-server/tlog-list ovsdb-server/tlog-set version vlog/close \
+    vlog/disable-rate-limit vlog/enable-rate-limit vlog/list vlog/list-pattern vlog/reopen \
+    vlog/set";
+const VSCTL: &str = "add add-aa-mapping add-bond add-bond-iface add-br add-port add-zone-tp br-exists \
+    br-get-external-id br-set-external-id br-to-parent br-to-vlan clear comment create \
+    del-aa-mapping del-bond-iface del-br del-controller del-fail-mode del-manager del-port \
+    del-ssl del-zone-tp destroy emer-reset find get get-aa-mapping get-controller \
+    get-fail-mode get-manager get-ssl iface-to-br init list list-br list-dp-cap list-ifaces \
+    list-ports list-zone-tp port-to-br remove set set-controller set-fail-mode set-manager \
+    set-ssl show wait-until";
+
+/// First words of the lines of `list-commands`.
+fn listed(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().skip(1);
+    lines
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect()
+}
+
+/// One row per command of `stock` or of ours.
+fn rows(program: &str, stock: &str, ours: &BTreeSet<String>) -> Vec<Vec<String>> {
+    let stock: BTreeSet<String> = stock.split_whitespace().map(str::to_owned).collect();
+    stock
+        .union(ours)
+        .map(|name| {
+            let state = if ours.contains(name) {
+                "supported"
+            } else {
+                "refused"
+            };
+            let note = if stock.contains(name) {
+                ""
+            } else {
+                "not of Open vSwitch"
+            };
+            [program, name, state, note].map(str::to_owned).to_vec()
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_names_every_command() -> Result<()> {
+    if !require_root("the_document_names_every_command") {
+        return Ok(());
+    }
+    let s = Switch::start("e2e-commands")?;
+    let ofctl = listed(&s.ofctl(&["list-commands"])?)
+        .into_iter()
+        .chain(["parse-flow", "parse-flows", "ofp-print"].map(str::to_owned))
+        .collect();
+    for name in OFCTL
+        .split_whitespace()
+        .filter(|name| !BTreeSet::contains(&ofctl, *name))
+    {
+        let error = s.ofctl(&[name]).expect_err("refused");
+        let error = format!("{error:#}");
+        assert!(
+            error.contains(name) && error.contains("not supported"),
+            "{error}"
+        );
+    }
+    let vsctl: BTreeSet<String> = s
+        .vsctl(&["--commands"])?
+        .lines()
+        .filter_map(|line| line.split(',').nth(1).map(str::to_owned))
+        .collect();
+    let vswitchd = listed(&s.appctl(&["list-commands"])?);
+    let mut ask = s.tool("appctl")?;
+    ask.arg("-t")
+        .arg(s.dir().join("db-server.ctl"))
+        .arg("list-commands");
+    let db_server = listed(&output(&mut ask)?);
+    let all = [
+        rows("vsctl", VSCTL, &vsctl),
+        rows("ofctl", OFCTL, &ofctl),
+        rows("appctl (vswitchd)", VSWITCHD, &vswitchd),
+        rows("appctl (db-server)", DB_SERVER, &db_server),
+    ];
+    let text = table(&["Program", "Command", "State", "Notes"], all.concat());
+    check_part("commands", &text)
 }

@@ -7,6 +7,7 @@
 pub mod host;
 pub mod netns;
 pub mod process;
+pub mod support;
 pub mod switch;
 pub mod traffic;
 

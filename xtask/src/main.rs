@@ -3,6 +3,7 @@
 mod demo;
 mod ebpf;
 mod setup;
+mod support;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Build the eBPF programs
     BuildEbpf,
+    /// Write the tables of docs/support.md from the code
+    Support,
     /// Install what the machine lacks for building the eBPF programs and for the tests
     Setup,
 }
@@ -63,6 +66,10 @@ fn main() -> Result<()> {
         Task::BuildEbpf => {
             setup::toolchain()?;
             ebpf::build()
+        }
+        Task::Support => {
+            setup::for_demo()?;
+            support::write()
         }
         Task::Setup => setup::everything(),
     }

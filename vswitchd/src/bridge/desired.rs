@@ -446,6 +446,12 @@ fn interface(row: &Row<'_>, bridge: &str) -> Interface {
     if problem.is_none() && !matches!(kind, Kind::Patch { .. }) {
         problem = device_name_problem(name);
     }
+    let mut unsupported = unsupported::of(row);
+    if let (Some(mac), Kind::System | Kind::Patch { .. }) = (row.string("mac"), &kind) {
+        unsupported.push(format!(
+            "mac={mac} of Interface {name} is not supported (set it on the device)"
+        ));
+    }
     let ofport = |column: &str| {
         row.integer(column)
             .and_then(|n| u32::try_from(n).ok())
@@ -465,7 +471,7 @@ fn interface(row: &Row<'_>, bridge: &str) -> Interface {
             .and_then(parse_mac)
             .filter(|mac| !mac.is_multicast() && !mac.is_zero()),
         problem,
-        unsupported: unsupported::of(row),
+        unsupported,
     }
 }
 

@@ -72,11 +72,12 @@ const fn key(
     }
 }
 
-/// Columns whose refusal keeps a bridge, a port or a connection from being. The code that reads
-/// them says so.
+/// Columns of which one value does not tell: most keep a bridge, a port or a connection from
+/// being. The code that reads them says so.
 const SAID_ELSEWHERE: &[(&str, &str)] = &[
     ("Bridge", "datapath_type"),
     ("Controller", "target"),
+    ("Interface", "mac"),
     ("Interface", "type"),
     ("Manager", "target"),
     ("Port", "interfaces"),
@@ -252,5 +253,43 @@ mod tests {
     #[test]
     fn long_values_are_cut() {
         assert_eq!(shortened(&"é".repeat(100)).chars().count(), MAX_VALUE + 3);
+    }
+
+    /// What the document says of a row.
+    fn state(rule: &Column) -> [String; 2] {
+        let list = |values: &[&str]| values.join(", ");
+        let (state, text) = match rule.support {
+            Support::Carried => ("supported", String::new()),
+            Support::ByKey => ("by key", String::new()),
+            Support::Written => ("supported", "status, written by the switch".to_owned()),
+            Support::NotWritten => ("not written", "status".to_owned()),
+            Support::Only(values, advice) => (
+                "partly",
+                format!("{}; others are refused ({advice})", list(values)),
+            ),
+            Support::Refused(advice) => ("refused", advice.to_owned()),
+            Support::Others => ("supported", "for other programs".to_owned()),
+            Support::Moot(why) => ("no effect", why.to_owned()),
+            Support::PartOf(what) => ("refused", format!("with {what}")),
+        };
+        [state.to_owned(), text]
+    }
+
+    #[test]
+    fn the_document_is_true() {
+        let mut rows: Vec<Vec<String>> = COLUMNS
+            .iter()
+            .map(|rule| {
+                let name = format!("{}.{}", rule.table, rule.setting());
+                [vec![name], state(rule).to_vec()].concat()
+            })
+            .collect();
+        for (table, by) in TABLES {
+            let text = format!("the whole table, by {by}");
+            rows.push(vec![format!("{table}.*"), "refused".to_owned(), text]);
+        }
+        rows.sort();
+        let text = ::tests::support::table(&["Setting", "State", "Notes"], rows);
+        ::tests::support::check_part("settings", &text).unwrap();
     }
 }
