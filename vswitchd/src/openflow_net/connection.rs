@@ -1,8 +1,9 @@
 //! One OpenFlow connection: bytes in and out, and the pace at which it may ask.
 //!
 //! A connection is not read while much waits to be written to it, so a peer that asks much and
-//! reads little stops itself. After a barrier request nothing more is taken from the peer until
-//! the reply is on its way.
+//! reads little stops itself. After a barrier request, and after a request whose answer is as long
+//! as a table, nothing more is taken from the peer until the reply is on its way: whoever asks for
+//! everything again and again makes one answer at a time, and others have their turns.
 
 use std::io;
 use std::sync::Arc;
@@ -60,6 +61,52 @@ impl Sender {
     }
 }
 
+/// An answer before which nothing more is taken from a peer.
+#[derive(Clone, Copy, Debug)]
+enum Awaited {
+    Barrier,
+    /// As long as a table may be; to the request with this transaction identifier.
+    Long(u32),
+}
+
+impl Awaited {
+    fn after(xid: u32, request: &Message) -> Option<Awaited> {
+        match request {
+            Message::BarrierRequest => Some(Awaited::Barrier),
+            Message::FlowStatsRequest(_)
+            | Message::AggregateRequest(_)
+            | Message::TableStatsRequest
+            | Message::TableFeaturesRequest
+            | Message::PortStatsRequest { .. }
+            | Message::PortDescRequest
+            | Message::FeaturesRequest => Some(Awaited::Long(xid)),
+            _ => None,
+        }
+    }
+
+    /// An error that answers an earlier request of the same identifier ends the wait early, which
+    /// does no harm.
+    fn is_answered(self, xid: u32, message: &Message) -> bool {
+        match self {
+            Awaited::Barrier => matches!(message, Message::BarrierReply),
+            Awaited::Long(awaited) => {
+                xid == awaited
+                    && matches!(
+                        message,
+                        Message::FlowStatsReply(_)
+                            | Message::AggregateReply { .. }
+                            | Message::TableStatsReply(_)
+                            | Message::TableFeaturesReply(_)
+                            | Message::PortStatsReply(_)
+                            | Message::PortDescReply(_)
+                            | Message::FeaturesReply(_)
+                            | Message::Error(_)
+                    )
+            }
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
@@ -106,9 +153,12 @@ async fn serve(
     let mut connection = open(context);
     let mut copied = 0;
     let mut chunk = vec![0u8; READ];
-    let mut awaits_barrier = false;
+    let mut awaits: Option<Awaited> = None;
     loop {
-        while !awaits_barrier {
+        while awaits.is_none()
+            && queued.load(Ordering::Relaxed) < MAX_QUEUED
+            && connection.transmit().len() < MAX_OUTPUT
+        {
             let event = match connection.poll_event() {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
@@ -139,7 +189,7 @@ async fn serve(
                     ..
                 } => {
                     copy(context, &raw);
-                    awaits_barrier = matches!(message, Message::BarrierRequest);
+                    awaits = Awaited::after(header.xid, &message);
                     NetEvent::Received {
                         id,
                         xid: header.xid,
@@ -158,7 +208,7 @@ async fn serve(
         copied = copy_sent(context, &connection, copied);
         let waiting = connection.transmit().len();
         let may_read =
-            !awaits_barrier && queued.load(Ordering::Relaxed) < MAX_QUEUED && waiting < MAX_OUTPUT;
+            awaits.is_none() && queued.load(Ordering::Relaxed) < MAX_QUEUED && waiting < MAX_OUTPUT;
         let deadline = connection.poll_timeout();
         tokio::select! {
             biased;
@@ -172,7 +222,7 @@ async fn serve(
             Some(out) = outgoing.recv(), if waiting < MAX_OUTPUT => match out {
                 Outgoing::Message(xid, message) => {
                     queued.fetch_sub(1, Ordering::Relaxed);
-                    awaits_barrier &= !matches!(message, Message::BarrierReply);
+                    awaits = awaits.filter(|awaited| !awaited.is_answered(xid, &message));
                     send(&mut connection, xid, &message, context);
                 }
                 Outgoing::Close => return Err(Ended::BySwitch),
