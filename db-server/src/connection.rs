@@ -1,5 +1,6 @@
 //! One client's socket: bytes to messages and back, probes, and a bound on what it may owe us.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use daemon::reconnect::{Action, Config, Reconnect};
@@ -7,14 +8,21 @@ use daemon::stream::Connection;
 use ovsdb::jsonrpc::{Framer, Message};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::event_loop::Event;
 use crate::server::SessionId;
 
 /// A client that reads so slowly that more than this waits to be sent is cut off.
 pub const MAX_BACKLOG: usize = 64 << 20;
+
+/// Requests of a client to which more than this waits to be sent are left in its socket: what it
+/// asks for without reading the answers delays nobody else.
+const MAX_UNREAD: usize = 1 << 20;
+
+/// Requests of a client that the event loop has not taken yet; the answers to more could need
+/// much memory before anybody sees that they are not read.
+const MAX_UNTAKEN: usize = 32;
 
 /// The longest request.
 const MAX_REQUEST: usize = 64 << 20;
@@ -39,9 +47,10 @@ pub async fn serve(
     let peer = connection.peer;
     let (reader, writer) = tokio::io::split(connection.stream);
     let (heard, hearing) = mpsc::channel(1);
+    let (lags, lagging) = watch::channel(false);
     let reason = tokio::select! {
-        reason = read(session, reader, &events, heard) => reason,
-        reason = write(writer, outgoing, hearing, config) => reason,
+        reason = read(session, reader, &events, heard, lagging) => reason,
+        reason = write(writer, outgoing, hearing, config, lags) => reason,
     };
     tracing::debug!("{peer}: {reason}");
     // The event loop may already be gone when everything shuts down.
@@ -55,8 +64,10 @@ async fn read(
     mut reader: ReadHalf<StreamHalf>,
     events: &mpsc::Sender<Event>,
     heard: mpsc::Sender<()>,
+    mut lagging: watch::Receiver<bool>,
 ) -> String {
     let mut framer = Framer::new(MAX_REQUEST);
+    let untaken = Arc::new(Semaphore::new(MAX_UNTAKEN));
     let mut chunk = vec![0u8; 64 << 10];
     loop {
         let count = match reader.read(&mut chunk).await {
@@ -71,11 +82,15 @@ async fn read(
             match framer.poll_message() {
                 Ok(None) => break,
                 Ok(Some(message)) => {
-                    if events
-                        .send(Event::Message { session, message })
-                        .await
-                        .is_err()
-                    {
+                    // The other half ends first, and this one with it.
+                    let _ = lagging.wait_for(|lagging| !lagging).await;
+                    let place = Arc::clone(&untaken).acquire_owned().await.ok();
+                    let event = Event::Message {
+                        session,
+                        message,
+                        place,
+                    };
+                    if events.send(event).await.is_err() {
                         return "shutting down".to_owned();
                     }
                 }
@@ -90,6 +105,7 @@ async fn write(
     mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
     mut hearing: mpsc::Receiver<()>,
     mut config: watch::Receiver<Config>,
+    lags: watch::Sender<bool>,
 ) -> String {
     let mut probe = Reconnect::new(*config.borrow_and_update(), Instant::now());
     probe.handle_connected(Instant::now());
@@ -107,11 +123,19 @@ async fn write(
             sent = 0;
         }
         let unsent = backlog.get(sent..).unwrap_or_default();
+        let much = unsent.len() > MAX_UNREAD;
+        lags.send_if_modified(|lags| std::mem::replace(lags, much) != much);
         let deadline = probe.deadline();
         tokio::select! {
             result = writer.write(unsent), if !unsent.is_empty() => match result {
                 Ok(0) => return "send error: closed".to_owned(),
-                Ok(count) => sent = sent.saturating_add(count),
+                Ok(count) => {
+                    sent = sent.saturating_add(count);
+                    if much {
+                        // Nothing is heard of it now, but it reads.
+                        probe.handle_activity(Instant::now());
+                    }
+                }
                 Err(error) => return format!("send error: {error}"),
             },
             next = outgoing.recv(), if !closing => match next {

@@ -15,7 +15,7 @@ use daemon::reconnect::Config;
 use daemon::stream::Connection;
 use daemon::unixctl;
 use ovsdb::jsonrpc::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::connection::{self, Outgoing, sleep_until};
 use crate::remote::{self, Running, Spec};
@@ -39,6 +39,8 @@ pub enum Event {
     Message {
         session: SessionId,
         message: Message,
+        /// Given back when the message is taken.
+        place: Option<OwnedSemaphorePermit>,
     },
     Disconnected {
         session: SessionId,
@@ -195,7 +197,11 @@ impl EventLoop {
                 );
                 self.server.handle_connect(session);
             }
-            Event::Message { session, message } => {
+            Event::Message {
+                session,
+                message,
+                place: _place,
+            } => {
                 self.server
                     .handle_message(session, message, Instant::now(), date_ms());
             }
