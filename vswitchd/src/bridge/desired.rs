@@ -33,6 +33,8 @@ pub struct Desired {
     pub bridges: BTreeMap<String, Bridge>,
     /// Bridges and interfaces that cannot be, for the log.
     pub problems: Vec<String>,
+    /// Interfaces of bridges that cannot be, by row, and why.
+    pub stranded: BTreeMap<Uuid, String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -169,18 +171,26 @@ pub fn desired(replica: &Replica) -> Desired {
         ),
         bridges: BTreeMap::new(),
         problems: Vec::new(),
+        stranded: BTreeMap::new(),
     };
     desired.problems.extend(unsupported::of(&root));
     for row in root.references("manager_options") {
         desired.problems.extend(unsupported::of(&row));
     }
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
+    let mut taken = Taken::new();
     for row in root.references("bridges") {
         let Some(name) = row.string("name") else {
             continue;
         };
         match bridge_problem(&row, name) {
-            Some(problem) => desired.problems.push(format!("bridge {name}: {problem}")),
+            Some(problem) => {
+                desired.problems.push(format!("bridge {name}: {problem}"));
+                for port in row.references("ports") {
+                    for interface in port.references("interfaces") {
+                        desired.stranded.insert(interface.uuid(), problem.clone());
+                    }
+                }
+            }
             None => {
                 let bridge = bridge(&row, name, &mut taken, &mut desired.problems);
                 desired.bridges.insert(name.to_owned(), bridge);
@@ -191,11 +201,14 @@ pub fn desired(replica: &Replica) -> Desired {
     desired
 }
 
+/// Which bridge has an interface, by the interface's name.
+type Taken = BTreeMap<String, String>;
+
 /// Why a bridge cannot be at all.
 fn bridge_problem(row: &Row<'_>, name: &str) -> Option<String> {
     let datapath_type = row.string("datapath_type").unwrap_or("");
-    if name.is_empty() || name.len() > MAX_NAME || name.contains(['/', ' ']) {
-        return Some("not a name that a network device can have".to_owned());
+    if let Some(problem) = device_name_problem(name) {
+        return Some(problem);
     }
     if !datapath_type.is_empty() && !DATAPATH_TYPES.contains(&datapath_type) {
         return Some(format!(
@@ -205,19 +218,14 @@ fn bridge_problem(row: &Row<'_>, name: &str) -> Option<String> {
     None
 }
 
-fn bridge(
-    row: &Row<'_>,
-    name: &str,
-    taken: &mut BTreeMap<String, String>,
-    problems: &mut Vec<String>,
-) -> Bridge {
+fn bridge(row: &Row<'_>, name: &str, taken: &mut Taken, problems: &mut Vec<String>) -> Bridge {
     let mut unsupported = unsupported::of(row);
     let protocols = protocols(row);
     let datapath_id = row.get("other_config", "datapath-id").and_then(|text| {
         let id = parse_datapath_id(text);
         if id.is_none() {
             unsupported.push(format!(
-                "other_config:datapath-id \"{text}\" is not 16 hex digits"
+                "other_config:datapath-id \"{text}\" of Bridge {name} is not 16 hex digits"
             ));
         }
         id
@@ -226,7 +234,7 @@ fn bridge(
         let mac = parse_mac(text).filter(|mac| !mac.is_multicast() && !mac.is_zero());
         if mac.is_none() {
             unsupported.push(format!(
-                "other_config:hwaddr \"{text}\" is not a unicast address"
+                "other_config:hwaddr \"{text}\" of Bridge {name} is not a unicast address"
             ));
         }
         mac
@@ -278,12 +286,46 @@ fn bridge(
         Some(local) => local.unsupported.extend(bridge.unsupported.iter().cloned()),
         None => {
             problems.extend(bridge.unsupported.iter().cloned());
-            bridge.ports.insert(name.to_owned(), local_port(name));
+            match taken.get(name) {
+                Some(other) => problems.push(format!(
+                    "bridge {name} has no local port: bridge {other} has a port of that name"
+                )),
+                None => {
+                    taken.insert(name.to_owned(), name.to_owned());
+                    bridge.ports.insert(name.to_owned(), local_port(name));
+                }
+            }
         }
     }
-    let interfaces = bridge.ports.values().flat_map(|port| &port.interfaces);
-    problems.extend(interfaces.flat_map(|interface| interface.unsupported.clone()));
+    check_numbers(&mut bridge);
+    for interface in bridge.ports.values().flat_map(|port| &port.interfaces) {
+        if let Some(problem) = &interface.problem {
+            problems.push(format!("interface {}: {problem}", interface.name));
+        }
+        problems.extend(interface.unsupported.iter().cloned());
+    }
     bridge
+}
+
+/// Of several interfaces that ask for one number, the first by name gets it; the others get
+/// another number, and are told.
+fn check_numbers(bridge: &mut Bridge) {
+    let mut numbers: BTreeMap<u32, String> = BTreeMap::new();
+    for interface in bridge.ports.values_mut().flat_map(|p| &mut p.interfaces) {
+        if let Some(number) = interface.ofport_request
+            && interface.problem.is_none()
+            && interface.kind != Kind::Local
+        {
+            let first = numbers.entry(number).or_insert(interface.name.clone());
+            if *first != interface.name {
+                interface.unsupported.push(format!(
+                    "ofport_request={number} of Interface {} goes to {first}, another number is \
+                     picked",
+                    interface.name
+                ));
+            }
+        }
+    }
 }
 
 /// The local port of a bridge without rows for it. The nil UUID stands for no row.
@@ -329,7 +371,7 @@ fn port(
     row: &Row<'_>,
     name: &str,
     bridge: &str,
-    taken: &mut BTreeMap<String, String>,
+    taken: &mut Taken,
     problems: &mut Vec<String>,
 ) -> Port {
     let mut unsupported = unsupported::of(row);
@@ -368,11 +410,25 @@ fn port(
     let dot1q_tunnel = row.string("vlan_mode") == Some("dot1q-tunnel");
     let interfaces = rows
         .iter()
+        .filter(|row| {
+            let interface = row.string("name").unwrap_or_default();
+            match taken.get(interface) {
+                // The row tells of the place that it has; the log tells of this one.
+                Some(other) => {
+                    problems.push(format!(
+                        "bridge {bridge}: interface {interface} is already in bridge {other}"
+                    ));
+                    false
+                }
+                None => {
+                    taken.insert(interface.to_owned(), bridge.to_owned());
+                    true
+                }
+            }
+        })
         .map(|row| {
             let mut interface = interface(row, bridge);
-            if let Some(other) = taken.insert(interface.name.clone(), name.to_owned()) {
-                interface.problem = Some(format!("interface is already in port {other}"));
-            } else if bond {
+            if bond {
                 interface.problem = Some(format!(
                     "port {name} has {} interfaces: bonds are not supported (give each interface a \
                      port of its own)",
@@ -389,7 +445,7 @@ fn port(
             interface
         })
         .collect::<Vec<_>>();
-    if interfaces.is_empty() {
+    if rows.is_empty() {
         problems.push(format!("port {name} has no interfaces"));
     }
     let trunks = match vlan {
@@ -414,6 +470,16 @@ fn port(
 fn interface(row: &Row<'_>, bridge: &str) -> Interface {
     let name = row.string("name").unwrap_or_default();
     let mut problem = None;
+    let mut unsupported = unsupported::of(row);
+    let mac = row.string("mac").and_then(|text| {
+        let mac = parse_mac(text).filter(|mac| !mac.is_multicast() && !mac.is_zero());
+        if mac.is_none() {
+            unsupported.push(format!(
+                "mac=\"{text}\" of Interface {name} is not a unicast address"
+            ));
+        }
+        mac
+    });
     let kind = match row.string("type").unwrap_or("") {
         _ if name == bridge => Kind::Local,
         "" | "system" => Kind::System,
@@ -466,17 +532,17 @@ fn interface(row: &Row<'_>, bridge: &str) -> Interface {
         mtu_request: row
             .integer("mtu_request")
             .and_then(|mtu| u32::try_from(mtu).ok()),
-        mac: row
-            .string("mac")
-            .and_then(parse_mac)
-            .filter(|mac| !mac.is_multicast() && !mac.is_zero()),
+        mac,
         problem,
         unsupported,
     }
 }
 
 fn device_name_problem(name: &str) -> Option<String> {
-    let reason = if name.is_empty() || matches!(name, "." | "..") || name.contains(['/', ' ', ':'])
+    let reason = if name.is_empty()
+        || matches!(name, "." | "..")
+        || name
+            .contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%'))
     {
         "not a name that a network device can have"
     } else if name.len() > MAX_NAME {

@@ -51,6 +51,10 @@ pub fn write(txn: &mut Transaction<'_>, facts: &Facts<'_>) {
         return;
     };
     write_root(txn, root, facts);
+    for (uuid, problem) in &facts.desired.stranded {
+        txn.refresh("Interface", *uuid, "ofport", Datum::integer(-1));
+        txn.refresh("Interface", *uuid, "error", Datum::string(problem));
+    }
     for (name, bridge) in &facts.desired.bridges {
         if let Some(id) = facts.datapath_ids.get(name) {
             let text = format!("{id:016x}");
