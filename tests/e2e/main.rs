@@ -2,6 +2,7 @@
 //!
 //! The cases take turns (`--test-threads=1`): namespaces have fixed names.
 
+mod bad_input;
 mod barrier;
 mod forwarding;
 mod ports;

@@ -68,6 +68,17 @@ impl Switch {
         self.db_server.as_ref().map(Background::pid)
     }
 
+    /// Whether both daemons have run since they were started, and no thread of them has panicked.
+    pub fn healthy(&mut self) -> bool {
+        let runs = |p: &mut Option<Background>| p.as_mut().is_some_and(Background::running);
+        let said = |name: &str| std::fs::read_to_string(self.dir.path().join(name));
+        runs(&mut self.db_server)
+            && runs(&mut self.vswitchd)
+            && ["db-server.out", "vswitchd.out"]
+                .iter()
+                .all(|name| said(name).is_ok_and(|text| !text.contains("panicked")))
+    }
+
     pub fn start_db_server(&mut self) -> Result<()> {
         let log = self.log("db-server.out")?;
         let mut command = self.daemon("db-server")?;
