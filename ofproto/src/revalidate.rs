@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ahash::{HashMap, HashSet};
+use ahash::HashMap;
 use dpif::{DpOp, Error, FlowEntry};
 
 use crate::changes::Changes;
@@ -50,6 +50,8 @@ pub struct Revalidator {
     ukeys: HashMap<UkeyId, Ukey>,
     /// What most ukeys were made from or checked against last.
     confirmed: Option<Arc<Snapshot>>,
+    /// Counts sweeps.
+    sweeps: u64,
 }
 
 /// What a sweep comes to.
@@ -129,7 +131,8 @@ impl Revalidator {
             false => settings.max_idle,
         };
         let delete_all = dump.len() > settings.flow_limit.saturating_mul(2);
-        let mut seen: HashSet<UkeyId> = HashSet::default();
+        self.sweeps = self.sweeps.wrapping_add(1);
+        let sweep = self.sweeps;
         let mut stations = BTreeSet::new();
         for entry in dump {
             let id = (entry.mask, entry.key.masked(&entry.mask));
@@ -151,12 +154,12 @@ impl Revalidator {
                 self.ukeys.remove(&id);
                 continue;
             }
-            seen.insert(id);
+            ukey.sweep = sweep;
             step(ukey, snapshot, settings, &mut swept.ops, &mut swept.counts);
         }
         // Flows that are gone without our doing. Those made after the dump began are not in it.
         self.ukeys
-            .retain(|id, ukey| ukey.created >= begun || seen.contains(id));
+            .retain(|_, ukey| ukey.created >= begun || ukey.sweep == sweep);
         let refresh = |(bridge, port, vlan, mac)| {
             Effect::Refresh(crate::xlate::Station {
                 bridge,

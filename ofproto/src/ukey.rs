@@ -30,6 +30,8 @@ pub struct Ukey {
     pub created: Instant,
     /// Statistics that were credited already.
     pub seen: FlowStats,
+    /// The sweep that found it in the datapath last.
+    pub sweep: u64,
 }
 
 /// What names a megaflow in the datapath.
@@ -48,6 +50,7 @@ impl Ukey {
             used: now,
             created: now,
             seen: FlowStats::default(),
+            sweep: 0,
         }
     }
 
@@ -64,6 +67,7 @@ impl Ukey {
             used: now,
             created: now,
             seen: entry.stats,
+            sweep: 0,
         }
     }
 
