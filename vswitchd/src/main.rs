@@ -30,7 +30,7 @@ use daemon::options::{DaemonOptions, Taken};
 use daemon::signals::Termination;
 use daemon::stream::{Active, OVSDB_PORT};
 use daemon::unixctl::{Commands, Server};
-use daemon::{dirs, version};
+use daemon::{dirs, version, vlog};
 use dpif::ebpf::{EbpfConfig, EbpfDpif};
 use ovsdb::replica::Replica;
 use tokio::sync::mpsc;
@@ -48,11 +48,26 @@ fn main() -> ExitCode {
     match run(&program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: {error:#}");
-            tracing::error!("{error:#}");
+            let text = explain(&error);
+            eprintln!("{program}: {text}");
+            // The terminal has it; the log file may not.
+            vlog::console_off();
+            tracing::error!("{text}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, without causes that a text before already names.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn run(program: &str) -> anyhow::Result<()> {

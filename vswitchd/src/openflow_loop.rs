@@ -129,6 +129,23 @@ impl Switch {
         })
     }
 
+    /// Takes rate limits of the configuration into effect on open connections.
+    pub(crate) fn limit_packet_ins(&mut self) {
+        let limits: Vec<(ConnId, Option<RateLimit>)> = self
+            .conns
+            .open
+            .iter()
+            .filter_map(|(conn, open)| {
+                let id = self.ofproto.conn(*conn)?.bridge;
+                let bridge = &self.ofproto.bridge(id)?.name;
+                Some((*conn, self.rate_limit(bridge, open.controller?)))
+            })
+            .collect();
+        for (conn, limit) in limits {
+            self.ofproto.set_packet_in_limit(conn, limit);
+        }
+    }
+
     /// Carries out what `ofproto` wants done, until nothing is left.
     pub(crate) async fn carry_out_effects(&mut self, now: Instant) {
         let mut counters_are_fresh = false;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use daemon::rate_limit::RateLimit;
 use dpif::{DpOp, Dpif, FlowEntry};
 use ofproto::revalidate::{self, Revalidator, Settings, Swept};
 use ofproto::snapshot::Snapshot;
@@ -241,7 +242,10 @@ impl RevalidatorThread {
         let mut dump = match self.dpif.flow_dump() {
             Ok(dump) => dump,
             Err(error) => {
-                tracing::warn!("cannot read the datapath's megaflows: {error}");
+                static LIMIT: RateLimit = RateLimit::new(5, 5);
+                if let Some(dropped) = LIMIT.allow(begun) {
+                    tracing::warn!("cannot read the datapath's megaflows: {error}{dropped}");
+                }
                 return 0;
             }
         };

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use daemon::detach::{Running, Startup};
+use daemon::rate_limit::RateLimit;
 use daemon::signals::Termination;
 use daemon::unixctl;
 use dpif::Dpif;
@@ -410,6 +411,7 @@ impl Switch {
             self.adopt_at = Some(now);
             self.adopt_by = now + ADOPT_BY;
         }
+        self.limit_packet_ins();
         self.network.reconcile(&self.desired).await;
         self.applied_cfg = Some(self.desired.next_cfg);
         self.applied_version = self.ofproto.version();
@@ -426,7 +428,10 @@ impl Switch {
                 difference
             }
             Err(error) => {
-                tracing::warn!("{error}");
+                static LIMIT: RateLimit = RateLimit::new(5, 5);
+                if let Some(dropped) = LIMIT.allow(Instant::now()) {
+                    tracing::warn!("{error}{dropped}");
+                }
                 Difference::default()
             }
         }
@@ -474,6 +479,8 @@ impl Switch {
         for (uuid, role) in self.controller_roles() {
             if let Some(status) = controllers.get_mut(&uuid) {
                 status.role = Some(role);
+                // A row may stand for those who come as well as for one that is dialled.
+                status.is_connected = true;
             }
         }
         let request = {

@@ -49,7 +49,10 @@ impl Handler {
                 Ok(0) => {}
                 Ok(_) => self.answer(&upcalls, max_actions),
                 Err(error) => {
-                    tracing::warn!("upcall ring {}: {error}", self.ring);
+                    static LIMIT: RateLimit = RateLimit::new(5, 5);
+                    if let Some(dropped) = LIMIT.allow(Instant::now()) {
+                        tracing::warn!("upcall ring {}: {error}{dropped}", self.ring);
+                    }
                     std::thread::sleep(WAIT);
                 }
             }

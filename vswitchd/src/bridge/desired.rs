@@ -638,3 +638,6 @@ pub fn parse_mac(text: &str) -> Option<EthAddr> {
     }
     parts.next().is_none().then_some(EthAddr(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::desired::{DATAPATH_TYPES, Desired, IFACE_TYPES, Interface, Kind};
 use super::plan::{Actual, ActualPort};
+use super::port_conf::stable_mac;
 use crate::netdev::{Details, Link, LinkStats, Links};
 
 /// What the connection to one controller is like.
@@ -191,7 +192,9 @@ fn write_interface(
     refresh("lacp_current", Datum::empty());
     let state = match (actual, link) {
         (Some(_), Some(link)) => State::of(link, facts.links.details(&link.name)),
-        (Some(_), None) if matches!(interface.kind, Kind::Patch { .. }) => State::patch(),
+        (Some(_), None) if matches!(interface.kind, Kind::Patch { .. }) => {
+            State::patch(interface.uuid)
+        }
         _ => State::default(),
     };
     let text = |value: Option<&str>| Datum::optional(value.map(str::to_owned));
@@ -274,12 +277,13 @@ impl State {
         }
     }
 
-    fn patch() -> State {
+    fn patch(uuid: Uuid) -> State {
         State {
             admin_up: Some(true),
             carrier: Some(true),
             resets: Some(0),
             ifindex: Some(0),
+            mac: Some(stable_mac(uuid)),
             status: Datum::empty(),
             ..State::default()
         }

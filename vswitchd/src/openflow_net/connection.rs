@@ -151,6 +151,7 @@ async fn serve(
     let (queue, mut outgoing) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let mut connection = open(context);
+    let mut limits = context.limits.clone();
     let mut copied = 0;
     let mut chunk = vec![0u8; READ];
     let mut awaits: Option<Awaited> = None;
@@ -233,6 +234,9 @@ async fn serve(
                     .handle_bytes(chunk.get(..n).unwrap_or_default(), Instant::now())?,
             },
             () = sleep_until(deadline) => connection.handle_timeout(Instant::now())?,
+            Ok(()) = limits.changed() => {
+                connection.set_inactivity_probe(limits.borrow().probe);
+            }
         }
     }
 }
@@ -240,7 +244,7 @@ async fn serve(
 fn open(context: &Context) -> Connection {
     let config = connection::Config {
         versions: context.versions,
-        inactivity_probe: context.probe,
+        inactivity_probe: context.limits.borrow().probe,
         ..connection::Config::default()
     };
     Connection::new(config, Instant::now())

@@ -7,25 +7,16 @@ use daemon::pidfile::reason;
 use daemon::reconnect::{Action, Config, Reconnect, StateName};
 use daemon::stream::Active;
 use openflow::Version;
+use tokio::sync::watch;
 
 use super::connection::{self, Observer};
-use super::{Context, ControllerState, NetEvent, lock};
-use crate::bridge::desired::Controller;
+use super::{Context, ControllerState, Limits, NetEvent, lock};
 use crate::database::sleep_until;
 
 /// Keeps the connection up for as long as the task lives.
-pub async fn run(
-    active: Active,
-    wanted: Controller,
-    context: Context,
-    state: Arc<Mutex<ControllerState>>,
-) {
-    let config = Config {
-        min_backoff: Duration::from_secs(1),
-        max_backoff: wanted.max_backoff,
-        // The connection itself probes.
-        probe_interval: None,
-    };
+pub async fn run(active: Active, context: Context, state: Arc<Mutex<ControllerState>>) {
+    let mut limits = context.limits.clone();
+    let config = config(&limits);
     let mut dial = Dial {
         name: format!("{}<->{active}", context.bridge),
         reconnect: Reconnect::new(config, Instant::now()),
@@ -33,7 +24,13 @@ pub async fn run(
         version: None,
     };
     loop {
-        sleep_until(dial.reconnect.deadline()).await;
+        let deadline = dial.reconnect.deadline();
+        tokio::select! {
+            () = sleep_until(deadline) => {}
+            Ok(()) = limits.changed() => {
+                dial.reconnect.set_config(self::config(&limits), Instant::now());
+            }
+        }
         if dial.reconnect.poll(Instant::now()) != Some(Action::Connect) {
             continue;
         }
@@ -62,6 +59,15 @@ pub async fn run(
         dial.version = None;
         dial.reconnect.handle_disconnected(Instant::now());
         dial.note(&context, Some(reason)).await;
+    }
+}
+
+fn config(limits: &watch::Receiver<Limits>) -> Config {
+    Config {
+        min_backoff: Duration::from_secs(1),
+        max_backoff: limits.borrow().max_backoff,
+        // The connection itself probes.
+        probe_interval: None,
     }
 }
 

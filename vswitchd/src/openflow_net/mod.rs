@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daemon::dirs;
-use daemon::stream::{Method, Passive};
+use daemon::stream::{Method, MethodError, Passive};
 use openflow::{Message, Version, VersionBitmap};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -88,7 +88,8 @@ struct BridgeNet {
 }
 
 struct ControllerNet {
-    wanted: Controller,
+    method: Result<Method, MethodError>,
+    limits: watch::Sender<Limits>,
     state: Arc<Mutex<ControllerState>>,
     _task: Task,
 }
@@ -104,6 +105,23 @@ struct ControllerState {
     last_disconnected: Option<Instant>,
 }
 
+/// Times that can change without a new connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Limits {
+    /// Silence after which the peer is probed, and after as much again given up.
+    probe: Option<Duration>,
+    max_backoff: Duration,
+}
+
+impl From<&Controller> for Limits {
+    fn from(controller: &Controller) -> Limits {
+        Limits {
+            probe: controller.inactivity_probe,
+            max_backoff: controller.max_backoff,
+        }
+    }
+}
+
 /// What a connection's tasks need to know.
 #[derive(Clone)]
 struct Context {
@@ -111,8 +129,8 @@ struct Context {
     controller: Option<Uuid>,
     versions: VersionBitmap,
     events: mpsc::Sender<NetEvent>,
-    /// Silence after which the peer is probed, and after as much again given up.
-    probe: Option<Duration>,
+    /// What the database says, which may change under a connection.
+    limits: watch::Receiver<Limits>,
     /// Copies of what a controller's connection carries.
     snoop: Option<broadcast::Sender<Bytes>>,
 }
@@ -160,7 +178,8 @@ impl Network {
             controller: None,
             versions,
             events: self.events.clone(),
-            probe: None,
+            // Nobody changes these.
+            limits: watch::channel(Limits::default()).1,
             snoop: None,
         };
         let mgmt =
@@ -205,28 +224,34 @@ async fn reconcile_controllers(
     bridge: &Bridge,
     events: &mpsc::Sender<NetEvent>,
 ) {
-    net.controllers
-        .retain(|uuid, have| bridge.controllers.get(uuid) == Some(&have.wanted));
+    net.controllers.retain(|uuid, have| {
+        bridge
+            .controllers
+            .get(uuid)
+            .is_some_and(|wanted| wanted.method == have.method)
+    });
     for (uuid, wanted) in &bridge.controllers {
-        if net.controllers.contains_key(uuid) {
+        if let Some(have) = net.controllers.get(uuid) {
+            have.limits.send_if_modified(|limits| {
+                let wanted = Limits::from(wanted);
+                std::mem::replace(limits, wanted) != wanted
+            });
             continue;
         }
+        let (limits_sender, limits) = watch::channel(Limits::from(wanted));
         let state = Arc::new(Mutex::new(ControllerState::default()));
         let context = Context {
             bridge: bridge.name.clone(),
             controller: Some(*uuid),
             versions: net.versions,
             events: events.clone(),
-            probe: wanted.inactivity_probe,
+            limits,
             snoop: Some(net.snoop.clone()),
         };
         let task = match &wanted.method {
-            Ok(Method::Active(active)) => tokio::spawn(dial::run(
-                active.clone(),
-                wanted.clone(),
-                context,
-                Arc::clone(&state),
-            )),
+            Ok(Method::Active(active)) => {
+                tokio::spawn(dial::run(active.clone(), context, Arc::clone(&state)))
+            }
             Ok(Method::Passive(passive)) => listen::serve(passive.clone(), context).await,
             Err(error) => {
                 // The log has it already, as a setting that is not supported.
@@ -237,7 +262,8 @@ async fn reconcile_controllers(
         net.controllers.insert(
             *uuid,
             ControllerNet {
-                wanted: wanted.clone(),
+                method: wanted.method.clone(),
+                limits: limits_sender,
                 state,
                 _task: Task(task),
             },
