@@ -118,9 +118,34 @@ impl Message {
         }
     }
 
-    /// The bytes to send.
+    /// The bytes to send: [`Message::to_json`] as text, without making the value, which may be
+    /// large.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.to_json().to_string().into_bytes()
+        const NULL: &Value = &Value::Null;
+        let text;
+        let members: [(&str, &Value); 3] = match self {
+            Self::Request { id, method, params } => {
+                text = Value::from(method.as_str());
+                [("id", id), ("method", &text), ("params", params)]
+            }
+            Self::Notification { method, params } => {
+                text = Value::from(method.as_str());
+                [("id", NULL), ("method", &text), ("params", params)]
+            }
+            Self::Response { id, result } => match result {
+                Ok(result) => [("error", NULL), ("id", id), ("result", result)],
+                Err(error) => [("error", error), ("id", id), ("result", NULL)],
+            },
+        };
+        let mut bytes = Vec::new();
+        for (n, (name, value)) in members.into_iter().enumerate() {
+            bytes.push(if n == 0 { b'{' } else { b',' });
+            bytes.extend_from_slice(format!("\"{name}\":").as_bytes());
+            // A value has string keys alone, and a vector takes all bytes.
+            serde_json::to_writer(&mut bytes, value).expect("a JSON value can be written");
+        }
+        bytes.push(b'}');
+        bytes
     }
 }
 
@@ -289,6 +314,14 @@ mod tests {
             Message::reply(json!([1]), json!({"x": []})),
             Message::error(json!("y"), json!("unknown method")),
         ]
+    }
+
+    #[test]
+    fn bytes_are_the_json() {
+        for message in messages() {
+            let text = message.to_json().to_string();
+            assert_eq!(String::from_utf8(message.to_bytes()).unwrap(), text);
+        }
     }
 
     #[test]
