@@ -295,7 +295,9 @@ impl Working {
     /// Emits the actions that make the packet what the tables see.
     /// Source: OVS `lib/odp-util.c`, `commit_odp_actions`, for the order.
     pub fn commit(&mut self) {
-        for place in PLACES {
+        // Floods commit once per port, and mostly nothing was ever set.
+        let untouched = self.view.written == Mask::empty() && self.base_set == Mask::empty();
+        for place in PLACES.iter().filter(|_| !untouched) {
             self.commit_field(place);
         }
         self.originals
