@@ -8,3 +8,4 @@ mod forwarding;
 mod ports;
 mod restart;
 mod support;
+mod scale;
