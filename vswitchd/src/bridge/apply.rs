@@ -280,8 +280,10 @@ impl Switch {
     pub(crate) fn describe_ports(&mut self, name: Option<&str>) {
         for bridge in self.actual.bridges.values() {
             let Some(id) = bridge.id else { continue };
-            for (port_name, port) in &bridge.ports {
-                if port.device.is_none() || name.is_some_and(|name| name != port_name) {
+            let one = name.and_then(|name| bridge.ports.get_key_value(name));
+            let all = name.is_none().then_some(&bridge.ports);
+            for (port_name, port) in one.into_iter().chain(all.into_iter().flatten()) {
+                if port.device.is_none() {
                     continue;
                 }
                 let Some(link) = self.links.get(port_name) else {
@@ -300,7 +302,9 @@ impl Switch {
 
     fn find_wanted(&self, bridge: &str, name: &str) -> Option<(Port, Interface)> {
         let bridge = self.desired.bridges.get(bridge)?;
-        bridge.ports.values().find_map(|port| {
+        // Most ports have one interface, of their own name.
+        let namesake = bridge.ports.get(name).into_iter();
+        namesake.chain(bridge.ports.values()).find_map(|port| {
             let interface = port.interfaces.iter().find(|i| i.name == name)?;
             Some((port.clone(), interface.clone()))
         })

@@ -7,7 +7,7 @@
 
 pub mod ethtool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -347,10 +347,11 @@ impl Links {
     /// Takes a list of every device; what is not on it is gone.
     pub fn handle_dump(&mut self, links: Vec<Link>) -> Difference {
         let mut difference = Difference::default();
+        let there: BTreeSet<IfIndex> = links.iter().map(|link| link.ifindex).collect();
         let gone: Vec<IfIndex> = self
             .by_index
             .keys()
-            .filter(|index| !links.iter().any(|link| link.ifindex == **index))
+            .filter(|index| !there.contains(index))
             .copied()
             .collect();
         for ifindex in gone {
