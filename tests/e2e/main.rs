@@ -7,5 +7,5 @@ mod barrier;
 mod forwarding;
 mod ports;
 mod restart;
-mod support;
 mod scale;
+mod support;

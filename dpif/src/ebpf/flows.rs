@@ -98,11 +98,14 @@ impl Flows {
                 *used = true;
             }
         }
-        for (slot, used) in in_use.iter().enumerate() {
-            if !used {
-                self.end_generation(slot as u32);
+        let whole = self.slots.whole().map_err(failed("mapping FLOWS"))?;
+        for ((slot, mut held), used) in whole.iter().zip(&in_use) {
+            if !used && held.generation & 1 == 0 {
+                held.generation |= 1;
+                whole.set(slot, held);
             }
         }
+        drop(whole);
         self.slot_pool = Pool::with_used(self.slots.entries(), slots);
         self.block_pool = Pool::with_used(self.blocks.entries(), blocks);
         self.masks.adopt(at.into_iter());

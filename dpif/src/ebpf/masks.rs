@@ -4,7 +4,7 @@
 //! that does not fit any more is replaced by the exact one (every bit matters), which needs no
 //! further visits: slower to fill, never wrong. Two live places of each port are kept for that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use packet::abi::{LiveMasks, MASK_SLOTS, MAX_LIVE_MASKS, MaskEntry, live_flags};
 use packet::key::NARROW_WORDS;
@@ -61,7 +61,15 @@ impl Masks {
             }
         }
         self.pool = Pool::with_used(MASK_SLOTS, used);
-        for port in 0..self.live.entries() {
+        let mut ports: BTreeSet<u32> = self.flows.keys().map(|(port, _)| *port).collect();
+        match self.live.whole() {
+            Ok(whole) => {
+                let listed = whole.iter().filter(|(_, live)| live.len != 0);
+                ports.extend(listed.map(|(port, _)| port));
+            }
+            Err(_) => ports.extend(0..self.live.entries()),
+        }
+        for port in ports {
             self.rebuild(port);
         }
     }

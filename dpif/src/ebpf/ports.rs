@@ -131,7 +131,13 @@ impl Ports {
         }
         let limit = self.entries.entries();
         let is_free = |n: &u32| *n != 0 && *n < limit && !self.ports.contains_key(n);
-        let number = want.filter(is_free).or_else(|| (1..limit).find(is_free));
+        let lowest = || {
+            let taken = self.ports.keys().zip(1..);
+            let after = self.ports.len() as u32 + 1;
+            let gap = taken.into_iter().find(|(taken, n)| *taken != n);
+            Some(gap.map_or(after, |(_, n)| n)).filter(is_free)
+        };
+        let number = want.filter(is_free).or_else(lowest);
         let Some(number) = number else {
             return Err(Error::Full {
                 what: "ports",

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
@@ -303,13 +304,23 @@ pub fn map_info(map: BorrowedFd) -> io::Result<MapInfo> {
 
 /// An array map as memory that the programs and this process share.
 ///
+/// Mapped piece by piece where it is used, so that room for many flows costs the process nothing
+/// while there are few.
+///
 /// Values are read and written whole but not atomically; where the two sides race, the record's
 /// meaning allows for it (see `packet::abi`).
 pub struct SharedArray<T> {
+    map: OwnedFd,
+    /// Reserved addresses for the whole array.
     memory: *mut T,
     entries: u32,
     bytes: usize,
+    /// Which pieces are mapped.
+    pieces: Box<[AtomicBool]>,
 }
+
+/// Bytes of a piece: whole pages on every machine.
+const PIECE: usize = 64 << 10;
 
 // SAFETY: the memory belongs to the mapping, accesses are volatile, and every `T` is plain data.
 unsafe impl<T: Copy + Send> Send for SharedArray<T> {}
@@ -328,36 +339,92 @@ impl<T: Copy> SharedArray<T> {
             )));
         }
         let bytes = size_of::<T>() * info.max_entries as usize;
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, at an address that the kernel picks.
         let memory = unsafe {
-            let fd = map.as_raw_fd();
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                protection,
-                libc::MAP_SHARED,
-                fd,
-                0,
-            )
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0)
         };
         if memory == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(SharedArray {
+        let pieces = (0..bytes.div_ceil(PIECE)).map(|_| AtomicBool::new(false));
+        let array = SharedArray {
+            map,
             memory: memory.cast(),
             entries: info.max_entries,
             bytes,
-        })
+            pieces: pieces.collect(),
+        };
+        // What the kernel refuses, it refuses for the first piece as well.
+        array.map_piece(0)?;
+        Ok(array)
     }
 
     pub fn entries(&self) -> u32 {
         self.entries
     }
 
+    /// The whole array once more, mapped while the guard lives: for going through all of it.
+    pub fn whole(&self) -> io::Result<Whole<'_, T>> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let (shared, fd) = (libc::MAP_SHARED, self.map.as_raw_fd());
+        // SAFETY: a new mapping, at an address that the kernel picks.
+        let memory =
+            unsafe { libc::mmap(std::ptr::null_mut(), self.bytes, protection, shared, fd, 0) };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Whole {
+            memory: memory.cast(),
+            array: self,
+        })
+    }
+
     fn at(&self, index: u32) -> Option<*mut T> {
+        if index >= self.entries {
+            return None;
+        }
+        let first = index as usize * size_of::<T>() / PIECE;
+        let last = ((index as usize + 1) * size_of::<T>() - 1) / PIECE;
+        for piece in first..=last {
+            if !self.is_mapped(piece) {
+                self.map_piece(piece)
+                    .inspect_err(|e| tracing::error!("mapping a part of the datapath: {e}"))
+                    .ok()?;
+            }
+        }
         // SAFETY: within the mapping, as just checked.
-        (index < self.entries).then(|| unsafe { self.memory.add(index as usize) })
+        Some(unsafe { self.memory.add(index as usize) })
+    }
+
+    fn is_mapped(&self, piece: usize) -> bool {
+        let mapped = self.pieces.get(piece);
+        mapped.is_some_and(|mapped| mapped.load(Ordering::Acquire))
+    }
+
+    /// Two threads may do so at a time: both map the same memory to the same place.
+    fn map_piece(&self, piece: usize) -> io::Result<()> {
+        let start = piece * PIECE;
+        let len = PIECE.min(self.bytes.saturating_sub(start));
+        let Some(mapped) = self.pieces.get(piece) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // SAFETY: the addresses were reserved in `new` and are ours.
+        let memory = unsafe {
+            libc::mmap(
+                self.memory.byte_add(start).cast(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_FIXED,
+                self.map.as_raw_fd(),
+                start as libc::off_t,
+            )
+        };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        mapped.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// `None` beyond the end.
@@ -377,7 +444,37 @@ impl<T: Copy> SharedArray<T> {
 
 impl<T> Drop for SharedArray<T> {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`; nothing borrows from it.
+        // SAFETY: the addresses reserved in `new`; nothing borrows from them.
         unsafe { libc::munmap(self.memory.cast(), self.bytes) };
+    }
+}
+
+/// See [`SharedArray::whole`].
+pub struct Whole<'a, T> {
+    memory: *mut T,
+    array: &'a SharedArray<T>,
+}
+
+impl<T: Copy> Whole<'_, T> {
+    /// Every entry with its index.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, T)> {
+        // SAFETY: within the mapping; every bit pattern is a `T`.
+        let get = |index| unsafe { self.memory.add(index as usize).read_volatile() };
+        (0..self.array.entries).map(move |index| (index, get(index)))
+    }
+
+    /// Does nothing beyond the end.
+    pub fn set(&self, index: u32, value: T) {
+        if index < self.array.entries {
+            // SAFETY: within the mapping, as just checked.
+            unsafe { self.memory.add(index as usize).write_volatile(value) }
+        }
+    }
+}
+
+impl<T> Drop for Whole<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `whole`; nothing borrows from it.
+        unsafe { libc::munmap(self.memory.cast(), self.array.bytes) };
     }
 }

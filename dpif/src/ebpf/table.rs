@@ -42,9 +42,13 @@ impl Table {
 
     /// Finds out what is in the tables.
     pub fn adopt(&mut self) -> io::Result<()> {
-        for place in 0..self.entries.entries() {
-            let held = self.entries.get(place);
-            self.mark(place, held.is_some_and(|e| e.mask_id != 0));
+        let places: Vec<u32> = {
+            let whole = self.entries.whole()?;
+            let held = whole.iter().filter(|(_, entry)| entry.mask_id != 0);
+            held.map(|(place, _)| place).collect()
+        };
+        for place in places {
+            self.mark(place, true);
         }
         self.spilled = sys::entries::<NarrowKey, u32>(self.spill.as_fd())?.len();
         Ok(())
