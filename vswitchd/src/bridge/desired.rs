@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::unsupported;
 
 /// Everything asked for.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
     /// The one row of Open_vSwitch; without it there is nothing to do.
     pub root: Option<Uuid>,
@@ -35,6 +35,23 @@ pub struct Desired {
     pub problems: Vec<String>,
     /// Interfaces of bridges that cannot be, by row, and why.
     pub stranded: BTreeMap<Uuid, String>,
+}
+
+/// What a database without a row of Open_vSwitch asks for.
+impl Default for Desired {
+    fn default() -> Desired {
+        Desired {
+            root: None,
+            next_cfg: 0,
+            flow_restore_wait: false,
+            max_idle: Duration::from_secs(10),
+            flow_limit: 200_000,
+            stats_interval: Duration::from_secs(5),
+            bridges: BTreeMap::new(),
+            problems: Vec::new(),
+            stranded: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
