@@ -72,7 +72,8 @@ fn explain(error: &anyhow::Error) -> String {
 
 fn run(program: &str) -> anyhow::Result<()> {
     let mut options = DaemonOptions::new(program);
-    let parsed = getopt::parse(&DaemonOptions::with(&[]), getopt::command_line())?;
+    let mut capacities = EbpfConfig::new(&dirs::rundir());
+    let parsed = getopt::parse(&DaemonOptions::with(CAPACITIES), getopt::command_line())?;
     for (option, value) in &parsed.options {
         match options.take(*option, value.as_deref())? {
             Taken::Yes => {}
@@ -84,7 +85,7 @@ fn run(program: &str) -> anyhow::Result<()> {
                 print!("{}", version::text(program));
                 return Ok(());
             }
-            Taken::No => anyhow::bail!("option '{}' is not supported", option.display()),
+            Taken::No => set_capacity(&mut capacities, option.long, value.as_deref())?,
         }
     }
     let remote = match parsed.arguments.as_slice() {
@@ -100,11 +101,51 @@ fn run(program: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(&options, remote, startup))
+    runtime.block_on(serve(&options, &capacities, remote, startup))
+}
+
+/// Options for how much fits into the datapath. A daemon that finds the datapath with other
+/// capacities moves ports and flows over.
+const CAPACITIES: &[getopt::Opt] = &[
+    getopt::Opt::new("datapath-flows", None, getopt::Value::Required),
+    getopt::Opt::new("datapath-exact-entries", None, getopt::Value::Required),
+    getopt::Opt::new("datapath-ports", None, getopt::Value::Required),
+];
+
+/// Largest value of each: a million, and the 16-bit port numbers.
+const MOST_ENTRIES: u32 = 1 << 20;
+const MOST_PORTS: u32 = 0xffff;
+
+fn set_capacity(config: &mut EbpfConfig, option: &str, value: Option<&str>) -> anyhow::Result<()> {
+    let most = match option {
+        "datapath-ports" => MOST_PORTS,
+        _ => MOST_ENTRIES,
+    };
+    let text = value.unwrap_or_default();
+    let number = text.parse().ok().filter(|n| (16..=most).contains(n));
+    let Some(number) = number else {
+        anyhow::bail!("--{option}={text}: give a number from 16 to {most}");
+    };
+    match option {
+        "datapath-flows" => {
+            config.flows = number;
+            // Half of the flows with one block of actions each, as by default.
+            config.blocks = number.saturating_add(number / 2);
+        }
+        "datapath-exact-entries" => config.exact_narrow = number.next_power_of_two(),
+        "datapath-ports" => config.ports = number,
+        _ => anyhow::bail!("option '--{option}' is not supported"),
+    }
+    Ok(())
 }
 
 /// Opens everything and runs the event loop.
-async fn serve(options: &DaemonOptions, remote: Active, startup: Startup) -> anyhow::Result<()> {
+async fn serve(
+    options: &DaemonOptions,
+    capacities: &EbpfConfig,
+    remote: Active,
+    startup: Startup,
+) -> anyhow::Result<()> {
     let termination = Termination::new()?;
     let mut commands = Commands::new(&options.program);
     command::register(&mut commands);
@@ -119,7 +160,7 @@ async fn serve(options: &DaemonOptions, remote: Active, startup: Startup) -> any
     let netlink = Netlink::open(link_sender)?;
     let replica = Replica::new(selection::selection()?);
     let database = Database::new(remote, replica);
-    let dpif = Arc::new(EbpfDpif::open(&EbpfConfig::new(&dirs::rundir()))?);
+    let dpif = Arc::new(EbpfDpif::open(capacities)?);
     let (network, openflow) = Network::new();
     let sources = Sources {
         links,
@@ -139,6 +180,12 @@ fn usage(options: &DaemonOptions) -> String {
 usage: {program} [OPTIONS] [DATABASE]
 where DATABASE is a socket on which the database server is listening
       (default: \"unix:{}\").
+
+Capacities of the datapath (memory of the kernel):
+  --datapath-flows=N          cached flows (default: 65536)
+  --datapath-exact-entries=N  exact-match entries on each CPU, rounded up to a
+                              power of two (default: 32768)
+  --datapath-ports=N          ports (default: 4096)
 
 Active DATABASE connection methods:
   tcp:HOST:PORT           PORT at remote HOST
