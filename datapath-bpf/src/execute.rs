@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::{bpf_loop, bpf_skb_vlan_pop, bpf_skb_vlan_push};
-use packet::abi::{BLOCK_RECORDS, MAX_RECORDS};
+use packet::abi::{BLOCK_RECORDS, MAX_STEPS};
 use packet::action::{ActionRecord, OUTPUTS_MAX, kind};
 use packet::extract::Layers;
 use packet::key::FlowKey;
@@ -17,14 +17,15 @@ use crate::{SHOT, counters, maps, output, parse, set_field, upcall};
 
 /// A packet on its way through its actions.
 ///
-/// Every field has 64 bits: the compiler joins neighbouring smaller ones into accesses that are not
-/// aligned, which the kernel refuses on the stack.
+/// It lies in memory of a map, where the verifier takes each value for unknown: on the stack it
+/// would follow every combination of values from step to step.
 #[repr(C)]
 pub struct Execution {
-    pub skb: *mut __sk_buff,
     /// Where the next record is.
     block: u64,
     index: u64,
+    /// Ports of the record that are done.
+    part: u64,
     /// Output that is still to be done; 0: none.
     kept_port: u64,
     /// 1 when a copy was sent, or would have been but for what is counted.
@@ -34,6 +35,13 @@ pub struct Execution {
     /// [`Headers`], packed.
     layers: u64,
     kinds: u64,
+}
+
+/// What a step is given.
+#[repr(C)]
+struct Step {
+    skb: *mut __sk_buff,
+    state: *mut Execution,
 }
 
 /// What actions must know about the packet as it is now.
@@ -88,23 +96,42 @@ pub fn run(skb: *mut __sk_buff, block: u32, key: &FlowKey, layers: Layers) -> i3
         routing: layers.routing.into(),
     };
     let (layers, kinds) = headers.pack();
-    let mut state = Execution {
-        skb,
-        block: u64::from(block),
-        index: 0,
-        kept_port: 0,
-        sent: 0,
-        drop_reason: 0,
-        layers,
-        kinds,
+    // Sending a copy may run this program again, for a device that is stacked on another: each run
+    // in another has a place of its own.
+    let Some(depth) = maps::depth() else {
+        return SHOT;
     };
-    // SAFETY: `step` has the signature that the helper calls, and `state` outlives the loop.
-    let ran = unsafe { bpf_loop(MAX_RECORDS, step as *mut c_void, (&raw mut state).cast(), 0) };
-    if ran >= i64::from(MAX_RECORDS) {
+    let level = *depth;
+    let Some(state) = maps::execution(level) else {
+        return counters::drop_packet(DropReason::TooManyActions);
+    };
+    state.block = u64::from(block);
+    state.index = 0;
+    state.part = 0;
+    state.kept_port = 0;
+    state.sent = 0;
+    state.drop_reason = 0;
+    state.layers = layers;
+    state.kinds = kinds;
+    let mut argument = Step { skb, state };
+    *depth = level + 1;
+    // SAFETY: `step` has the signature that the helper calls, and `argument` outlives the loop.
+    let ran = unsafe {
+        bpf_loop(
+            MAX_STEPS,
+            step as *mut c_void,
+            (&raw mut argument).cast(),
+            0,
+        )
+    };
+    *depth = level;
+    // SAFETY: as above; the loop is done with it.
+    let state = unsafe { &mut *argument.state };
+    if ran >= i64::from(MAX_STEPS) {
         state.drop_reason = DropReason::TooManyActions as u64;
     }
     if state.drop_reason != 0 {
-        send_kept(&mut state);
+        send_kept(skb, state);
         return counters::drop_numbered(state.drop_reason as u32);
     }
     if state.kept_port == 0 {
@@ -120,9 +147,9 @@ const GO_ON: i64 = 0;
 const STOP: i64 = 1;
 
 /// One record.
-unsafe extern "C" fn step(_index: u64, state: *mut Execution) -> i64 {
+unsafe extern "C" fn step(_index: u64, argument: *mut Step) -> i64 {
     // SAFETY: `run` passes its own state, and nothing else uses it during the loop.
-    let state = unsafe { &mut *state };
+    let (skb, state) = unsafe { ((*argument).skb, &mut *(*argument).state) };
     let Some(record) = maps::record(state.block as u32, state.index as usize) else {
         return STOP;
     };
@@ -133,11 +160,23 @@ unsafe extern "C" fn step(_index: u64, state: *mut Execution) -> i64 {
             state.index = 0;
             return GO_ON;
         }
-        kind::OUTPUT => keep(state, DpPort(record.u32())),
-        kind::OUTPUTS => outputs(state, record),
+        kind::OUTPUT => keep(skb, state, DpPort(record.u32())),
+        kind::OUTPUTS => {
+            // One port a step: the verifier takes a loop in a loop hard.
+            let Some(port) = one_of(record, state.part) else {
+                return STOP;
+            };
+            keep(skb, state, port);
+            state.part += 1;
+            if state.part < u64::from(record.arg8) {
+                state.index -= 1;
+                return GO_ON;
+            }
+            state.part = 0;
+        }
         kind::PUSH_VLAN | kind::POP_VLAN | kind::SET => {
-            send_kept(state);
-            if !change(state, record) {
+            send_kept(skb, state);
+            if !change(skb, state, record) {
                 state.drop_reason = DropReason::ActionFailed as u64;
                 return STOP;
             }
@@ -159,26 +198,33 @@ unsafe extern "C" fn step(_index: u64, state: *mut Execution) -> i64 {
     }
 }
 
+/// One of a record's ports.
 #[inline(always)]
-fn outputs(state: &mut Execution, record: &ActionRecord) {
-    let ports = record.ports();
-    for (i, port) in ports.iter().enumerate() {
-        if i < OUTPUTS_MAX && i < usize::from(record.arg8) {
-            keep(state, DpPort(u32::from(*port)));
-        }
+fn one_of(record: &ActionRecord, n: u64) -> Option<DpPort> {
+    // Ports lie one after the other from `arg16` to the end of the record.
+    const FIRST: usize = core::mem::offset_of!(ActionRecord, arg16);
+    const { assert!(FIRST + 2 * OUTPUTS_MAX == size_of::<ActionRecord>()) };
+    if n >= u64::from(record.arg8) || n >= OUTPUTS_MAX as u64 {
+        return None;
     }
+    // SAFETY: within the record, as just checked, and aligned as it is.
+    let port = unsafe {
+        let ports = (&raw const *record).cast::<u8>().add(FIRST).cast::<u16>();
+        ports.add(n as usize).read_volatile()
+    };
+    Some(DpPort(u32::from(port)))
 }
 
 #[inline(always)]
-fn keep(state: &mut Execution, port: DpPort) {
-    send_kept(state);
+fn keep(skb: *mut __sk_buff, state: &mut Execution, port: DpPort) {
+    send_kept(skb, state);
     state.kept_port = u64::from(port.0);
 }
 
 #[inline(always)]
-fn send_kept(state: &mut Execution) {
+fn send_kept(skb: *mut __sk_buff, state: &mut Execution) {
     if state.kept_port != 0 {
-        send_copy(state.skb, state.kept_port);
+        send_copy(skb, state.kept_port);
         state.kept_port = 0;
         state.sent = 1;
     }
@@ -193,8 +239,7 @@ pub extern "C" fn send_copy(skb: *mut __sk_buff, port_no: u64) -> u64 {
 }
 
 #[inline(always)]
-fn change(state: &mut Execution, record: &ActionRecord) -> bool {
-    let skb = state.skb;
+fn change(skb: *mut __sk_buff, state: &mut Execution, record: &ActionRecord) -> bool {
     if record.kind == kind::SET {
         let index = state.index.wrapping_sub(1);
         return set_field::set_field(skb, state.block, index, state.layers, state.kinds) == 0;

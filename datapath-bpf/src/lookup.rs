@@ -5,21 +5,16 @@ use packet::FlowKey;
 use packet::abi::{
     FlowSlot, MAX_LIVE_MASKS, NarrowKey, TABLE_PROBES, WideKey, hash, live_flags, table_hash,
 };
+use packet::extract::Layers;
 use packet::key::{KEY_WORDS, NARROW_WORDS};
 
 use crate::counters::now_ns;
 use crate::maps;
 
 /// Finds the flow of a packet and counts the packet on it.
-///
-/// The steps are subprograms, so that each gives back its stack.
 #[inline(always)]
-pub fn lookup(key: &FlowKey, len_bytes: u32) -> Option<&'static FlowSlot> {
-    let slot = if key.is_narrow() {
-        narrow(key)
-    } else {
-        wide(key)
-    };
+pub fn lookup(key: &FlowKey, layers: Layers, len_bytes: u32) -> Option<&'static FlowSlot> {
+    let slot = if layers.wide { wide(key) } else { narrow(key) };
     if slot == NO_SLOT {
         return None;
     }
@@ -34,16 +29,16 @@ pub fn lookup(key: &FlowKey, len_bytes: u32) -> Option<&'static FlowSlot> {
     Some(flow)
 }
 
-#[inline(never)]
+#[inline(always)]
 fn narrow(key: &FlowKey) -> u64 {
     let Some(live) = maps::live(key.in_port) else {
         return NO_SLOT;
     };
-    let words = key.words();
     if live.flags & live_flags::SKIP_EXACT != 0 {
-        return visit_masks(key);
+        return one_mask(key, u32::from(live.ids[0]));
     }
-    let Some(entry) = maps::exact_narrow(hash(narrow_words(key), maps::hash_seed())) else {
+    let words = narrow_words(key);
+    let Some(entry) = maps::exact_narrow(hash(words, maps::hash_seed())) else {
         return NO_SLOT;
     };
     let mut differs = 0;
@@ -73,8 +68,44 @@ fn narrow(key: &FlowKey) -> u64 {
     slot
 }
 
-#[inline(never)]
+/// The lookup where one narrow mask is live: the most common one, so without a subprogram.
+#[inline(always)]
+fn one_mask(key: &FlowKey, id: u32) -> u64 {
+    let Some(entry) = maps::mask(id) else {
+        return NO_SLOT;
+    };
+    let (words, mask) = (key.words(), entry.mask.0.words());
+    let mut masked = [0; NARROW_WORDS];
+    for w in 0..NARROW_WORDS {
+        masked[w] = words[w] & mask[w];
+    }
+    let Some(slot) = narrow_megaflow(&masked, id) else {
+        // To count the miss, or to find what did not fit in the table.
+        return visit_masks(key);
+    };
+    if let Some(c) = maps::cpu_counters() {
+        c.megaflow_hit += 1;
+        c.mask_visited += 1;
+    }
+    u64::from(slot)
+}
+
+#[inline(always)]
 fn wide(key: &FlowKey) -> u64 {
+    let cached = wide_cached(key);
+    if cached != NO_SLOT {
+        return cached;
+    }
+    let slot = visit_masks(key);
+    if slot != NO_SLOT {
+        cache_wide(key, slot);
+    }
+    slot
+}
+
+/// The exact-match cache's answer for a wide key. Subprograms, for the stack that they give back.
+#[inline(never)]
+fn wide_cached(key: &FlowKey) -> u64 {
     let words = key.words();
     let Some(entry) = maps::exact_wide(hash_all(key)) else {
         return NO_SLOT;
@@ -92,8 +123,13 @@ fn wide(key: &FlowKey) -> u64 {
         }
         return u64::from(entry.slot);
     }
-    let slot = visit_masks(key);
-    if slot != NO_SLOT
+    NO_SLOT
+}
+
+#[inline(never)]
+fn cache_wide(key: &FlowKey, slot: u64) -> u64 {
+    let words = key.words();
+    if let Some(entry) = maps::exact_wide(hash_all(key))
         && let Some(flow) = maps::flow(slot as u32)
         && flow.generation & 1 == 0
     {
@@ -103,14 +139,20 @@ fn wide(key: &FlowKey) -> u64 {
         entry.slot = slot as u32;
         entry.generation = flow.generation;
     }
-    slot
+    0
 }
 
 const NO_SLOT: u64 = u64::MAX;
 
-/// The flow slot of a key's megaflow, or [`NO_SLOT`].
+/// The flow slot of a key's megaflow, or [`NO_SLOT`]. Exported, so that the kernel verifies it once
+/// by itself and not for every call.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn visit_masks(key: &FlowKey) -> u64 {
+pub extern "C" fn visit_masks(key: *const FlowKey) -> u64 {
+    // SAFETY: the verifier checks callers' pointers against the type.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return NO_SLOT;
+    };
     let Some(live) = maps::live(key.in_port) else {
         return NO_SLOT;
     };
@@ -129,7 +171,7 @@ fn visit_masks(key: &FlowKey) -> u64 {
             fill::<{ NARROW_WORDS + 1 }>(memory.cast(), id, words, mask);
             // SAFETY: `fill` has written every word; the scratch value has room for the key.
             let masked = unsafe { &*memory.cast::<NarrowKey>() };
-            match narrow_megaflow(masked, id) {
+            match narrow_megaflow(&masked.words, id) {
                 Some(slot) => Some(slot),
                 None if entry.spilled != 0 => maps::mega_narrow(masked),
                 None => None,
@@ -158,8 +200,8 @@ fn visit_masks(key: &FlowKey) -> u64 {
 }
 
 #[inline(always)]
-fn narrow_megaflow(masked: &NarrowKey, mask_id: u32) -> Option<u32> {
-    let place = table_hash(&masked.words, mask_id, maps::hash_seed());
+fn narrow_megaflow(masked: &[u64; NARROW_WORDS], mask_id: u32) -> Option<u32> {
+    let place = table_hash(masked, mask_id, maps::hash_seed());
     for probe in 0..TABLE_PROBES {
         let entry = maps::mega_table(place.wrapping_add(probe))?;
         if entry.mask_id != mask_id {
@@ -167,7 +209,7 @@ fn narrow_megaflow(masked: &NarrowKey, mask_id: u32) -> Option<u32> {
         }
         let mut differs = 0;
         for w in 0..NARROW_WORDS {
-            differs |= entry.words[w] ^ masked.words[w];
+            differs |= entry.words[w] ^ masked[w];
         }
         if differs == 0 {
             return Some(entry.slot);

@@ -19,8 +19,6 @@ mod parse;
 mod set_field;
 mod upcall;
 
-use core::mem::MaybeUninit;
-
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::macros::classifier;
@@ -48,12 +46,13 @@ pub fn ingress(ctx: TcContext) -> i32 {
     if port.flags & port_flags::RECEIVE == 0 {
         return counters::drop_received(port_no, DropReason::PortDown);
     }
-    let mut key = MaybeUninit::uninit();
-    let key = parse::key_memory(&mut key);
+    let Some(key) = maps::key() else {
+        return drop_packet(DropReason::Malformed);
+    };
     let Some(layers) = parse::parse(skb, port_no, key) else {
         return counters::drop_received(port_no, DropReason::Malformed);
     };
-    match lookup::lookup(key, len) {
+    match lookup::lookup(key, layers, len) {
         Some(flow) if flow.fast_port != 0 => output::last(flow.fast_port, len),
         Some(flow) => execute::run(skb, flow.block, key, layers),
         None => upcall::miss(skb, key),
@@ -78,8 +77,9 @@ pub fn inject(ctx: TcContext) -> i32 {
         }
         (*skb).mark = slot.mark;
     }
-    let mut key = MaybeUninit::uninit();
-    let key = parse::key_memory(&mut key);
+    let Some(key) = maps::key() else {
+        return drop_packet(DropReason::Malformed);
+    };
     let Some(layers) = parse::parse(skb, slot.in_port, key) else {
         return drop_packet(DropReason::Malformed);
     };

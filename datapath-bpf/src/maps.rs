@@ -6,6 +6,9 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
+use packet::FlowKey;
+
+use crate::execute::Execution;
 use packet::abi::*;
 use packet::action::ActionRecord;
 
@@ -62,6 +65,19 @@ pub static UPCALLS: RingBuf = RingBuf::pinned(4096, 0);
 /// Memory for what does not fit on the stack; no two users of one run use it at a time.
 #[map]
 static SCRATCH: PerCpuArray<[u8; SCRATCH_BYTES]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The packet's key: in memory of its own, as the stack is small. Only a nested run, which a copy of
+/// the packet may cause, overwrites it; by then the key is done with.
+#[map]
+static KEY: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1, 0);
+
+/// Runs of this program that are under way on this CPU, one in the other, in their actions.
+#[map]
+static DEPTH: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static EXECUTIONS: PerCpuArray<Execution> = PerCpuArray::with_max_entries(MAX_DEPTH, 0);
+
+const MAX_DEPTH: u32 = 4;
 
 pub const SCRATCH_BYTES: usize = 4096;
 
@@ -230,6 +246,26 @@ pub fn config() -> Option<&'static Config> {
 pub fn inject_slot(slot_no: u16) -> Option<&'static InjectSlot> {
     let slot = at(&INJECT, u32::from(slot_no))?;
     (slot.block != 0).then_some(&*slot)
+}
+
+/// Memory for this run's key, with an earlier one's content.
+#[inline(always)]
+pub fn key() -> Option<&'static mut FlowKey> {
+    // SAFETY: per-CPU, and every bit pattern is a key.
+    KEY.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+#[inline(always)]
+pub fn depth() -> Option<&'static mut u32> {
+    // SAFETY: as in `key`.
+    DEPTH.get_ptr_mut(0).map(|p| unsafe { &mut *p })
+}
+
+/// `None` when runs are nested too deep.
+#[inline(always)]
+pub fn execution(depth: u32) -> Option<&'static mut Execution> {
+    // SAFETY: as in `key`.
+    EXECUTIONS.get_ptr_mut(depth).map(|p| unsafe { &mut *p })
 }
 
 #[inline(always)]

@@ -1,7 +1,6 @@
 //! A packet's key: `packet::extract` over the packet's linear data.
 
 use core::cell::Cell;
-use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
@@ -32,36 +31,28 @@ pub fn frame_len(skb: *mut __sk_buff) -> u32 {
     unsafe { (*skb).len + if (*skb).vlan_present != 0 { 4 } else { 0 } }
 }
 
-/// Memory for a key that is not cleared first: `extract` writes every word.
-#[inline(always)]
-pub fn key_memory(memory: &mut MaybeUninit<FlowKey>) -> &mut FlowKey {
-    // SAFETY: every bit pattern is a key, and the verifier lets no program read what was not
-    // written.
-    unsafe { memory.assume_init_mut() }
-}
-
 /// Parses a packet that came in on `in_port`. `None`: the frame is too short.
 #[inline(always)]
 pub fn parse(skb: *mut __sk_buff, in_port: u32, key: &mut FlowKey) -> Option<Layers> {
     let mut packed = parse_linear(skb, key, in_port);
     if packed == INCOMPLETE {
-        for word in key.words_mut() {
-            // SAFETY: a valid reference; volatile for the reason given in `extract`.
-            unsafe { core::ptr::write_volatile(word, 0) };
-        }
         packed = parse_slowly(skb, key, u64::from(in_port));
     }
     (packed != 0).then_some(Layers {
         l3: packed as u16,
         l4: (packed >> 16) as u16,
         routing: packed >> 32 & 1 != 0,
+        wide: packed >> 33 & 1 != 0,
     })
 }
 
 /// Layers in one word; a frame always has an `l3`.
 #[inline(always)]
 fn pack(layers: Layers) -> u64 {
-    u64::from(layers.l3) | u64::from(layers.l4) << 16 | u64::from(layers.routing) << 32
+    u64::from(layers.l3)
+        | u64::from(layers.l4) << 16
+        | u64::from(layers.routing) << 32
+        | u64::from(layers.wide) << 33
 }
 
 /// The packet needs [`parse_slowly`].

@@ -26,22 +26,26 @@ const OK: u64 = 0;
 const REFUSED: u64 = 1;
 const RECOMPUTE: u64 = BPF_F_RECOMPUTE_CSUM as u64;
 
-/// What to write where.
+/// What to write where. It lies in scratch memory: the stack is too small.
+#[repr(C)]
 struct Patch {
     offset: u32,
     len: u32,
-    value: [u8; 8],
-    mask: [u8; 8],
     /// Where the IPv4 header checksum is that covers the bytes; 0: none.
     l3_sum: u32,
     /// As `l3_sum`, for the transport checksum.
     l4_sum: u32,
     l4_flags: u64,
     /// Nothing in the packet offsets the change.
-    uncovered: bool,
+    uncovered: u64,
     /// Where the SCTP header is whose CRC covers the bytes, and where what it covers ends; 0: none.
     sctp: u32,
     sctp_end: u32,
+    value: [u8; 8],
+    mask: [u8; 8],
+    /// The bytes before and after.
+    old: [u8; 8],
+    new: [u8; 8],
 }
 
 /// Carries out record `index` of `block`, a set-field. Returns 0 when done, else the packet lacks
@@ -74,13 +78,33 @@ fn set(skb: *mut __sk_buff, headers: &Headers, record: &ActionRecord) -> u64 {
             set_metadata(skb, field, record);
             return OK;
         }
-        SetField::NdSll | SetField::NdTll => return set_nd_option(skb, headers, field, record),
         _ => {}
     }
-    let Some(patch) = patch(skb, headers, field, record) else {
+    let Some(memory) = maps::scratch() else {
         return REFUSED;
     };
-    apply(skb, &patch)
+    // SAFETY: scratch memory is large and aligned enough, and any content is a patch.
+    let p = unsafe { &mut *memory.cast::<Patch>() };
+    let [v0, v1, v2, v3, v4, v5] = record.value;
+    let [m0, m1, m2, m3, m4, m5] = record.mask;
+    p.offset = 0;
+    p.len = field.len_bytes() as u32;
+    p.l3_sum = 0;
+    p.l4_sum = 0;
+    p.l4_flags = 0;
+    p.uncovered = 0;
+    p.sctp = 0;
+    p.sctp_end = 0;
+    p.value = [v0, v1, v2, v3, v4, v5, 0, 0];
+    p.mask = [m0, m1, m2, m3, m4, m5, 0, 0];
+    let found = match field {
+        SetField::NdSll | SetField::NdTll => find_nd_option(skb, headers, field, p),
+        _ => patch(skb, headers, field, p),
+    };
+    if found.is_none() {
+        return REFUSED;
+    }
+    apply(skb, p)
 }
 
 #[inline(always)]
@@ -100,12 +124,7 @@ fn set_metadata(skb: *mut __sk_buff, field: SetField, record: &ActionRecord) {
 }
 
 #[inline(always)]
-fn patch(
-    skb: *mut __sk_buff,
-    headers: &Headers,
-    field: SetField,
-    record: &ActionRecord,
-) -> Option<Patch> {
+fn patch(skb: *mut __sk_buff, headers: &Headers, field: SetField, p: &mut Patch) -> Option<()> {
     let Headers {
         l3,
         l4,
@@ -115,20 +134,8 @@ fn patch(
         ..
     } = *headers;
     let later = ip_frag & FRAG_LATER != 0;
-    let [v0, v1, v2, v3, v4, v5] = record.value;
-    let [m0, m1, m2, m3, m4, m5] = record.mask;
-    let mut p = Patch {
-        offset: 0,
-        len: field.len_bytes() as u32,
-        value: [v0, v1, v2, v3, v4, v5, 0, 0],
-        mask: [m0, m1, m2, m3, m4, m5, 0, 0],
-        l3_sum: 0,
-        l4_sum: 0,
-        l4_flags: 0,
-        uncovered: false,
-        sctp: 0,
-        sctp_end: 0,
-    };
+    let [v0, v1, v2, v3, ..] = p.value;
+    let [m0, m1, m2, m3, ..] = p.mask;
     let n = field as u8;
     let (is_ipv4, is_ipv6) = (eth_type == ETH_TYPE_IPV4, eth_type == ETH_TYPE_IPV6);
     match field {
@@ -138,7 +145,7 @@ fn patch(
         SetField::Ipv4Src | SetField::Ipv4Dst if is_ipv4 && l4 != 0 => {
             p.offset = l3 + if n == SetField::Ipv4Src as u8 { 12 } else { 16 };
             p.l3_sum = l3 + 10;
-            pseudo_header(skb, headers, &mut p);
+            pseudo_header(skb, headers, p);
         }
         SetField::IpTos if is_ipv4 && l4 != 0 => {
             // With the byte before it: version and header length.
@@ -151,17 +158,17 @@ fn patch(
             (p.value, p.mask) = ([v0, 0, 0, 0, 0, 0, 0, 0], [m0, 0, 0, 0, 0, 0, 0, 0]);
         }
         SetField::IpTos if is_ipv6 => {
-            (p.offset, p.len, p.uncovered) = (l3, 2, true);
+            (p.offset, p.len, p.uncovered) = (l3, 2, 1);
             p.value = [v0 >> 4, v0 << 4, 0, 0, 0, 0, 0, 0];
             p.mask = [m0 >> 4, m0 << 4, 0, 0, 0, 0, 0, 0];
         }
         SetField::IpTtl if is_ipv6 => {
             // With the byte before it: the next header.
-            (p.offset, p.len, p.uncovered) = (l3 + 6, 2, true);
+            (p.offset, p.len, p.uncovered) = (l3 + 6, 2, 1);
             (p.value, p.mask) = ([0, v0, 0, 0, 0, 0, 0, 0], [0, m0, 0, 0, 0, 0, 0, 0]);
         }
         SetField::Ipv6Label if is_ipv6 => {
-            (p.offset, p.uncovered) = (l3, true);
+            (p.offset, p.uncovered) = (l3, 1);
             p.value = [0, v1 & 0xf, v2, v3, 0, 0, 0, 0];
             p.mask = [0, m1 & 0xf, m2, m3, 0, 0, 0, 0];
         }
@@ -169,10 +176,9 @@ fn patch(
             p.offset = l3 + 8 + 4 * u32::from(n - SetField::Ipv6Src0 as u8);
             // The helper's correction of a running sum for a pseudo header supposes that the
             // change is offset by an IPv4 header checksum; here it is not.
-            p.uncovered = true;
+            p.uncovered = 1;
             if n < SetField::Ipv6Dst0 as u8 || headers.routing == 0 {
-                pseudo_header(skb, headers, &mut p);
-                p.uncovered = p.l4_sum != 0 || p.uncovered;
+                pseudo_header(skb, headers, p);
             }
         }
         SetField::TpSrc | SetField::TpDst if l4 != 0 && !later => {
@@ -182,7 +188,7 @@ fn patch(
                 IP_PROTO_UDP => {
                     p.l4_sum = l4 + 6;
                     p.l4_flags = u64::from(BPF_F_MARK_MANGLED_0);
-                    p.uncovered = udp_sum_absent(skb, l4);
+                    p.uncovered = u64::from(udp_sum_absent(skb, l4));
                 }
                 IP_PROTO_SCTP => {
                     p.sctp = l4;
@@ -204,7 +210,7 @@ fn patch(
             if eth_type != ETH_TYPE_ARP && eth_type != ETH_TYPE_RARP {
                 return None;
             }
-            p.uncovered = true;
+            p.uncovered = 1;
             p.offset = l3
                 + match field {
                     SetField::ArpOp => 6,
@@ -223,7 +229,7 @@ fn patch(
         }
         _ => return None,
     }
-    Some(p)
+    Some(())
 }
 
 /// The transport checksum covers the IP addresses, where the packet has that checksum.
@@ -295,45 +301,30 @@ fn correct_crc(skb: *mut __sk_buff, p: &Patch, difference: u64) -> u64 {
 }
 
 #[inline(always)]
-unsafe fn load(skb: *mut __sk_buff, offset: u32, to: *mut core::ffi::c_void, len: u32) -> i64 {
-    // SAFETY: the caller's.
-    unsafe { bpf_skb_load_bytes(skb.cast(), offset, to, len) }
-}
-
-#[inline(always)]
-fn apply(skb: *mut __sk_buff, p: &Patch) -> u64 {
-    let mut old = [0u8; 8];
+fn apply(skb: *mut __sk_buff, p: &mut Patch) -> u64 {
+    p.old = [0; 8];
+    let from: *mut core::ffi::c_void = (&raw mut p.old).cast();
+    let to: *mut core::ffi::c_void = (&raw mut p.new).cast();
     // The helpers want lengths that the verifier knows: one call for each.
     // SAFETY: the helpers get buffers of at least the length they are told.
     unsafe {
-        let from: *mut core::ffi::c_void = old.as_mut_ptr().cast();
-        const FULL: u8 = 0xff;
-        let (loaded, width) = match p.len {
-            2 => (load(skb, p.offset, from, 2), [FULL, FULL, 0, 0, 0, 0, 0, 0]),
-            4 => (
-                load(skb, p.offset, from, 4),
-                [FULL, FULL, FULL, FULL, 0, 0, 0, 0],
-            ),
-            6 => (
-                load(skb, p.offset, from, 6),
-                [FULL, FULL, FULL, FULL, FULL, FULL, 0, 0],
-            ),
-            _ => return REFUSED,
+        let loaded = match p.len {
+            2 => bpf_skb_load_bytes(skb.cast(), p.offset, from, 2),
+            4 => bpf_skb_load_bytes(skb.cast(), p.offset, from, 4),
+            _ => bpf_skb_load_bytes(skb.cast(), p.offset, from, 6),
         };
         if loaded != 0 {
             return REFUSED;
         }
-        let (o, v, m) = (
-            u64::from_ne_bytes(old),
-            u64::from_ne_bytes(p.value),
-            u64::from_ne_bytes(p.mask) & u64::from_ne_bytes(width),
-        );
-        let mut new = ((o & !m) | (v & m)).to_ne_bytes();
-        let to: *mut core::ffi::c_void = new.as_mut_ptr().cast();
-        if p.sctp != 0 && correct_crc(skb, p, o ^ u64::from_ne_bytes(new)) != OK {
+        let old = u64::from_ne_bytes(p.old);
+        let value = u64::from_ne_bytes(p.value);
+        let mask = u64::from_ne_bytes(p.mask) & u64::from_ne_bytes(width(p.len));
+        let new = (old & !mask) | (value & mask);
+        p.new = new.to_ne_bytes();
+        if p.sctp != 0 && correct_crc(skb, p, old ^ new) != OK {
             return REFUSED;
         }
-        let flags = if p.uncovered || p.sctp != 0 {
+        let flags = if p.uncovered != 0 || p.sctp != 0 {
             RECOMPUTE
         } else {
             0
@@ -361,20 +352,31 @@ fn apply(skb: *mut __sk_buff, p: &Patch) -> u64 {
     }
 }
 
+/// The first `len` bytes.
+#[inline(always)]
+fn width(len: u32) -> [u8; 8] {
+    const F: u8 = 0xff;
+    match len {
+        2 => [F, F, 0, 0, 0, 0, 0, 0],
+        4 => [F, F, F, F, 0, 0, 0, 0],
+        _ => [F, F, F, F, F, F, 0, 0],
+    }
+}
+
 const ND_OPT_SOURCE_LINK: u8 = 1;
 const ND_OPT_TARGET_LINK: u8 = 2;
 
-/// Writes the address of a link-layer address option; the packet must have the option.
+/// Finds the address of a link-layer address option; the packet must have the option.
 #[inline(always)]
-fn set_nd_option(
+fn find_nd_option(
     skb: *mut __sk_buff,
     headers: &Headers,
     field: SetField,
-    record: &ActionRecord,
-) -> u64 {
+    p: &mut Patch,
+) -> Option<()> {
     let Headers { l4, ip_proto, .. } = *headers;
     if ip_proto != IP_PROTO_ICMPV6 || l4 == 0 {
-        return REFUSED;
+        return None;
     }
     let wanted = if field as u8 == SetField::NdSll as u8 {
         ND_OPT_SOURCE_LINK
@@ -383,33 +385,21 @@ fn set_nd_option(
     };
     let mut at = l4 + 24;
     for _ in 0..packet::extract::MAX_ND_OPTIONS {
-        let mut option = [0u8; 2];
+        let option: *mut core::ffi::c_void = (&raw mut p.old).cast();
         // SAFETY: the helper writes the two bytes that it is given.
-        if unsafe { bpf_skb_load_bytes(skb.cast(), at, option.as_mut_ptr().cast(), 2) } != 0 {
-            return REFUSED;
+        if unsafe { bpf_skb_load_bytes(skb.cast(), at, option, 2) } != 0 {
+            return None;
         }
-        let [kind, len] = option;
+        let [kind, len, ..] = p.old;
         if kind == wanted && len == 1 {
-            let [v0, v1, v2, v3, v4, v5] = record.value;
-            let [m0, m1, m2, m3, m4, m5] = record.mask;
-            let p = Patch {
-                offset: at + 2,
-                len: 6,
-                value: [v0, v1, v2, v3, v4, v5, 0, 0],
-                mask: [m0, m1, m2, m3, m4, m5, 0, 0],
-                l3_sum: 0,
-                l4_sum: l4 + 2,
-                l4_flags: 0,
-                uncovered: false,
-                sctp: 0,
-                sctp_end: 0,
-            };
-            return apply(skb, &p);
+            p.offset = at + 2;
+            p.l4_sum = l4 + 2;
+            return Some(());
         }
         if len == 0 {
-            return REFUSED;
+            return None;
         }
         at += u32::from(len) * 8;
     }
-    REFUSED
+    None
 }

@@ -93,8 +93,9 @@ pub const PENDING_SLOTS: u32 = 8192;
 pub const INJECT_SLOTS: u32 = 1024;
 /// Counters of one CPU in [`maps::DROPS`].
 pub const DROP_SLOTS: u32 = 32;
-/// Action records that one packet runs at most, [`crate::action::kind::NEXT`] included.
-pub const MAX_RECORDS: u32 = 4096;
+/// Steps that one packet's actions take at most: one for each action, each output on its own, and
+/// one for each [`crate::action::kind::NEXT`].
+pub const MAX_STEPS: u32 = 4096;
 
 const _: () = assert!(DROP_REASONS <= DROP_SLOTS as usize);
 

@@ -91,6 +91,8 @@ pub struct Layers {
     pub l3: u16,
     /// The transport header, or the payload of a later fragment.
     pub l4: u16,
+    /// The frame is IPv6 or ARP: only then may words [`NARROW_WORDS`].. of the key be other than zero.
+    pub wide: bool,
     /// There is an IPv6 routing header: the destination in the pseudo header of transport checksums
     /// is not the one in the IPv6 header.
     pub routing: bool,
@@ -182,6 +184,7 @@ pub fn extract<R: Reader>(frame: &R, meta: &Meta, key: &mut FlowKey) -> Result<L
         // SAFETY: a valid reference.
         unsafe { core::ptr::write_volatile(word, 0) };
     }
+    layers.wide = matches!(eth_type, ETH_TYPE_IPV6 | ETH_TYPE_ARP | ETH_TYPE_RARP);
     let l4 = match eth_type {
         ETH_TYPE_IPV4 => ipv4(frame, l3, &mut n),
         ETH_TYPE_IPV6 => ipv6(frame, l3, &mut n, words, &mut layers.routing),

@@ -1,6 +1,6 @@
 //! Action lists as the kernel holds them: records, and the chain of blocks that they lie in.
 
-use packet::abi::{ActionBlock, BLOCK_RECORDS, MAX_RECORDS};
+use packet::abi::{ActionBlock, BLOCK_RECORDS, MAX_STEPS};
 use packet::action::{ActionRecord, OUTPUTS_MAX, kind};
 use packet::extract::is_vlan;
 use packet::{Action, DpPort};
@@ -9,16 +9,17 @@ use super::pool::Pool;
 use super::sys::SharedArray;
 use crate::Error;
 
-/// Records that a list may have: one of every [`BLOCK_RECORDS`] that a run passes is a link.
-const MAX_LIST_RECORDS: usize = MAX_RECORDS as usize / BLOCK_RECORDS * (BLOCK_RECORDS - 1);
-
-/// Actions that always fit: each may need a record of its own.
-pub const MAX_ACTIONS: usize = MAX_LIST_RECORDS;
+/// Actions that a list may have: each takes a step, and so does the link to each further block.
+pub const MAX_ACTIONS: usize = MAX_STEPS as usize / BLOCK_RECORDS * (BLOCK_RECORDS - 1);
 
 /// The records of a list; runs of outputs are packed.
 ///
 /// Errors: `Unsupported` for what the programs do not do; `Full` when the list is too long.
 pub fn encode(actions: &[Action]) -> Result<Vec<ActionRecord>, Error> {
+    if actions.len() > MAX_ACTIONS {
+        let (what, limit) = ("actions of one flow", MAX_ACTIONS);
+        return Err(Error::Full { what, limit });
+    }
     let mut records = Vec::new();
     let mut rest = actions;
     while let [first, after @ ..] = rest {
@@ -55,12 +56,6 @@ pub fn encode(actions: &[Action]) -> Result<Vec<ActionRecord>, Error> {
         }
         records.push(ActionRecord::from(*first));
         rest = after;
-    }
-    if records.len() > MAX_LIST_RECORDS {
-        return Err(Error::Full {
-            what: "actions of one flow",
-            limit: MAX_ACTIONS,
-        });
     }
     Ok(records)
 }
@@ -140,7 +135,7 @@ pub fn fetch(first: u32, blocks: &SharedArray<ActionBlock>) -> (Vec<ActionRecord
     let mut records = Vec::new();
     let mut numbers = Vec::new();
     let mut next = first;
-    while next != 0 && records.len() < MAX_RECORDS as usize {
+    while next != 0 && records.len() < MAX_STEPS as usize {
         let Some(block) = blocks.get(next) else { break };
         numbers.push(next);
         next = 0;
