@@ -52,7 +52,8 @@ fn ovs_vsctl_configures_the_switch() -> Result<()> {
     vsctl(
         "-- --id=@q create QoS type=linux-htb queues:0=@q0 -- --id=@q0 create Queue other_config:max-rate=1000 -- set Port a0 qos=@q",
     )?;
-    vsctl("-- destroy QoS a0 -- clear Port a0 qos").unwrap_err();
+    vsctl("-- destroy QoS a0 -- clear Port a0 qos")?;
+    assert_eq!(vsctl("list QoS")?, "");
     vsctl("--if-exists del-port a0 -- --if-exists del-port nosuch")?;
     assert_eq!(vsctl("list-ports br0")?, "b0\n");
     vsctl("del-br br0")?;
