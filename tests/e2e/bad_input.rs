@@ -68,6 +68,11 @@ impl Rig {
             ports.lines().any(|p| p == "a0") && ports.lines().any(|p| p == "b0"),
             "the ports are intact: {ports}"
         );
+        self.reachable()
+    }
+
+    /// The good hosts talk to each other.
+    fn reachable(&mut self) -> Result<()> {
         wait_for(
             "good hosts reach each other",
             Duration::from_secs(5),

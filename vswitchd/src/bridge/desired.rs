@@ -195,10 +195,13 @@ pub fn desired(replica: &Replica) -> Desired {
         desired.problems.extend(unsupported::of(&row));
     }
     let mut taken = Taken::new();
-    for row in root.references("bridges") {
-        let Some(name) = row.string("name") else {
-            continue;
-        };
+    // By name: of two bridges that list one port the same one always gets it, whatever the rows'
+    // random identifiers are.
+    let bridges: BTreeMap<&str, Row<'_>> = root
+        .references("bridges")
+        .filter_map(|row| Some((row.string("name")?, row)))
+        .collect();
+    for (name, row) in bridges {
         match bridge_problem(&row, name) {
             Some(problem) => {
                 desired.problems.push(format!("bridge {name}: {problem}"));
