@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use daemon::reconnect::{Action, Config, Reconnect};
 use daemon::stream::{Active, Connection, Method, MethodError, OVSDB_PORT, Passive};
-use ovsdb::Uuid;
+use ovsdb::{Datum, Uuid};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::database::{Database, Row, Table};
 use crate::event_loop::Event;
-use crate::server::Server;
+use crate::server::{Peer, Server};
 
 /// Why a remote cannot be used.
 #[derive(Debug, Error)]
@@ -101,6 +101,8 @@ pub struct Wanted {
     pub max_backoff: Option<Duration>,
     /// `None` leaves the default, zero turns probes off.
     pub probe: Option<Duration>,
+    /// What its clients may do: everything when it is not from a row that says otherwise.
+    pub peer: Peer,
     /// The row that it comes from, whose status columns are kept.
     pub row: Option<(String, String, Uuid)>,
 }
@@ -153,6 +155,11 @@ fn from_row(table: &Table, row: &Row) -> Option<(String, Wanted)> {
     let wanted = Wanted {
         max_backoff: millis("max_backoff"),
         probe: millis("inactivity_probe"),
+        peer: Peer {
+            role: get("role").and_then(Datum::as_str).unwrap_or("").into(),
+            id: None,
+            read_only: get("read_only").and_then(Datum::as_bool) == Some(true),
+        },
         row: None,
     };
     Some((target.to_owned(), wanted))
@@ -200,6 +207,11 @@ impl Running {
         }
     }
 
+    /// Whether it can go on as `wanted`: what its clients may do is settled when they connect.
+    pub fn serves(&self, wanted: &Wanted) -> bool {
+        self.wanted.peer == wanted.peer
+    }
+
     /// Stops, and returns when the socket is gone.
     pub async fn stop(mut self) {
         self.task.abort();
@@ -239,13 +251,19 @@ pub async fn start(
             })?;
             let bound_port = listener.local_addr().map(|address| address.port());
             (
-                tokio::spawn(accept(listener, name, watching, events)),
+                tokio::spawn(accept(
+                    listener,
+                    name,
+                    wanted.peer.clone(),
+                    watching,
+                    events,
+                )),
                 false,
                 bound_port,
             )
         }
         Method::Active(active) => (
-            tokio::spawn(dial(active, name, watching, events)),
+            tokio::spawn(dial(active, name, wanted.peer.clone(), watching, events)),
             true,
             None,
         ),
@@ -263,6 +281,7 @@ pub async fn start(
 async fn accept(
     listener: daemon::stream::Listener,
     remote: Arc<str>,
+    peer: Peer,
     config: watch::Receiver<Config>,
     events: mpsc::Sender<Event>,
 ) {
@@ -272,6 +291,7 @@ async fn accept(
                 let (remote, config) = (remote.clone(), config.clone());
                 let event = Event::Connected {
                     remote,
+                    peer: peer.clone(),
                     connection,
                     config,
                     over: None,
@@ -292,6 +312,7 @@ async fn accept(
 async fn dial(
     active: Active,
     remote: Arc<str>,
+    peer: Peer,
     mut config: watch::Receiver<Config>,
     events: mpsc::Sender<Event>,
 ) {
@@ -311,7 +332,7 @@ async fn dial(
                 reconnect.handle_connected(Instant::now());
                 tracing::info!("{remote}: connected");
                 failures = 0;
-                if hand_over(&remote, connection, &config, &events)
+                if hand_over(&remote, &peer, connection, &config, &events)
                     .await
                     .is_err()
                 {
@@ -342,6 +363,7 @@ fn tell_failure(remote: &str, failures: &mut u32, why: &str) {
 /// Hands a dialed connection to the event loop and waits until it is over.
 async fn hand_over(
     remote: &Arc<str>,
+    peer: &Peer,
     connection: Connection,
     config: &watch::Receiver<Config>,
     events: &mpsc::Sender<Event>,
@@ -350,6 +372,7 @@ async fn hand_over(
     let (remote, config) = (remote.clone(), config.clone());
     let event = Event::Connected {
         remote,
+        peer: peer.clone(),
         connection,
         config,
         over: Some(over),

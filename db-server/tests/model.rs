@@ -510,6 +510,7 @@ fn execute(db: &mut Database, ops: &[Op]) -> Result<Delta, String> {
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
         reserved: false,
+        read_only: false,
     };
     match txn::execute(db, &operations, &mut context) {
         Outcome::Done {

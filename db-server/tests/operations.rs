@@ -66,6 +66,7 @@ fn execute(db: &mut Database, operations: &[Value]) -> Value {
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
         reserved: false,
+        read_only: false,
     };
     let mut outcome = txn::execute(db, operations, &mut context);
     if let Outcome::Wait { until: Some(until) } = outcome {

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::connection::{self, Outgoing, sleep_until};
 use crate::remote::{self, Running, Spec};
-use crate::server::{Server, SessionId};
+use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
 use crate::{control, record};
 use delivery::Delivery;
@@ -31,6 +31,7 @@ pub use delivery::Files;
 pub enum Event {
     Connected {
         remote: Arc<str>,
+        peer: Peer,
         connection: Connection,
         config: watch::Receiver<Config>,
         /// Resolves when the connection has ended.
@@ -174,6 +175,7 @@ impl EventLoop {
         match event {
             Event::Connected {
                 remote,
+                peer,
                 connection,
                 config,
                 over,
@@ -195,7 +197,7 @@ impl EventLoop {
                         over,
                     },
                 );
-                self.server.handle_connect(session);
+                self.server.handle_connect(session, peer);
             }
             Event::Message {
                 session,
@@ -269,9 +271,13 @@ impl EventLoop {
         }
         let gone: Vec<String> = self
             .remotes
-            .keys()
-            .filter(|target| !wanted.contains_key(*target))
-            .cloned()
+            .iter()
+            .filter(|(target, running)| {
+                wanted
+                    .get(*target)
+                    .is_none_or(|wanted| !running.serves(wanted))
+            })
+            .map(|(target, _)| target.clone())
             .collect();
         for target in gone {
             tracing::info!("{target}: remote removed");

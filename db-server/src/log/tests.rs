@@ -80,6 +80,7 @@ fn insert(db: &mut Database, n: i64) -> Vec<u8> {
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
         reserved: false,
+        read_only: false,
     };
     match txn::execute(db, &[operation], &mut context) {
         Outcome::Done {

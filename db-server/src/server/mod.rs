@@ -80,9 +80,21 @@ struct Managed {
     durable: bool,
 }
 
+/// What is known of a client from how it connected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// The role that the remote gives to its clients, for access control; empty for none.
+    pub role: Arc<str>,
+    /// Who the client proved to be, such as the common name of its certificate.
+    pub id: Option<Arc<str>>,
+    /// Whether the remote lets its clients only read.
+    pub read_only: bool,
+}
+
 /// A client.
 #[derive(Debug, Default)]
 struct Session {
+    peer: Peer,
     monitors: Vec<(Value, Arc<str>, Monitor)>,
     db_change_aware: bool,
 }
@@ -113,6 +125,8 @@ pub struct Server {
     /// Milliseconds since 1970, as the shell last told.
     date_ms: u64,
     column_diff: bool,
+    /// Whether no client may write.
+    read_only: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -142,6 +156,7 @@ impl Server {
             new_uuid,
             date_ms: 0,
             column_diff,
+            read_only: false,
             outputs: VecDeque::new(),
         };
         server.insert_database(Database::new(meta::schema()), false);
@@ -177,8 +192,30 @@ impl Server {
         self.databases.keys().map(|name| &**name)
     }
 
-    pub fn handle_connect(&mut self, session: SessionId) {
-        self.sessions.insert(session, Session::default());
+    pub fn handle_connect(&mut self, session: SessionId, peer: Peer) {
+        let client = Session {
+            peer,
+            ..Session::default()
+        };
+        self.sessions.insert(session, client);
+    }
+
+    /// Lets clients only read, as long as this server is the copy of another one. When that
+    /// changes, all clients have to connect again.
+    pub fn set_read_only(&mut self, read_only: bool) {
+        if self.read_only == read_only {
+            return;
+        }
+        self.read_only = read_only;
+        let reason = if read_only {
+            "making server read-only"
+        } else {
+            "making server read/write"
+        };
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.outputs.push_back(Output::Close { session, reason });
+        }
     }
 
     /// A client has left: its locks pass on, its transactions that wait are gone.

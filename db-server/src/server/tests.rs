@@ -34,7 +34,7 @@ impl Harness {
             closed: Vec::new(),
         };
         for session in 1..=3 {
-            this.server.handle_connect(session);
+            this.server.handle_connect(session, Peer::default());
         }
         this.drain();
         this

@@ -58,12 +58,14 @@ impl Server {
             self.send_plain(txn.session, Message::error(txn.id, error.to_json()));
             return;
         };
+        let peer = self.sessions.get(&txn.session).map(|session| &session.peer);
         let locks = &self.locks;
         let mut context = Context {
             holds_lock: &|lock| locks.owns(txn.session, lock),
             new_uuid: &mut self.new_uuid,
             elapsed: elapsed(txn.since, now),
             reserved: &*txn.database == meta::NAME,
+            read_only: self.read_only || peer.is_some_and(|peer| peer.read_only),
         };
         match txn::execute(&mut managed.db, &txn.operations, &mut context) {
             Outcome::Done { results, committed } => {
@@ -104,6 +106,7 @@ impl Server {
             new_uuid: &mut self.new_uuid,
             elapsed: Duration::ZERO,
             reserved: false,
+            read_only: false,
         };
         match txn::execute(&mut managed.db, &operations, &mut context) {
             Outcome::Done {

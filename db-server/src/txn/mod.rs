@@ -29,6 +29,8 @@ pub struct Context<'a> {
     pub elapsed: Duration,
     /// Whether the database is one that clients may only read.
     pub reserved: bool,
+    /// Whether the client may only read.
+    pub read_only: bool,
 }
 
 /// How a transaction ended.
@@ -83,7 +85,16 @@ pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_
                 );
                 return Err(Error::new(ErrorKind::NotAllowed, details));
             }
-            txn.execute(op, &mut symbols, context.holds_lock, context.elapsed)
+            let name = op.name();
+            let step = txn.execute(op, &mut symbols, context.holds_lock, context.elapsed)?;
+            // Said after what else is wrong with the operation.
+            if context.read_only && (writes || name == "commit") {
+                let details = format!(
+                    "{name} operation not allowed when database server is in read only mode"
+                );
+                return Err(Error::new(ErrorKind::NotAllowed, details));
+            }
+            Ok(step)
         });
         match result {
             Ok(Step::Result(result)) => results.push(result),
