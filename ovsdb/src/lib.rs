@@ -13,6 +13,7 @@
 //! | [`jsonrpc`] | 4, JSON-RPC 1.0 messages on a byte stream |
 //! | [`client`] | 4.1, a client's end of a connection; the one module with I/O |
 //! | [`replica`] | 4.1.5 and 4.1.6, a followed copy of tables and changes to it |
+//! | [`text`], [`table`] | values and tables as the tools print them |
 
 pub mod client;
 pub mod condition;
@@ -23,6 +24,8 @@ pub mod mutation;
 pub mod operation;
 pub mod replica;
 pub mod schema;
+pub mod table;
+pub mod text;
 pub mod value;
 
 pub use condition::{Clause, Function};

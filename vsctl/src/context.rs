@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 
 use ovsdb::replica::{Replica, Transaction};
 use ovsdb::schema::DatabaseSchema;
+use ovsdb::table::Table;
 use ovsdb::{Datum, Uuid};
 
 use crate::model::{Bridge, Iface, Model, Port};
 use crate::symbols::Symbols;
-use crate::table::Table;
 
 /// What a command prints.
 #[derive(Debug, Default)]

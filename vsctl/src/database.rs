@@ -4,8 +4,9 @@
 //! Source: ovs-vsctl(8), "Database Command Syntax".
 
 use ovsdb::schema::{AtomicType, ColumnType};
+use ovsdb::table::{Cell, Table};
 use ovsdb::value::parse_uuid;
-use ovsdb::{Datum, Uuid};
+use ovsdb::{Datum, Uuid, text};
 use thiserror::Error;
 
 use crate::command::Command;
@@ -13,7 +14,6 @@ use crate::context::{Context, Output};
 use crate::names::{self, Column, Table as DbTable, find_column, find_table};
 use crate::record::{self, parse_argument, parse_column};
 use crate::symbols;
-use crate::table::{Cell, Table};
 use crate::{datum, record::Argument};
 
 #[derive(Debug, Error)]
@@ -163,7 +163,7 @@ pub fn get(ctx: &mut Context<'_>, command: &Command) -> Result<Output, Error> {
         ctx.txn.rely_on(table.name, row, column.name);
         let value = ctx.txn.read(table.name, row, column.name);
         let Some(key) = key else {
-            lines.push(datum::to_text(&value, column_type));
+            lines.push(text::to_text(&value, column_type));
             continue;
         };
         if !column_type.is_map() {
@@ -253,7 +253,7 @@ fn make_table(columns: &[Option<Column<'_>>]) -> Table {
             .iter()
             .map(|column| column.map_or("_uuid", |column| column.name).to_owned())
             .collect(),
-        rows: Vec::new(),
+        ..Table::default()
     }
 }
 
@@ -266,11 +266,11 @@ fn table_row(
     columns
         .iter()
         .map(|column| match column {
-            None => Cell {
+            None => Cell::Datum {
                 datum: Datum::uuid(row),
                 column_type: ColumnType::scalar(AtomicType::Uuid),
             },
-            Some(column) => Cell {
+            Some(column) => Cell::Datum {
                 datum: ctx.txn.read(table.name, row, column.name),
                 column_type: column.schema.column_type.clone(),
             },

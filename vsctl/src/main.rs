@@ -23,7 +23,6 @@ mod run;
 mod schema;
 mod session;
 mod symbols;
-mod table;
 mod usage;
 mod zone;
 

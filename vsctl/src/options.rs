@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use daemon::getopt::{self, Opt, Value};
 use daemon::vlog::{self, SyslogMethod};
 use daemon::{dirs, timeout};
+use ovsdb::table::{self, Data, Format, Style};
 use thiserror::Error;
 
 use crate::command::COMMANDS;
-use crate::table::{self, Data, Format, Style};
 
 #[derive(Debug, Error)]
 pub enum Error {

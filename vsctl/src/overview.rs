@@ -4,10 +4,9 @@
 
 use ovsdb::schema::TableSchema;
 use ovsdb::value::Atom;
-use ovsdb::{Datum, Uuid};
+use ovsdb::{Datum, Uuid, text};
 
 use crate::context::{Context, Output};
-use crate::datum;
 
 /// How a table appears in the tree: by which column, and with which others below.
 pub struct Shown {
@@ -102,7 +101,7 @@ fn show_row(ctx: &Context<'_>, shown_as: &Shown, row: Uuid, level: usize, out: &
             out.push_str(&"    ".repeat(level.saturating_add(1)));
             out.push_str(column);
             out.push_str(": ");
-            out.push_str(&datum::to_text(&value, column_type));
+            out.push_str(&text::to_text(&value, column_type));
             out.push('\n');
         }
     }
@@ -117,7 +116,7 @@ fn column_text(
 ) -> String {
     let value = ctx.txn.read(table, row, column);
     match schema.columns.get(column) {
-        Some(column) => datum::to_text(&value, &column.column_type),
+        Some(column) => text::to_text(&value, &column.column_type),
         None => value.to_string(),
     }
 }

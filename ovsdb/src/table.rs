@@ -1,15 +1,17 @@
 //! Tables of values, printed in the formats of `--format`.
 //!
-//! Source: ovs-vsctl(8), "Table Formatting Options"; the layout is that of the stock tool.
+//! Source: ovs-vsctl(8), "Table Formatting Options"; the layout is that of the stock tools. Used by
+//! `vsctl` and `dbctl`.
 
 use std::fmt::Write;
 
-use ovsdb::schema::ColumnType;
-use ovsdb::value::{Datum, parse_uuid};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::datum;
+use crate::error::sorted_json;
+use crate::schema::ColumnType;
+use crate::text;
+use crate::value::{Datum, parse_uuid};
 
 /// `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,19 +86,41 @@ impl Default for Style {
     }
 }
 
-/// A value with its type.
+/// What is in one place of a table.
 #[derive(Debug, Clone)]
-pub struct Cell {
-    pub datum: Datum,
-    pub column_type: ColumnType,
+pub enum Cell {
+    /// A value with its type.
+    Datum {
+        datum: Datum,
+        column_type: ColumnType,
+    },
+    /// Text that looks the same whatever the style.
+    Text(String),
+    /// JSON without a type that says how to print it otherwise.
+    Json(Value),
+    Empty,
 }
 
 impl Cell {
     fn text(&self, data: Data) -> String {
-        match data {
-            Data::String => datum::to_text(&self.datum, &self.column_type),
-            Data::Bare => datum::to_bare(&self.datum),
-            Data::Json => self.datum.to_json(&self.column_type).to_string(),
+        match (self, data) {
+            (Self::Datum { datum, column_type }, Data::String) => text::to_text(datum, column_type),
+            (Self::Datum { datum, .. }, Data::Bare) => text::to_bare(datum),
+            (Self::Datum { datum, column_type }, Data::Json) => {
+                datum.to_json(column_type).to_string()
+            }
+            (Self::Text(text), _) => text.clone(),
+            (Self::Json(json), _) => sorted_json(json),
+            (Self::Empty, _) => String::new(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Datum { datum, column_type } => datum.to_json(column_type),
+            Self::Text(text) => json!(text),
+            Self::Json(json) => json.clone(),
+            Self::Empty => Value::Null,
         }
     }
 }
@@ -104,6 +128,9 @@ impl Cell {
 /// Headings and rows of equal length.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
+    /// When its contents were true, as text.
+    pub time: Option<String>,
+    pub caption: Option<String>,
     pub headings: Vec<String>,
     pub rows: Vec<Vec<Cell>>,
 }
@@ -115,6 +142,16 @@ impl Table {
         let mut out = String::new();
         if !first && matches!(style.format, Format::Table | Format::List | Format::Csv) {
             out.push('\n');
+        }
+        if style.format != Format::Json
+            && let Some(time) = &self.time
+        {
+            let _ = writeln!(out, "{time}");
+        }
+        if matches!(style.format, Format::Table | Format::List | Format::Csv)
+            && let Some(caption) = &self.caption
+        {
+            let _ = writeln!(out, "{caption}");
         }
         match style.format {
             Format::Table => self.print_table(style, &mut out),
@@ -189,6 +226,9 @@ impl Table {
 
     fn print_html(&self, style: &Style, out: &mut String) {
         out.push_str("<table border=1>\n");
+        if let Some(caption) = &self.caption {
+            let _ = writeln!(out, "    <caption>{}</caption>", html_cell(caption, false));
+        }
         if style.headings {
             out.push_str("  <tr>\n");
             for heading in &self.headings {
@@ -222,16 +262,22 @@ impl Table {
     }
 
     fn print_json(&self, style: &Style, out: &mut String) {
+        // Members in alphabetical order.
+        let mut members = Map::new();
+        if let Some(caption) = &self.caption {
+            members.insert("caption".into(), json!(caption));
+        }
         let rows: Vec<Vec<Value>> = self
             .rows
             .iter()
-            .map(|row| {
-                row.iter()
-                    .map(|cell| cell.datum.to_json(&cell.column_type))
-                    .collect()
-            })
+            .map(|row| row.iter().map(Cell::json).collect())
             .collect();
-        let json = json!({"data": rows, "headings": self.headings});
+        members.insert("data".into(), json!(rows));
+        members.insert("headings".into(), json!(self.headings));
+        if let Some(time) = &self.time {
+            members.insert("time".into(), json!(time));
+        }
+        let json = Value::Object(members);
         if style.pretty {
             pretty(&json, 0, out);
         } else {
@@ -290,6 +336,12 @@ fn csv_cell(text: &str) -> String {
 }
 
 /// JSON with one member or element a line; closing brackets stay on the line of the last.
+pub fn pretty_json(json: &Value) -> String {
+    let mut out = String::new();
+    pretty(json, 0, &mut out);
+    out
+}
+
 fn pretty(json: &Value, depth: usize, out: &mut String) {
     let indent = |depth: usize, out: &mut String| {
         out.push('\n');
@@ -326,26 +378,27 @@ fn pretty(json: &Value, depth: usize, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::vswitch;
 
     fn table() -> Table {
-        let schema = vswitch();
-        let cell = |column: &str, datum: Datum| Cell {
+        let map = json!({"key": "string", "value": "string", "min": 0, "max": "unlimited"});
+        let cell = |column_type: &Value, datum: Datum| Cell::Datum {
             datum,
-            column_type: schema.column("Bridge", column).unwrap().column_type.clone(),
+            column_type: ColumnType::from_json(column_type).unwrap(),
         };
+        let string = json!("string");
         Table {
             headings: vec!["external_ids".into(), "name".into()],
             rows: vec![
                 vec![
-                    cell("external_ids", Datum::map([("a", "b,\"c\"")])),
-                    cell("name", Datum::string("br0")),
+                    cell(&map, Datum::map([("a", "b,\"c\"")])),
+                    cell(&string, Datum::string("br0")),
                 ],
                 vec![
-                    cell("external_ids", Datum::empty()),
-                    cell("name", Datum::string("x<y")),
+                    cell(&map, Datum::empty()),
+                    cell(&string, Datum::string("x<y")),
                 ],
             ],
+            ..Table::default()
         }
     }
 
@@ -393,6 +446,40 @@ mod tests {
             print(Format::Json, |style| style.pretty = true)
                 .ends_with("  \"headings\": [\n    \"external_ids\",\n    \"name\"]}\n")
         );
+    }
+
+    #[test]
+    fn captions_times_and_other_cells() {
+        let table = Table {
+            time: Some("2026-01-02 03:04:05.678".into()),
+            caption: Some("a&b".into()),
+            headings: vec!["x".into(), "y".into()],
+            rows: vec![vec![
+                Cell::Text("t".into()),
+                Cell::Json(json!({"b": 1, "a": "2"})),
+            ]],
+        };
+        let print = |format| {
+            let style = Style {
+                format,
+                ..Style::default()
+            };
+            table.print(&style, true)
+        };
+        assert_eq!(
+            print(Format::Table),
+            "2026-01-02 03:04:05.678\na&b\nx y\n- ---------------\nt {\"a\":\"2\",\"b\":1}\n"
+        );
+        assert_eq!(
+            print(Format::Json),
+            "{\"caption\":\"a&b\",\"data\":[[\"t\",{\"b\":1,\"a\":\"2\"}]],\
+             \"headings\":[\"x\",\"y\"],\"time\":\"2026-01-02 03:04:05.678\"}\n"
+        );
+        assert!(print(Format::Html).starts_with(
+            "2026-01-02 03:04:05.678\n<table border=1>\n    <caption>a&amp;b</caption>\n"
+        ));
+        assert_eq!(Cell::Empty.text(Data::String), "");
+        assert_eq!(Cell::Empty.json(), Value::Null);
     }
 
     #[test]
