@@ -26,19 +26,25 @@ use crate::value::UuidNames;
 /// The connection is of no further use after any error but [`Error::Remote`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The server closed the connection.
     #[error("end of file")]
     Closed,
+    /// The stream failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// What came is no sequence of messages.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The server does not read.
     #[error("more than {limit} bytes wait to be sent")]
     SendBuffer { limit: usize },
+    /// The server sends notifications instead of an answer.
     #[error("more than {limit} notifications wait to be taken")]
     Notifications { limit: usize },
     /// The server's answer is an error, as it came.
     #[error("{0}")]
     Remote(Value),
+    /// The answer does not have the form that the method asks for.
     #[error("malformed answer: {0}")]
     Answer(crate::error::Error),
 }
@@ -58,11 +64,13 @@ pub struct Client<S> {
     input: Vec<u8>,
     output: VecDeque<u8>,
     unflushed: bool,
+    received_bytes: u64,
     next_id: u64,
     notifications: VecDeque<Message>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client on a stream that is connected.
     pub fn new(stream: S) -> Self {
         Self {
             stream,
@@ -70,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             input: vec![0; READ_BYTES],
             output: VecDeque::new(),
             unflushed: false,
+            received_bytes: 0,
             // Apart from the ids of a session on the same connection.
             next_id: 1 << 32,
             notifications: VecDeque::new(),
@@ -102,6 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Writes all that is queued. Cancel safe.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_write_out(cx)).await
+    }
+
+    /// How much has come so far, also of a message that is not whole yet.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
     }
 
     /// Asks and waits for the answer. Echo requests are answered, notifications kept.
@@ -147,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         })
     }
 
+    /// The schema of one database.
     pub async fn get_schema(&mut self, database: &str) -> Result<DatabaseSchema, Error> {
         let reply = self.call("get_schema", json!([database])).await?;
         DatabaseSchema::from_json(&reply).map_err(Error::Answer)
@@ -225,6 +240,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(Error::Closed)),
             Poll::Ready(Ok(())) => {
+                let count = buffer.filled().len() as u64;
+                self.received_bytes = self.received_bytes.wrapping_add(count);
                 self.framer.push(buffer.filled());
                 Poll::Ready(Ok(()))
             }

@@ -17,6 +17,7 @@
 
 pub mod client;
 pub mod condition;
+pub mod connection;
 pub mod error;
 pub mod jsonrpc;
 pub mod members;

@@ -26,9 +26,10 @@
 //! wait for [`Event::Transacted`].
 //!
 //! Source: RFC 7047, 4.1.5 and 4.1.6 (`monitor`, `update`); ovsdb-server(7), 4.1.12 to 4.1.15
-//! (`monitor_cond`, `monitor_cond_since`, `update2`, `update3`). Called by `vswitchd` and the
-//! tools. Left out: conditions on rows; every row of a chosen table is followed.
+//! (`monitor_cond`, `monitor_cond_change`, `monitor_cond_since`, `update2`, `update3`). Called by
+//! [`crate::connection`], `vswitchd` and the tools.
 
+mod conditions;
 mod row;
 mod session;
 mod transaction;
@@ -40,28 +41,40 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::condition::Clause;
+use crate::error::Error;
 use crate::schema::{ColumnSchema, DatabaseSchema, TableSchema};
 use crate::value::Datum;
+use conditions::{Wheres, where_of};
 
-pub use row::Row;
+pub use row::{ColumnError, Row};
 pub use session::{Event, Session, Unfit};
 pub use transaction::{Outcome, Request, Transaction};
 pub use update::UpdateError;
 
-/// A table or column that the schema does not have.
+/// What is to be followed cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
+    /// The schema lacks the table.
     #[error("no table {0} in the schema")]
     NoTable(String),
+    /// The schema lacks the column.
     #[error("no column {column} in table {table}")]
     NoColumn { table: String, column: String },
+    /// A condition for a table that was not selected.
+    #[error("table {0} is not followed")]
+    NotFollowed(String),
+    /// A condition that no server would take.
+    #[error("bad condition on table {table}: {error}")]
+    Condition { table: String, error: Error },
 }
 
-/// The tables and columns that a replica follows.
+/// The tables, columns and rows that a replica follows.
 #[derive(Debug, Clone)]
 pub struct Selection {
     schema: Arc<DatabaseSchema>,
     tables: BTreeMap<String, BTreeSet<String>>,
+    wheres: Wheres,
 }
 
 impl Selection {
@@ -71,6 +84,7 @@ impl Selection {
         Self {
             schema,
             tables: BTreeMap::new(),
+            wheres: Wheres::new(),
         }
     }
 
@@ -81,7 +95,11 @@ impl Selection {
             .iter()
             .map(|(name, table)| (name.clone(), table.columns.keys().cloned().collect()))
             .collect();
-        Self { schema, tables }
+        Self {
+            schema,
+            tables,
+            wheres: Wheres::new(),
+        }
     }
 
     /// Adds the rows of `table`, without any column.
@@ -123,6 +141,36 @@ impl Selection {
             .iter()
             .try_for_each(|column| self.column(table, column))
     }
+
+    /// Follows only the rows of `table` for which at least one of `clauses` holds; none at all
+    /// when there are no clauses. Replaces an earlier condition.
+    ///
+    /// Unlike the clauses of an operation, which all have to hold (RFC 7047, 5.1), those of a
+    /// monitor are alternatives (ovsdb-server(7), 4.1.12). The columns need not be followed. A
+    /// server that knows only `monitor` sends all rows.
+    pub fn condition(&mut self, table: &str, clauses: &[Clause]) -> Result<(), SelectionError> {
+        self.table(table)?;
+        match condition(&self.schema, table, clauses)? {
+            Some(array) => self.wheres.insert(table.to_owned(), array),
+            None => self.wheres.remove(table),
+        };
+        Ok(())
+    }
+}
+
+/// The checked `where` array; `None` for all rows.
+fn condition(
+    schema: &DatabaseSchema,
+    table: &str,
+    clauses: &[Clause],
+) -> Result<Option<Value>, SelectionError> {
+    let table_schema = schema
+        .table(table)
+        .ok_or_else(|| SelectionError::NoTable(table.to_owned()))?;
+    where_of(clauses, table_schema).map_err(|error| SelectionError::Condition {
+        table: table.to_owned(),
+        error,
+    })
 }
 
 fn referenced_tables(column: &ColumnSchema) -> impl Iterator<Item = &str> {
@@ -171,6 +219,8 @@ pub struct Replica {
     changes: Changes,
     seqno: u64,
     last_id: Uuid,
+    /// The conditions of the selection; a session may change them.
+    wheres: Wheres,
     /// What the server's schema lacks of the selection, by table and column.
     lacking: BTreeSet<(String, String)>,
 }
@@ -194,6 +244,7 @@ impl Replica {
             changes: Changes::new(),
             seqno: 0,
             last_id: Uuid::nil(),
+            wheres: selection.wheres,
             lacking: BTreeSet::new(),
         }
     }
@@ -276,8 +327,9 @@ impl Replica {
         !self.changes.is_empty()
     }
 
-    /// `<monitor-cond-requests>` for what both this selection and the server's schema have.
-    fn monitor_requests(&self, server: &DatabaseSchema) -> Value {
+    /// `<monitor-cond-requests>` for what both this selection and the server's schema have; without
+    /// `wheres`, `<monitor-requests>`.
+    fn monitor_requests(&self, server: &DatabaseSchema, wheres: Option<&Wheres>) -> Value {
         let mut requests = Map::new();
         for (name, table) in &self.tables {
             let Some(server_table) = server.table(name) else {
@@ -289,14 +341,18 @@ impl Replica {
                 .map(|column| &**column)
                 .filter(|column| server_table.columns.contains_key(*column))
                 .collect();
-            requests.insert(name.clone(), json!([{"columns": columns}]));
+            let request = match wheres.and_then(|wheres| wheres.get(name)) {
+                Some(array) => json!([{"columns": columns, "where": array}]),
+                None => json!([{"columns": columns}]),
+            };
+            requests.insert(name.clone(), request);
         }
         Value::Object(requests)
     }
 
     /// Notes what `server` lacks of the selection. Returns it for a message.
     fn compare(&mut self, server: &DatabaseSchema) -> Vec<String> {
-        self.lacking.clear();
+        let before = std::mem::take(&mut self.lacking);
         let mut texts = Vec::new();
         for (name, table) in &self.tables {
             let server_table = server.table(name);
@@ -312,6 +368,11 @@ impl Replica {
                     texts.push(format!("{column} column in {name} table"));
                 }
             }
+        }
+        if self.lacking != before {
+            // Rows of the past have no values in columns that are new, and have old ones in
+            // columns that are gone.
+            self.last_id = Uuid::nil();
         }
         texts
     }

@@ -81,7 +81,8 @@ pub async fn run(
                 print(options, &made.outputs, &BTreeMap::new());
                 return Ok(());
             }
-            Outcome::TryAgain => await_change(link, seqno).await?,
+            // The commands are run again on what is there then.
+            Outcome::TryAgain | Outcome::Unknown => await_change(link, seqno).await?,
             Outcome::NotLocked => return Err(Error::NotLocked),
             Outcome::Error(error) => {
                 let text = Outcome::error_text(&error);

@@ -263,7 +263,9 @@ impl Switch {
                     self.transaction = None;
                     match outcome {
                         Outcome::Committed { .. } | Outcome::Aborted => {}
-                        Outcome::TryAgain | Outcome::NotLocked => self.dirty.status = true,
+                        Outcome::TryAgain | Outcome::Unknown | Outcome::NotLocked => {
+                            self.dirty.status = true;
+                        }
                         Outcome::Error(error) => {
                             tracing::warn!("the database refused the status update: {error}");
                             self.status_hold = Some(Instant::now() + Duration::from_secs(1));
@@ -278,7 +280,7 @@ impl Switch {
                     columns.join(", ")
                 );
             }
-            DbEvent::Locked(_) | DbEvent::Unfit(_) => {}
+            DbEvent::Conditions | DbEvent::Locked(_) | DbEvent::Unfit(_) => {}
         }
     }
 

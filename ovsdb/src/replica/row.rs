@@ -6,13 +6,33 @@ use std::sync::LazyLock;
 use uuid::Uuid;
 
 use super::{Replica, Table};
-use crate::value::{Atom, Datum};
+use crate::value::{Atom, Datum, ValueError};
+
+/// A column that cannot be read as wished.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ColumnError {
+    /// The selection lacks the column.
+    #[error("column {column} of table {table} is not followed")]
+    NotFollowed { table: String, column: String },
+    /// The server's schema lacks the column.
+    #[error("the server has no column {column} in table {table}")]
+    ServerLacks { table: String, column: String },
+    /// The value is of another type.
+    #[error("column {column} of row {uuid} in table {table}: {error}")]
+    Value {
+        table: String,
+        column: String,
+        uuid: Uuid,
+        error: ValueError,
+    },
+}
 
 static EMPTY: LazyLock<Datum> = LazyLock::new(Datum::empty);
 
 /// A row, readable by column name.
 ///
-/// A column that the replica does not follow, or that the server lacks, reads as unset.
+/// [`Row::value`] reads a column as a Rust type and says what is wrong when that cannot be. The
+/// other getters are short: what is not followed, lacking or of another type reads as unset.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     replica: &'a Replica,
@@ -39,6 +59,7 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// The row's `_uuid`.
     pub fn uuid(&self) -> Uuid {
         self.uuid
     }
@@ -46,6 +67,42 @@ impl<'a> Row<'a> {
     /// The table that the row is in.
     pub fn table(&self) -> &'a str {
         self.table_name
+    }
+
+    /// A column as a Rust type; see [`crate::value`] for which types there are.
+    ///
+    /// ```
+    /// # fn show(row: ovsdb::replica::Row<'_>) -> Result<(), ovsdb::replica::ColumnError> {
+    /// use std::collections::BTreeMap;
+    /// let name: &str = row.value("name")?;
+    /// let tag: Option<i64> = row.value("tag")?;
+    /// let ids: BTreeMap<String, String> = row.value("external_ids")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn value<T>(&self, column: &str) -> Result<T, ColumnError>
+    where
+        T: TryFrom<&'a Datum, Error = ValueError>,
+    {
+        let table = || self.table_name.to_owned();
+        if self.table.position(column).is_none() {
+            return Err(ColumnError::NotFollowed {
+                table: table(),
+                column: column.to_owned(),
+            });
+        }
+        if self.replica.server_lacks(self.table_name, column) {
+            return Err(ColumnError::ServerLacks {
+                table: table(),
+                column: column.to_owned(),
+            });
+        }
+        T::try_from(self.datum(column)).map_err(|error| ColumnError::Value {
+            table: table(),
+            column: column.to_owned(),
+            uuid: self.uuid,
+            error,
+        })
     }
 
     /// The whole value of a column.
@@ -61,10 +118,12 @@ impl<'a> Row<'a> {
         self.datum(column).as_str()
     }
 
+    /// An integer, or the least of a set of integers.
     pub fn integer(&self, column: &str) -> Option<i64> {
         self.datum(column).as_i64()
     }
 
+    /// A real number, or the least of a set of them.
     pub fn real(&self, column: &str) -> Option<f64> {
         self.datum(column).as_f64()
     }

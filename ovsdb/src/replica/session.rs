@@ -9,14 +9,16 @@
 //! Source: RFC 7047, 4.1; ovsdb-server(7), 4.1.12 to 4.1.17; ovsdb(7), "Database Models" for what
 //! `_Server` says.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::conditions::{Conditions, Wheres};
 use super::update::Form;
-use super::{Outcome, Replica, Request, Row, Selection, UpdateError};
+use super::{Outcome, Replica, Request, Row, Selection, SelectionError, UpdateError};
+use crate::condition::Clause;
 use crate::error::Error;
 use crate::jsonrpc::Message;
 use crate::schema::DatabaseSchema;
@@ -29,6 +31,8 @@ pub enum Event {
     Synced,
     /// Another transaction was applied.
     Updated,
+    /// The replica holds what the conditions of [`Session::set_condition`] select.
+    Conditions,
     /// The transaction that [`Session::transact`] gave this number has ended.
     Transacted { id: u64, outcome: Outcome },
     /// The lock of [`Session::set_lock`] was gained or lost.
@@ -52,10 +56,14 @@ pub enum Unfit {
     Disconnected,
     #[error("clustered database server is not the cluster's leader")]
     NotLeader,
+    #[error("clustered database server has older contents than were seen before")]
+    Stale,
     #[error("{0}")]
     Update(#[from] UpdateError),
     #[error("the server refused to monitor: {0}")]
     NoMonitor(String),
+    #[error("the server refused a condition: {0}")]
+    NoCondition(String),
     #[error("the server canceled the monitor")]
     MonitorCanceled,
 }
@@ -73,7 +81,8 @@ enum Monitor {
 enum Pending {
     Server,
     Schema,
-    Monitor(Monitor),
+    Monitor(Monitor, Wheres),
+    Conditions,
     Transaction(Request),
     Lock,
     /// An echo or an unlock; the answer says nothing.
@@ -90,6 +99,7 @@ static SERVER_SCHEMA: LazyLock<Option<Arc<DatabaseSchema>>> = LazyLock::new(|| {
             "model": {"type": "string"},
             "connected": {"type": "boolean"},
             "leader": {"type": "boolean"},
+            "index": {"type": {"key": "integer", "min": 0}},
         }}},
     });
     DatabaseSchema::from_json(&schema).ok().map(Arc::new)
@@ -105,6 +115,10 @@ pub struct Session {
     server_known: bool,
     server_schema: Option<DatabaseSchema>,
     synced: bool,
+    monitor: Monitor,
+    conditions: Conditions,
+    /// The newest log index that a member of the cluster was seen to have.
+    min_index: i64,
     lock: Option<String>,
     locked: bool,
     next_id: u64,
@@ -117,6 +131,9 @@ impl Session {
     /// A session that fills `replica`, not connected yet.
     pub fn new(replica: Replica) -> Self {
         Self {
+            conditions: Conditions::new(replica.wheres.clone()),
+            monitor: Monitor::Since,
+            min_index: 0,
             replica,
             server: None,
             leader_only: false,
@@ -138,10 +155,12 @@ impl Session {
         self.leader_only = leader_only;
     }
 
+    /// The rows, also while there is no connection.
     pub fn replica(&self) -> &Replica {
         &self.replica
     }
 
+    /// To take the changes.
     pub fn replica_mut(&mut self) -> &mut Replica {
         &mut self.replica
     }
@@ -149,6 +168,25 @@ impl Session {
     /// Whether the replica is kept up to date by the current connection.
     pub fn is_synced(&self) -> bool {
         self.synced
+    }
+
+    /// Follows from now on the rows of `table` for which at least one of `clauses` holds; see
+    /// [`Selection::condition`](super::Selection::condition). Rows come and go as updates, and
+    /// [`Event::Conditions`] says when all have.
+    pub fn set_condition(&mut self, table: &str, clauses: &[Clause]) -> Result<(), SelectionError> {
+        if !self.replica.tables.contains_key(table) {
+            return Err(SelectionError::NotFollowed(table.to_owned()));
+        }
+        let array = super::condition(&self.replica.schema, table, clauses)?;
+        self.conditions.want(table, array);
+        self.request_conditions();
+        Ok(())
+    }
+
+    /// Whether the replica holds what the conditions select. With a server that knows only
+    /// `monitor` it holds more.
+    pub fn conditions_met(&self) -> bool {
+        self.synced && self.conditions.are_met()
     }
 
     /// Asks for the lock `name` on this and every later connection, or gives it up. From then on
@@ -181,7 +219,7 @@ impl Session {
         self.server = SERVER_SCHEMA
             .as_ref()
             .map(|schema| Replica::new(Selection::everything(schema.clone())));
-        let columns = ["name", "model", "connected", "leader"];
+        let columns = ["name", "model", "connected", "leader", "index"];
         self.request(
             "monitor_cond",
             json!(["_Server", ["monid", "_Server"], {"Database": [{"columns": columns}]}]),
@@ -192,23 +230,34 @@ impl Session {
         self.request_lock();
     }
 
-    /// The connection is gone. Transactions under way may or may not have happened; they end as
-    /// [`Outcome::TryAgain`], for their `wait`s make doing them again safe.
+    /// The connection is gone. A transaction that was handed out by [`Session::poll_message`] and
+    /// not answered ends as [`Outcome::Unknown`], one that was not as [`Outcome::TryAgain`].
     pub fn handle_disconnected(&mut self) {
         self.connected = false;
         self.synced = false;
         self.server_known = false;
         self.server_schema = None;
-        self.messages.clear();
+        let unsent: BTreeSet<u64> = std::mem::take(&mut self.messages)
+            .into_iter()
+            .filter_map(|message| match message {
+                Message::Request { id, .. } => id.as_u64(),
+                _ => None,
+            })
+            .collect();
+        if self.conditions.handle_disconnected() {
+            self.replica.set_last_id(Uuid::nil());
+        }
         if std::mem::take(&mut self.locked) {
             self.events.push_back(Event::Locked(false));
         }
         for (id, pending) in std::mem::take(&mut self.pending) {
             if matches!(pending, Pending::Transaction(_)) {
-                self.events.push_back(Event::Transacted {
-                    id,
-                    outcome: Outcome::TryAgain,
-                });
+                let outcome = if unsent.contains(&id) {
+                    Outcome::TryAgain
+                } else {
+                    Outcome::Unknown
+                };
+                self.events.push_back(Event::Transacted { id, outcome });
             }
         }
     }
@@ -292,17 +341,44 @@ impl Session {
             return;
         };
         let database = self.replica.schema().name.clone();
-        let requests = self.replica.monitor_requests(schema);
+        // Only `monitor_cond_since` goes on from what the replica holds.
+        let last = self.replica.last_id();
+        let resumes = how == Monitor::Since && !last.is_nil();
+        let wheres = self.conditions.for_monitor(resumes);
+        let carried = (how != Monitor::Plain).then_some(&wheres);
+        let requests = self.replica.monitor_requests(schema, carried);
         let id = json!(["monid", database]);
         let (method, params) = match how {
             Monitor::Since => {
-                let last = self.replica.last_id().hyphenated().to_string();
+                let last = last.hyphenated().to_string();
                 ("monitor_cond_since", json!([database, id, requests, last]))
             }
             Monitor::Cond => ("monitor_cond", json!([database, id, requests])),
             Monitor::Plain => ("monitor", json!([database, id, requests])),
         };
-        self.request(method, params, Pending::Monitor(how));
+        self.request(method, params, Pending::Monitor(how, wheres));
+    }
+
+    /// Asks for the newest conditions, unless a change is under way: its answer asks again.
+    fn request_conditions(&mut self) {
+        let (true, Some(schema)) = (self.synced, &self.server_schema) else {
+            return;
+        };
+        if self.monitor == Monitor::Plain {
+            let wheres = self.conditions.for_monitor(false);
+            self.conditions.handle_started(wheres);
+            self.events.push_back(Event::Conditions);
+            return;
+        }
+        match self.conditions.poll_change(schema) {
+            Some(requests) => {
+                let id = json!(["monid", self.replica.schema().name]);
+                let params = json!([id, id, requests]);
+                self.request("monitor_cond_change", params, Pending::Conditions);
+            }
+            None if self.conditions.are_met() => self.events.push_back(Event::Conditions),
+            None => {}
+        }
     }
 
     fn handle_notification(&mut self, method: &str, params: &Value) {
@@ -328,6 +404,8 @@ impl Session {
         };
         if let Err(error) = applied {
             self.synced = false;
+            // What the replica holds is not what the server believes: start from nothing.
+            self.replica.set_last_id(Uuid::nil());
             self.events.push_back(Event::Unfit(error.into()));
         }
     }
@@ -353,10 +431,8 @@ impl Session {
     }
 
     fn note_last(&mut self, last: &Value) {
-        // Servers without history give a nil id, which asks for everything next time.
         if self.synced {
-            let id = last.as_str().and_then(parse_uuid).unwrap_or(Uuid::nil());
-            self.replica.set_last_id(id);
+            self.replica.set_last_id(id_of(last));
         }
     }
 
@@ -392,18 +468,26 @@ impl Session {
                     self.advance()
                 }),
             (Pending::Schema, Err(error)) => Err(Unfit::NoSchema(error_of(&error))),
-            (Pending::Monitor(how), Ok(reply)) => self.start(how, &reply),
-            (Pending::Monitor(how), Err(error)) => match how {
-                Monitor::Since => {
+            (Pending::Monitor(how, wheres), Ok(reply)) => self.start(how, wheres, &reply),
+            (Pending::Monitor(how, _), Err(error)) => match how {
+                Monitor::Since if is_unknown_method(&error) => {
                     self.request_monitor(Monitor::Cond);
                     Ok(())
                 }
-                Monitor::Cond => {
+                Monitor::Cond if is_unknown_method(&error) => {
                     self.request_monitor(Monitor::Plain);
                     Ok(())
                 }
-                Monitor::Plain => Err(Unfit::NoMonitor(error_of(&error).to_string())),
+                _ => Err(Unfit::NoMonitor(error_of(&error).to_string())),
             },
+            (Pending::Conditions, Ok(_)) => {
+                self.conditions.handle_changed();
+                self.request_conditions();
+                Ok(())
+            }
+            (Pending::Conditions, Err(error)) => {
+                Err(Unfit::NoCondition(error_of(&error).to_string()))
+            }
             (Pending::Transaction(request), result) => {
                 let outcome = match result {
                     Ok(results) => request.outcome(&results),
@@ -438,7 +522,7 @@ impl Session {
         Ok(())
     }
 
-    fn check_server(&self) -> Result<(), Unfit> {
+    fn check_server(&mut self) -> Result<(), Unfit> {
         let Some(server) = &self.server else {
             return Ok(());
         };
@@ -454,11 +538,35 @@ impl Session {
         if self.leader_only && row.string("model") == Some("clustered") && !row.boolean("leader") {
             return Err(Unfit::NotLeader);
         }
+        // What was read once must not become unread by asking a member that lags behind.
+        let index = row.integer("index").unwrap_or(self.min_index);
+        if index < self.min_index {
+            return Err(Unfit::Stale);
+        }
+        self.min_index = index;
         Ok(())
     }
 
-    fn start(&mut self, how: Monitor, reply: &Value) -> Result<(), Unfit> {
+    fn start(&mut self, how: Monitor, wheres: Wheres, reply: &Value) -> Result<(), Unfit> {
+        let started = self.fill(how, reply);
+        if started.is_err() {
+            self.replica.set_last_id(Uuid::nil());
+        }
+        started?;
+        self.monitor = how;
+        self.conditions.handle_started(wheres);
+        self.synced = true;
+        self.events.push_back(Event::Synced);
+        if !self.conditions.are_met() {
+            self.request_conditions();
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, how: Monitor, reply: &Value) -> Result<(), Unfit> {
         let malformed = || Unfit::NoMonitor("malformed reply".to_owned());
+        // Of a server without history nothing can be resumed, nor elsewhere after it.
+        let mut last_id = Uuid::nil();
         match how {
             Monitor::Since => {
                 let Some([Value::Bool(found), last, updates]) = reply.as_array().map(Vec::as_slice)
@@ -470,16 +578,25 @@ impl Session {
                 } else {
                     self.replica.replace(updates, Form::Difference)?;
                 }
-                self.synced = true;
-                self.note_last(last);
+                last_id = id_of(last);
             }
             Monitor::Cond => self.replica.replace(reply, Form::Difference)?,
             Monitor::Plain => self.replica.replace(reply, Form::Full)?,
         }
-        self.synced = true;
-        self.events.push_back(Event::Synced);
+        self.replica.set_last_id(last_id);
         Ok(())
     }
+}
+
+/// Servers without history give a nil id, which asks for everything next time.
+fn id_of(last: &Value) -> Uuid {
+    last.as_str().and_then(parse_uuid).unwrap_or(Uuid::nil())
+}
+
+/// Whether a server says that it does not know a method, in either of the ways seen.
+fn is_unknown_method(error: &Value) -> bool {
+    let text = error.as_str().or_else(|| error.get("error")?.as_str());
+    text == Some("unknown method")
 }
 
 fn error_of(error: &Value) -> Error {

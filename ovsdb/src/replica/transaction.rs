@@ -31,9 +31,14 @@ pub enum Outcome {
     },
     /// Nothing was changed, as [`Transaction::abort_at_end`] asked.
     Aborted,
-    /// A value that the transaction relied on has changed, or the connection was lost: build it
-    /// again from what the replica holds by then.
+    /// Nothing was changed: a value that the transaction relied on is another by now, or there was
+    /// no connection to send it over. Build it again from what the replica holds by then.
     TryAgain,
+    /// The connection was lost before the answer: the transaction was carried out or was not.
+    ///
+    /// Building it again once the replica is synced is safe only when what is built depends on
+    /// what is there ("the row X exists"), not when it counts or adds blindly ("one more").
+    Unknown,
     /// The lock of the session is not held.
     NotLocked,
     /// The server's `<error>`.
@@ -172,11 +177,11 @@ impl<'r> Transaction<'r> {
 
     /// Sets a column. The value is sent even when the replica has the very same one, since
     /// another client may have changed it; a transaction without any difference is not sent.
-    pub fn write(&mut self, table: &str, uuid: Uuid, column: &str, value: Datum) {
+    pub fn write(&mut self, table: &str, uuid: Uuid, column: &str, value: impl Into<Datum>) {
         let draft = self.draft_mut(table, uuid);
         draft.added.remove(column);
         draft.removed.remove(column);
-        draft.written.insert(column.to_owned(), value);
+        draft.written.insert(column.to_owned(), value.into());
     }
 
     /// Sets a column unless the replica has this very value: for status columns, which nobody

@@ -7,9 +7,11 @@
 //! Source: RFC 7047, 5.1 (`<value>`, `<atom>`, `<set>`, `<map>`).
 
 mod atom;
+mod convert;
 mod datum;
 
 pub use atom::{
     Atom, Names, NoNames, Real, UuidNames, json_integer, parse_uuid, uuid_from_json, uuid_to_json,
 };
+pub use convert::ValueError;
 pub use datum::{Datum, datum_text};
