@@ -31,8 +31,20 @@ const MAX_REQUEST: usize = 64 << 20;
 #[derive(Debug)]
 pub enum Outgoing {
     Message(Message),
+    /// A message that is JSON text already and that other clients may get too.
+    Text(Arc<[u8]>),
     /// Send what was given, then close.
     Close,
+}
+
+impl Outgoing {
+    fn append_to(self, backlog: &mut Vec<u8>) {
+        match self {
+            Self::Message(message) => backlog.append(&mut message.to_bytes()),
+            Self::Text(text) => backlog.extend_from_slice(&text),
+            Self::Close => {}
+        }
+    }
 }
 
 /// Serves one connection until it ends, and then tells the event loop. `config` may change
@@ -139,7 +151,8 @@ async fn write(
                 Err(error) => return format!("send error: {error}"),
             },
             next = outgoing.recv(), if !closing => match next {
-                Some(Outgoing::Message(message)) => {
+                Some(Outgoing::Close) | None => closing = true,
+                Some(message) => {
                     // One message may be of any size; a second one behind it may not wait.
                     if unsent.len() > MAX_BACKLOG {
                         return format!(
@@ -152,9 +165,8 @@ async fn write(
                         backlog.drain(..sent);
                         sent = 0;
                     }
-                    backlog.append(&mut message.to_bytes());
+                    message.append_to(&mut backlog);
                 }
-                Some(Outgoing::Close) | None => closing = true,
             },
             Ok(()) = config.changed() => {
                 let config = *config.borrow_and_update();

@@ -19,9 +19,9 @@ pub type TableId = usize;
 pub type ColumnId = usize;
 
 /// One row: the datums of all columns of the table, `_uuid` and `_version` included.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    cells: Vec<Datum>,
+    cells: Box<[Datum]>,
 }
 
 impl Row {
@@ -35,6 +35,27 @@ impl Row {
         if let Some(cell) = self.cells.get_mut(column) {
             *cell = datum;
         }
+    }
+}
+
+impl Row {
+    /// About how much memory the row takes.
+    pub fn weight(&self) -> usize {
+        let cells = self.cells.iter().map(Datum::weight);
+        cells.fold(size_of::<Self>(), usize::saturating_add)
+    }
+
+    /// The same without what it shares with `other`.
+    pub fn weight_beside(&self, other: &Row) -> usize {
+        let cells = self.cells.iter().zip(&other.cells);
+        let own = cells.map(|(mine, theirs)| {
+            if mine == theirs {
+                size_of::<Datum>()
+            } else {
+                mine.weight()
+            }
+        });
+        own.fold(size_of::<Self>(), usize::saturating_add)
     }
 }
 
@@ -136,6 +157,8 @@ pub struct Table {
     pub is_root: bool,
     pub max_rows: Option<u64>,
     pub indexes: Vec<Index>,
+    /// The cells of a row that nobody set.
+    defaults: Box<[Datum]>,
     rows: BTreeMap<Uuid, Arc<Row>>,
     /// Strong references to rows here, those of a row to itself left out.
     strong: HashMap<Uuid, usize>,
@@ -183,8 +206,13 @@ impl Table {
                 rows: BTreeMap::new(),
             })
             .collect();
+        let defaults = columns
+            .iter()
+            .map(|column| Datum::default_of(&column.schema.column_type))
+            .collect();
         Self {
             name: schema.name.clone(),
+            defaults,
             columns,
             by_name,
             uuid_column: 0,
@@ -224,11 +252,7 @@ impl Table {
 
     /// A row in which every column has its default.
     pub fn default_row(&self, uuid: Uuid) -> Row {
-        let mut cells: Vec<Datum> = self
-            .columns
-            .iter()
-            .map(|column| Datum::default_of(&column.schema.column_type))
-            .collect();
+        let mut cells = self.defaults.clone();
         if let Some(cell) = cells.get_mut(self.uuid_column) {
             *cell = Datum::uuid(uuid);
         }
@@ -258,7 +282,7 @@ impl Table {
 }
 
 /// What happened to one row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub old: Option<Arc<Row>>,
     pub new: Option<Arc<Row>>,

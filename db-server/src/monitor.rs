@@ -5,20 +5,23 @@
 //!
 //! Source: RFC 7047, 4.1.5 to 4.1.7; ovsdb-server(7), 4.1.12 to 4.1.15 for the conditional ones.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
 
 use ovsdb::condition::{self, Clause, Function, evaluate};
 use ovsdb::error::{Error, ErrorKind, Result};
 use ovsdb::members::Members;
-use ovsdb::value::NoNames;
-use ovsdb::{Datum, Uuid};
-use serde_json::{Map, Value, json};
+use ovsdb::schema::ColumnType;
+use ovsdb::value::{NoNames, write_uuid};
+use ovsdb::{DatabaseSchema, Datum, Uuid};
+use serde_json::Value;
 
 use crate::database::{ColumnId, Database, Delta, Row, Table, TableId};
 use crate::record::is_diffable;
 
 /// Which of the three protocols a monitor speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
     /// `monitor` and `update`: old and new values.
     V1,
@@ -99,6 +102,36 @@ pub struct Monitor {
     tables: BTreeMap<TableId, MonitoredTable>,
 }
 
+/// The monitors of a database that began with the same request, so that they can share the work.
+/// One whose conditions change leaves the others.
+#[derive(Debug, Default)]
+pub struct SharedMonitors {
+    by_request: HashMap<(Version, String), Weak<Monitor>>,
+    /// What the requests were looked up in.
+    schema: Weak<DatabaseSchema>,
+}
+
+impl SharedMonitors {
+    /// The monitor for `<monitor-requests>` or `<monitor-cond-requests>`.
+    pub fn get(&mut self, db: &Database, json: &Value, version: Version) -> Result<Arc<Monitor>> {
+        if !std::ptr::eq(self.schema.as_ptr(), Arc::as_ptr(db.schema())) {
+            self.by_request.clear();
+            self.schema = Arc::downgrade(db.schema());
+        }
+        let key = (version, json.to_string());
+        if let Some(monitor) = self.by_request.get(&key).and_then(Weak::upgrade) {
+            return Ok(monitor);
+        }
+        let monitor = Arc::new(Monitor::from_json(db, json, version)?);
+        if self.by_request.len() == self.by_request.capacity() {
+            self.by_request
+                .retain(|_, monitor| monitor.strong_count() > 0);
+        }
+        self.by_request.insert(key, Arc::downgrade(&monitor));
+        Ok(monitor)
+    }
+}
+
 /// What a change of a row is to one monitor.
 enum Event<'a> {
     Initial(&'a Row),
@@ -133,46 +166,47 @@ impl Monitor {
         Ok(Self { version, tables })
     }
 
-    /// The rows as they are now, for the reply to the request.
-    pub fn initial(&self, db: &Database) -> Value {
+    /// The rows as they are now, as the text of `<table-updates>` for the reply to the request.
+    pub fn initial(&self, db: &Database) -> Vec<u8> {
         let mut updates = Updates::default();
         for (id, monitored) in &self.tables {
             let Some(table) = db.table(*id) else { continue };
-            for (uuid, row) in table.rows() {
-                if matches(&monitored.condition, row) {
-                    self.add(&mut updates, table, monitored, uuid, &Event::Initial(row));
-                }
-            }
+            let rows = table.rows().map(|(uuid, row)| (uuid, &**row));
+            let rows = rows.filter(|(_, row)| matches(&monitored.condition, row));
+            let events = rows.map(|(uuid, row)| (uuid, Event::Initial(row)));
+            self.add(&mut updates, table, monitored, events);
         }
-        updates.into_json()
+        updates.finish()
     }
 
-    /// The table updates for what a transaction did, or `None` when nothing of it is of interest.
-    pub fn update(&self, db: &Database, delta: &Delta) -> Option<Value> {
+    /// The text of the table updates for what a transaction did, or `None` when nothing of it is
+    /// of interest.
+    pub fn update(&self, db: &Database, delta: &Delta) -> Option<Vec<u8>> {
         let mut updates = Updates::default();
         for (id, monitored) in &self.tables {
             let Some((table, changes)) = db.table(*id).zip(delta.tables.get(id)) else {
                 continue;
             };
-            for (uuid, change) in changes {
+            let events = changes.iter().filter_map(|(uuid, change)| {
                 let seen = |row: &&Row| matches(&monitored.condition, row);
                 let old = change.old.as_deref().filter(seen);
                 let new = change.new.as_deref().filter(seen);
                 let event = match (old, new) {
-                    (None, None) => continue,
+                    (None, None) => return None,
                     (None, Some(new)) => Event::Insert(new),
                     (Some(old), None) => Event::Delete(old),
                     (Some(old), Some(new)) => Event::Modify(old, new),
                 };
-                self.add(&mut updates, table, monitored, uuid, &event);
-            }
+                Some((uuid, event))
+            });
+            self.add(&mut updates, table, monitored, events);
         }
-        (!updates.tables.is_empty()).then(|| updates.into_json())
+        (!updates.is_empty()).then(|| updates.finish())
     }
 
     /// Takes new conditions from `<monitor-cond-update-requests>` and gives the updates that lead
     /// from what matched before to what matches now.
-    pub fn change_conditions(&mut self, db: &Database, json: &Value) -> Result<Option<Value>> {
+    pub fn change_conditions(&mut self, db: &Database, json: &Value) -> Result<Option<Vec<u8>>> {
         let requests = json
             .as_object()
             .ok_or_else(|| Error::syntax(json, "monitor-cond-change-requests must be object"))?;
@@ -204,147 +238,241 @@ impl Monitor {
             let Some((table, monitored)) = db.table(id).zip(self.tables.get(&id)) else {
                 continue;
             };
-            for (uuid, row) in table.rows() {
+            let events = table.rows().filter_map(|(uuid, row)| {
                 match (matches(&monitored.condition, row), matches(&condition, row)) {
-                    (false, true) => {
-                        self.add(&mut updates, table, monitored, uuid, &Event::Insert(row));
-                    }
-                    (true, false) => {
-                        self.add(&mut updates, table, monitored, uuid, &Event::Delete(row));
-                    }
-                    _ => {}
+                    (false, true) => Some((uuid, Event::Insert(row))),
+                    (true, false) => Some((uuid, Event::Delete(row))),
+                    _ => None,
                 }
-            }
+            });
+            self.add(&mut updates, table, monitored, events);
             if let Some(monitored) = self.tables.get_mut(&id) {
                 monitored.condition = condition;
             }
         }
-        Ok((!updates.tables.is_empty()).then(|| updates.into_json()))
+        Ok((!updates.is_empty()).then(|| updates.finish()))
     }
 
-    fn add(
+    /// The notification of these updates to a client that knows the monitor as `id`.
+    pub fn notification(&self, id: &Value, txn_id: Uuid, updates: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(updates.len().saturating_add(160));
+        text.extend_from_slice(br#"{"id":null,"method":""#);
+        text.extend_from_slice(self.version.notification().as_bytes());
+        text.extend_from_slice(br#"","params":["#);
+        text.extend_from_slice(id.to_string().as_bytes());
+        text.push(b',');
+        if self.version == Version::V3 {
+            text.push(b'"');
+            write_uuid(&txn_id, &mut text);
+            text.extend_from_slice(br#"","#);
+        }
+        text.extend_from_slice(updates);
+        text.extend_from_slice(b"]}");
+        text
+    }
+
+    fn add<'a>(
         &self,
         updates: &mut Updates,
         table: &Table,
         monitored: &MonitoredTable,
-        uuid: &Uuid,
-        event: &Event<'_>,
+        events: impl Iterator<Item = (&'a Uuid, Event<'a>)>,
     ) {
-        let json = match self.version {
-            Version::V1 => row_update(table, monitored, event),
-            Version::V2 | Version::V3 => row_update2(table, monitored, event),
+        let write = match self.version {
+            Version::V1 => row_update,
+            Version::V2 | Version::V3 => row_update2,
         };
-        if let Some(json) = json {
-            let rows = updates.tables.entry(table.name.clone()).or_default();
-            rows.insert(uuid.hyphenated().to_string(), json);
-        }
+        updates.table(&table.name, |out, any| {
+            for (uuid, event) in events {
+                let mark = out.len();
+                out.extend_from_slice(if *any { b",\"" } else { b"\"" });
+                write_uuid(uuid, out);
+                out.extend_from_slice(b"\":");
+                match write(table, monitored, &event, out) {
+                    Some(()) => *any = true,
+                    None => out.truncate(mark),
+                }
+            }
+        });
     }
 }
 
-/// `<table-updates>` under construction.
+/// The text of `<table-updates>` under construction.
 #[derive(Default)]
 struct Updates {
-    tables: BTreeMap<String, Map<String, Value>>,
+    text: Vec<u8>,
 }
 
 impl Updates {
-    fn into_json(self) -> Value {
-        self.tables
-            .into_iter()
-            .map(|(name, rows)| (name, Value::Object(rows)))
-            .collect()
+    fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Adds a table whose rows `write` appends; it says whether there are any.
+    fn table(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>, &mut bool)) {
+        let mark = self.text.len();
+        self.text.push(if mark == 0 { b'{' } else { b',' });
+        write_name(name, &mut self.text);
+        self.text.push(b'{');
+        let mut any = false;
+        write(&mut self.text, &mut any);
+        if any {
+            self.text.push(b'}');
+        } else {
+            self.text.truncate(mark);
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        if self.text.is_empty() {
+            self.text.push(b'{');
+        }
+        self.text.push(b'}');
+        self.text
     }
 }
 
-/// `<row-update>`: whole old and new values; of a modified row the old ones that changed.
-fn row_update(table: &Table, monitored: &MonitoredTable, event: &Event<'_>) -> Option<Value> {
-    let all = |row: &Row, wanted: fn(&Select) -> bool| {
-        columns_json(table, monitored, wanted, |id| Some(row.get(id).clone()))
-    };
-    Some(match event {
-        Event::Initial(row) => json!({"new": all(row, |select| select.initial)?}),
-        Event::Insert(row) => json!({"new": all(row, |select| select.insert)?}),
-        Event::Delete(row) => json!({"old": all(row, |select| select.delete)?}),
-        Event::Modify(old, new) => {
-            let changed = columns_json(
-                table,
-                monitored,
-                |select| select.modify,
-                |id| (old.get(id) != new.get(id)).then(|| old.get(id).clone()),
-            )?;
-            if changed.is_empty() {
-                return None;
-            }
-            json!({"new": all(new, |select| select.modify)?, "old": changed})
-        }
-    })
+/// Appends the name of a member and its colon. Names of tables and columns need no escapes.
+fn write_name(name: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
-/// `<row-update2>`: values that are not the default; of a modified row the differences.
-fn row_update2(table: &Table, monitored: &MonitoredTable, event: &Event<'_>) -> Option<Value> {
-    let set = |row: &Row, wanted: fn(&Select) -> bool| {
-        columns_json(table, monitored, wanted, |id| {
-            let column_type = &table.column(id)?.schema.column_type;
-            let datum = row.get(id);
-            (!datum.is_default(column_type)).then(|| datum.clone())
+/// Appends `<row-update>`: whole old and new values; of a modified row the old ones that changed.
+/// `None` when this change is of no interest; then `out` has to be cut back.
+fn row_update(
+    table: &Table,
+    monitored: &MonitoredTable,
+    event: &Event<'_>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let all = |row: &Row, wanted: fn(&Select) -> bool, out: &mut Vec<u8>| {
+        write_columns(table, monitored, wanted, out, |_, id| {
+            Some(Cow::Borrowed(row.get(id)))
         })
     };
-    Some(match event {
-        Event::Initial(row) => json!({"initial": set(row, |select| select.initial)?}),
-        Event::Insert(row) => json!({"insert": set(row, |select| select.insert)?}),
-        Event::Delete(_) => {
-            monitored.select.delete.then_some(())?;
-            json!({"delete": null})
+    out.push(b'{');
+    match event {
+        Event::Initial(row) => {
+            write_name("new", out);
+            all(row, |select| select.initial, out)?;
+        }
+        Event::Insert(row) => {
+            write_name("new", out);
+            all(row, |select| select.insert, out)?;
+        }
+        Event::Delete(row) => {
+            write_name("old", out);
+            all(row, |select| select.delete, out)?;
         }
         Event::Modify(old, new) => {
-            let changed = columns_json(
+            write_name("new", out);
+            all(new, |select| select.modify, out)?;
+            out.push(b',');
+            write_name("old", out);
+            let count = write_columns(
                 table,
                 monitored,
                 |select| select.modify,
-                |id| {
+                out,
+                |_, id| (old.get(id) != new.get(id)).then(|| Cow::Borrowed(old.get(id))),
+            )?;
+            if count == 0 {
+                return None;
+            }
+        }
+    }
+    out.push(b'}');
+    Some(())
+}
+
+/// Appends `<row-update2>`: values that are not the default; of a modified row the differences.
+/// `None` as for [`row_update`].
+fn row_update2(
+    table: &Table,
+    monitored: &MonitoredTable,
+    event: &Event<'_>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let set = |row: &Row, wanted: fn(&Select) -> bool, out: &mut Vec<u8>| {
+        write_columns(table, monitored, wanted, out, |column_type, id| {
+            let datum = row.get(id);
+            (!datum.is_default(column_type)).then_some(Cow::Borrowed(datum))
+        })
+    };
+    out.push(b'{');
+    match event {
+        Event::Initial(row) => {
+            write_name("initial", out);
+            set(row, |select| select.initial, out)?;
+        }
+        Event::Insert(row) => {
+            write_name("insert", out);
+            set(row, |select| select.insert, out)?;
+        }
+        Event::Delete(_) => {
+            monitored.select.delete.then_some(())?;
+            out.extend_from_slice(br#""delete":null"#);
+        }
+        Event::Modify(old, new) => {
+            write_name("modify", out);
+            let count = write_columns(
+                table,
+                monitored,
+                |select| select.modify,
+                out,
+                |column_type, id| {
                     let (old, new) = (old.get(id), new.get(id));
-                    let column_type = &table.column(id)?.schema.column_type;
                     if old == new {
                         None
                     } else if is_diffable(column_type) {
-                        Some(Datum::diff(old, new))
+                        Some(Cow::Owned(Datum::diff(old, new)))
                     } else {
-                        Some(new.clone())
+                        Some(Cow::Borrowed(new))
                     }
                 },
             )?;
-            if changed.is_empty() {
+            if count == 0 {
                 return None;
             }
-            json!({"modify": changed})
         }
-    })
+    }
+    out.push(b'}');
+    Some(())
 }
 
-/// The `<row>` of the columns that are `wanted` and for which `value` gives something; `None` when
-/// this kind of change is not.
-fn columns_json(
+/// Appends the `<row>` of the columns that are `wanted` and for which `value` gives something, and
+/// tells how many there are; `None` when this kind of change is not wanted.
+fn write_columns<'r>(
     table: &Table,
     monitored: &MonitoredTable,
     wanted: fn(&Select) -> bool,
-    value: impl Fn(ColumnId) -> Option<Datum>,
-) -> Option<Map<String, Value>> {
+    out: &mut Vec<u8>,
+    value: impl Fn(&ColumnType, ColumnId) -> Option<Cow<'r, Datum>>,
+) -> Option<usize> {
     if !wanted(&monitored.select) {
         return None;
     }
-    let mut map = Map::new();
-    for (id, _) in monitored
-        .columns
-        .iter()
-        .filter(|(_, select)| wanted(select))
-    {
-        let Some((column, datum)) = table.column(*id).zip(value(*id)) else {
+    let mut count = 0usize;
+    out.push(b'{');
+    for (id, select) in &monitored.columns {
+        let Some(column) = table.column(*id).filter(|_| wanted(select)) else {
             continue;
         };
-        let json = datum.to_json(&column.schema.column_type);
-        map.insert(column.name.clone(), json);
+        let column_type = &column.schema.column_type;
+        let Some(datum) = value(column_type, *id) else {
+            continue;
+        };
+        if count > 0 {
+            out.push(b',');
+        }
+        count = count.saturating_add(1);
+        write_name(&column.name, out);
+        datum.write_json(column_type, out);
     }
-    Some(map)
+    out.push(b'}');
+    Some(count)
 }
 
 fn find_table<'d>(db: &'d Database, name: &str) -> Result<(TableId, &'d Table)> {

@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ovsdb::schema::ColumnType;
-use ovsdb::value::{NoNames, parse_uuid};
+use ovsdb::value::{NoNames, parse_uuid, write_string_json, write_uuid};
 use ovsdb::{Datum, Uuid};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::database::{Change, Column, Database, Delta, Row, Table, TableId};
@@ -49,7 +49,7 @@ pub enum Error {
     },
 }
 
-/// The record of a delta, or `None` when only ephemeral columns changed.
+/// The text of a delta's record, or `None` when only ephemeral columns changed.
 ///
 /// Units: `date_ms` since 1970. `diff` chooses the shorter form for sets and maps.
 pub fn encode(
@@ -58,61 +58,81 @@ pub fn encode(
     comment: Option<&str>,
     date_ms: u64,
     diff: bool,
-) -> Option<Value> {
-    let mut map = Map::new();
-    map.insert("_date".into(), json!(date_ms));
-    let mut any = false;
+) -> Option<Vec<u8>> {
+    let mut text = format!("{{\"_date\":{date_ms}").into_bytes();
+    let before = text.len();
     for (table_id, changes) in &delta.tables {
         let Some(table) = db.table(*table_id) else {
             continue;
         };
-        let rows: Map<String, Value> = changes
-            .iter()
-            .filter_map(|(uuid, change)| {
-                Some((
-                    uuid.hyphenated().to_string(),
-                    encode_change(table, change, diff)?,
-                ))
-            })
-            .collect();
-        if !rows.is_empty() {
-            any = true;
-            map.insert(table.name.clone(), Value::Object(rows));
+        let mark = text.len();
+        // Names of tables and columns need no escapes.
+        text.extend_from_slice(format!(",\"{}\":{{", table.name).as_bytes());
+        let mut any = false;
+        for (uuid, change) in changes {
+            let mark = text.len();
+            text.extend_from_slice(if any { b",\"" } else { b"\"" });
+            write_uuid(uuid, &mut text);
+            text.extend_from_slice(b"\":");
+            match encode_change(table, change, diff, &mut text) {
+                Some(()) => any = true,
+                None => text.truncate(mark),
+            }
+        }
+        if any {
+            text.push(b'}');
+        } else {
+            text.truncate(mark);
         }
     }
-    if !any {
+    if text.len() == before {
         return None;
     }
     if let Some(comment) = comment {
-        map.insert("_comment".into(), json!(comment));
+        text.extend_from_slice(b",\"_comment\":");
+        write_string_json(comment, &mut text);
     }
     if diff {
-        map.insert("_is_diff".into(), json!(true));
+        text.extend_from_slice(b",\"_is_diff\":true");
     }
-    Some(Value::Object(map))
+    text.push(b'}');
+    Some(text)
 }
 
-fn encode_change(table: &Table, change: &Change, diff: bool) -> Option<Value> {
+/// Appends what became of a row; `None` when nothing persistent changed, and then `text` has to be
+/// cut back.
+fn encode_change(table: &Table, change: &Change, diff: bool, text: &mut Vec<u8>) -> Option<()> {
     let Some(new) = &change.new else {
-        return Some(Value::Null);
+        text.extend_from_slice(b"null");
+        return Some(());
     };
-    let mut columns = Map::new();
+    text.push(b'{');
+    let before = text.len();
     for (id, column) in persistent(table) {
         let column_type = &column.schema.column_type;
         let datum = new.get(id);
+        let difference;
         let value = match &change.old {
             None if datum.is_default(column_type) => continue,
-            None => datum.to_json(column_type),
+            None => datum,
             Some(old) if old.get(id) == datum => continue,
             Some(old) if diff && is_diffable(column_type) => {
-                Datum::diff(old.get(id), datum).to_json(column_type)
+                difference = Datum::diff(old.get(id), datum);
+                &difference
             }
-            Some(_) => datum.to_json(column_type),
+            Some(_) => datum,
         };
-        columns.insert(column.name.clone(), value);
+        if text.len() > before {
+            text.push(b',');
+        }
+        text.push(b'"');
+        text.extend_from_slice(column.name.as_bytes());
+        text.extend_from_slice(b"\":");
+        value.write_json(column_type, text);
     }
-    let nothing = columns.is_empty() && change.old.is_some();
-    (!nothing).then_some(Value::Object(columns))
+    let nothing = text.len() == before && change.old.is_some();
+    text.push(b'}');
+    (!nothing).then_some(())
 }
 
 /// Whether differences of the column are written as such: those that can hold several elements.
@@ -236,6 +256,11 @@ pub fn snapshot(db: &Database) -> Delta {
 mod tests {
     use super::*;
     use ovsdb::DatabaseSchema;
+    use serde_json::json;
+
+    fn parse(text: &[u8]) -> Value {
+        serde_json::from_slice(text).unwrap()
+    }
 
     fn database() -> Database {
         let any = json!({"key": "string", "min": 0, "max": "unlimited"});
@@ -284,17 +309,16 @@ mod tests {
             let mut old: Option<&Arc<Row>> = None;
             for step in &steps {
                 let record = encode(&db, &delta(old, step.as_ref()), None, 1, diff).unwrap();
-                apply(&db, &mut rows, &record).unwrap();
+                apply(&db, &mut rows, &parse(&record)).unwrap();
                 let got = rows.get(&0).and_then(|rows| rows.get(&Uuid::from_u128(1)));
                 let json = |row: &Row| {
-                    encode_change(
-                        db.table(0).unwrap(),
-                        &Change {
-                            old: None,
-                            new: Some(Arc::new(row.clone())),
-                        },
-                        false,
-                    )
+                    let change = Change {
+                        old: None,
+                        new: Some(Arc::new(row.clone())),
+                    };
+                    let mut text = Vec::new();
+                    encode_change(db.table(0).unwrap(), &change, false, &mut text);
+                    String::from_utf8(text).unwrap()
                 };
                 assert_eq!(got.map(|row| json(row)), step.as_ref().map(|row| json(row)));
                 old = step.as_ref();
@@ -311,7 +335,7 @@ mod tests {
         );
         let record = encode(&db, &delta(Some(&a), Some(&b)), Some("why"), 7, true).unwrap();
         assert_eq!(
-            record,
+            parse(&record),
             json!({"_date": 7, "_comment": "why", "_is_diff": true, "T": {
                 "00000000-0000-0000-0000-000000000001":
                     {"many": ["set", ["a", "c"]], "one": ["set", []]}

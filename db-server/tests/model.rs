@@ -577,6 +577,7 @@ fn run(transactions: &[Vec<Op>]) -> Result<(), TestCaseError> {
                 for diff in [true, false] {
                     let mut copy = rows.clone();
                     if let Some(record) = record::encode(&db, &delta, None, 0, diff) {
+                        let record = serde_json::from_slice(&record).unwrap();
                         record::apply(&codec, &mut copy, &record)
                             .map_err(|error| TestCaseError::fail(error.to_string()))?;
                     }

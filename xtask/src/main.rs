@@ -44,6 +44,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         args: Vec<String>,
     },
+    /// Measure the database server beside the stock one: throughput, latency, monitors, start-up
+    BenchDb {
+        /// Arguments for the load, such as: --nice -15 --runs 3 --only mix (--help lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Build the eBPF programs
     BuildEbpf,
     /// Write the tables of docs/support.md from the code
@@ -63,6 +69,7 @@ fn main() -> Result<()> {
         }
         Task::Test { only } => test(only.as_deref()),
         Task::Bench { harness, args } => bench(&harness, &args),
+        Task::BenchDb { args } => bench_db(&args),
         Task::BuildEbpf => {
             setup::toolchain()?;
             ebpf::build()
@@ -182,6 +189,22 @@ fn bench(harness: &Path, args: &[String]) -> Result<()> {
         bail!("bench failed ({status})");
     }
     Ok(())
+}
+
+/// Builds the database server and the load for it in release, and runs them.
+fn bench_db(args: &[String]) -> Result<()> {
+    cargo(&["build", "--release", "-p", "db-server", "--bins"], &[])?;
+    let mut run = vec![
+        "run",
+        "--release",
+        "-p",
+        "db-server",
+        "--example",
+        "beside",
+        "--",
+    ];
+    run.extend(args.iter().map(String::as_str));
+    cargo(&run, &[])
 }
 
 /// Licences, sources and duplicate versions; advisories where their database can be had.

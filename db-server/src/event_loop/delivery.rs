@@ -9,7 +9,6 @@ use std::sync::mpsc::Sender;
 
 use daemon::rate_limit::RateLimit;
 use ovsdb::DatabaseSchema;
-use ovsdb::jsonrpc::Message;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::Client;
@@ -50,7 +49,7 @@ struct Held {
 #[derive(Debug)]
 enum HeldWhat {
     Message {
-        message: Message,
+        message: Outgoing,
         nature: Nature,
         database: Option<Arc<str>>,
     },
@@ -136,7 +135,7 @@ impl Delivery {
                 record,
             } => {
                 let pending = self.pending.entry(database).or_default();
-                pending.append(&mut log::encode(&record));
+                pending.append(&mut log::frame(record));
                 self.last = ticket;
             }
             Output::Send {
@@ -144,22 +143,25 @@ impl Delivery {
                 message,
                 nature,
                 database,
-            } => {
-                let free = self.settled == self.last
-                    || (nature == Nature::Plain && !self.held_by.contains_key(&session));
-                if free {
-                    send(clients, session, Outgoing::Message(message));
-                } else {
-                    self.hold(
-                        session,
-                        HeldWhat::Message {
-                            message,
-                            nature,
-                            database,
-                        },
-                    );
-                }
-            }
+            } => self.tell(
+                session,
+                Outgoing::Message(message),
+                nature,
+                database,
+                clients,
+            ),
+            Output::Text {
+                session,
+                text,
+                nature,
+                database,
+            } => self.tell(
+                session,
+                Outgoing::Text(text),
+                nature,
+                Some(database),
+                clients,
+            ),
             Output::Close { session, reason } => {
                 if let Some(client) = clients.get(&session) {
                     tracing::warn!("{}: {reason}; connection dropped", client.remote);
@@ -173,6 +175,29 @@ impl Delivery {
             Output::Changed { .. } => return true,
         }
         false
+    }
+
+    /// Sends a message, or holds it until what it tells of is durable.
+    fn tell(
+        &mut self,
+        session: SessionId,
+        message: Outgoing,
+        nature: Nature,
+        database: Option<Arc<str>>,
+        clients: &mut HashMap<SessionId, Client>,
+    ) {
+        let free = self.settled == self.last
+            || (nature == Nature::Plain && !self.held_by.contains_key(&session));
+        if free {
+            send(clients, session, message);
+            return;
+        }
+        let what = HeldWhat::Message {
+            message,
+            nature,
+            database,
+        };
+        self.hold(session, what);
     }
 
     /// Gives the writer what is pending, if it is free.
@@ -319,7 +344,7 @@ impl Delivery {
                 }
             }
             let outgoing = match held.what {
-                HeldWhat::Message { message, .. } => Outgoing::Message(message),
+                HeldWhat::Message { message, .. } => message,
                 HeldWhat::Close => Outgoing::Close,
             };
             send(clients, held.session, outgoing);
@@ -352,7 +377,12 @@ impl Delivery {
                         database: Some(of),
                     },
                     Nature::Transaction => HeldWhat::Message {
-                        message: lost_reply(message, &reason),
+                        message: match message {
+                            Outgoing::Message(reply) => {
+                                Outgoing::Message(lost_reply(reply, &reason))
+                            }
+                            other => other,
+                        },
                         nature: Nature::Plain,
                         database: None,
                     },

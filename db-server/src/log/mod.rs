@@ -72,15 +72,22 @@ pub enum Damage {
 
 /// One record as it is in the file.
 pub fn encode(json: &Value) -> Vec<u8> {
-    let mut data = json.to_string().into_bytes();
-    data.push(b'\n');
-    let mut bytes = format!("{MAGIC}{} {}\n", data.len(), hex(&Sha1::digest(&data))).into_bytes();
-    bytes.append(&mut data);
+    frame(json.to_string().into_bytes())
+}
+
+/// The text of one record as it is in the file.
+pub fn frame(mut text: Vec<u8>) -> Vec<u8> {
+    text.push(b'\n');
+    let mut bytes = format!("{MAGIC}{} {}\n", text.len(), hex(&Sha1::digest(&text))).into_bytes();
+    bytes.append(&mut text);
     bytes
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(*DIGITS.get(usize::from(nibble)).unwrap_or(&b'0'));
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(digit).collect()
 }
 
 /// Parses one record at the start of `bytes`: its JSON and its length.

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use crate::database::{Database, Delta};
 use crate::history::History;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, SharedMonitors};
 use locks::Locks;
 use transact::Parked;
 
@@ -34,11 +34,11 @@ pub type SessionId = u64;
 /// What the shell is to do, in this order.
 #[derive(Debug)]
 pub enum Output {
-    /// Append to the database's file; `ticket` numbers these, ascending.
+    /// Append this text to the database's file as a record; `ticket` numbers these, ascending.
     Record {
         database: Arc<str>,
         ticket: u64,
-        record: Value,
+        record: Vec<u8>,
     },
     /// Send to a client, when all records that came out earlier are durable. `database` is the
     /// one whose data the message tells of.
@@ -47,6 +47,13 @@ pub enum Output {
         message: Message,
         nature: Nature,
         database: Option<Arc<str>>,
+    },
+    /// The same for a message whose text is made already, because it is large or many get it.
+    Text {
+        session: SessionId,
+        text: Arc<[u8]>,
+        nature: Nature,
+        database: Arc<str>,
     },
     /// Close a client's connection after what was sent to it.
     Close {
@@ -78,6 +85,7 @@ struct Managed {
     history: History,
     /// Whether records of its transactions are kept.
     durable: bool,
+    shared: SharedMonitors,
 }
 
 /// What is known of a client from how it connected.
@@ -95,7 +103,7 @@ pub struct Peer {
 #[derive(Debug, Default)]
 struct Session {
     peer: Peer,
-    monitors: Vec<(Value, Arc<str>, Monitor)>,
+    monitors: Vec<(Value, Arc<str>, Arc<Monitor>)>,
     db_change_aware: bool,
 }
 
@@ -178,6 +186,7 @@ impl Server {
             db,
             history,
             durable,
+            shared: SharedMonitors::default(),
         };
         self.databases.insert(name, managed);
     }

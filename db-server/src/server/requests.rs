@@ -12,8 +12,8 @@ use ovsdb::value::parse_uuid;
 use ovsdb::{Error, ErrorKind, Uuid};
 use serde_json::{Value, json};
 
-use super::{MAX_PER_SESSION, Managed, Nature, Server, SessionId};
-use crate::monitor::{Monitor, Version};
+use super::{MAX_PER_SESSION, Managed, Nature, Output, Server, SessionId};
+use crate::monitor::Version;
 
 /// What a request is answered with at once, and the database whose contents that tells of.
 type Answer = Result<(Value, Option<Arc<str>>)>;
@@ -53,9 +53,16 @@ impl Server {
             "set_db_change_aware" => self.set_db_change_aware(session, &params),
             "lock" | "steal" => self.request_lock(session, method, &params),
             "unlock" => self.request_unlock(session, &params),
-            "monitor" => self.request_monitor(session, method, &params, Version::V1),
-            "monitor_cond" => self.request_monitor(session, method, &params, Version::V2),
-            "monitor_cond_since" => self.request_monitor(session, method, &params, Version::V3),
+            "monitor" | "monitor_cond" | "monitor_cond_since" => {
+                match self.request_monitor(session, method, &params) {
+                    Ok((result, database)) => {
+                        let text = reply_text(&id, &result);
+                        self.send_contents(session, text, database);
+                        return;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
             "monitor_cond_change" => self.request_monitor_change(session, &params),
             "monitor_cancel" => self.request_monitor_cancel(session, &params),
             _ => Err(Error {
@@ -149,10 +156,13 @@ impl Server {
         session: SessionId,
         method: &str,
         params: &Value,
-        version: Version,
-    ) -> Answer {
-        let managed = self.find_database(method, params)?;
-        let name = managed.name.clone();
+    ) -> Result<(Vec<u8>, Arc<str>)> {
+        let version = match method {
+            "monitor" => Version::V1,
+            "monitor_cond" => Version::V2,
+            _ => Version::V3,
+        };
+        let name = self.find_database(method, params)?.name.clone();
         let invalid = || Error::syntax(params, "invalid parameters");
         let params_array = params.as_array().map(Vec::as_slice);
         let (id, requests, last_id) = match (params_array, version) {
@@ -172,25 +182,33 @@ impl Server {
                 "too many monitors",
             ));
         }
-        let monitor = Monitor::from_json(&managed.db, requests, version)?;
+        let managed = self.databases.get_mut(&name).ok_or_else(invalid)?;
+        let monitor = managed.shared.get(&managed.db, requests, version)?;
         let result = match last_id {
             None => monitor.initial(&managed.db),
             Some(last_id) => {
-                let present = managed.history.last().hyphenated().to_string();
-                match managed.history.since(last_id) {
-                    Some(missed) => {
-                        let updates = monitor.update(&managed.db, &missed);
-                        json!([true, present, updates.unwrap_or_else(|| json!({}))])
-                    }
-                    None => json!([false, present, monitor.initial(&managed.db)]),
-                }
+                let missed = managed.history.since(last_id);
+                let mut result = format!(
+                    "[{},\"{}\",",
+                    missed.is_some(),
+                    managed.history.last().hyphenated()
+                )
+                .into_bytes();
+                result.append(&mut match missed {
+                    Some(missed) => monitor
+                        .update(&managed.db, &missed)
+                        .unwrap_or_else(|| b"{}".to_vec()),
+                    None => monitor.initial(&managed.db),
+                });
+                result.push(b']');
+                result
             }
         };
         let entry = (id.clone(), name.clone(), monitor);
         if let Some(session) = self.sessions.get_mut(&session) {
             session.monitors.push(entry);
         }
-        Ok((result, Some(name)))
+        Ok((result, name))
     }
 
     fn request_monitor_change(&mut self, session_id: SessionId, params: &Value) -> Answer {
@@ -215,23 +233,23 @@ impl Server {
                 "this monitor session has no conditions: it was made by \"monitor\"",
             ));
         }
+        let monitor = Arc::make_mut(monitor);
         let updates = monitor.change_conditions(&managed.db, requests)?;
         id.clone_from(new_id);
         if let Some(updates) = updates {
-            let params = match monitor.version {
-                Version::V1 | Version::V2 => json!([new_id, updates]),
-                Version::V3 => {
-                    json!([
-                        new_id,
-                        managed.history.last().hyphenated().to_string(),
-                        updates
-                    ])
-                }
-            };
-            let message = Message::notification(monitor.version.notification(), params);
-            self.send(session_id, message, Nature::Contents, Some(name.clone()));
+            let text = monitor.notification(new_id, managed.history.last(), &updates);
+            self.send_contents(session_id, text, name.clone());
         }
         Ok((json!({}), Some(name)))
+    }
+
+    fn send_contents(&mut self, session: SessionId, text: Vec<u8>, database: Arc<str>) {
+        self.outputs.push_back(Output::Text {
+            session,
+            text: text.into(),
+            nature: Nature::Contents,
+            database,
+        });
     }
 
     fn request_monitor_cancel(&mut self, session: SessionId, params: &Value) -> Answer {
@@ -266,6 +284,15 @@ fn lock_name<'a>(method: &str, params: &'a Value) -> Result<&'a str> {
             format!("{method} request params must be <id>"),
         )),
     }
+}
+
+/// The text of a reply whose result is text already.
+fn reply_text(id: &Value, result: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(result.len().saturating_add(64));
+    text.extend_from_slice(format!("{{\"error\":null,\"id\":{id},\"result\":").as_bytes());
+    text.extend_from_slice(result);
+    text.push(b'}');
+    text
 }
 
 fn last_txn_id(json: &Value) -> Result<Uuid> {

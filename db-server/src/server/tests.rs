@@ -51,7 +51,19 @@ impl Harness {
                 } => {
                     self.said.push((session, message.to_json(), nature));
                 }
-                Output::Record { ticket, record, .. } => self.records.push((ticket, record)),
+                Output::Text {
+                    session,
+                    text,
+                    nature,
+                    ..
+                } => {
+                    let json = serde_json::from_slice(&text).unwrap();
+                    self.said.push((session, json, nature));
+                }
+                Output::Record { ticket, record, .. } => {
+                    let json = serde_json::from_slice(&record).unwrap();
+                    self.records.push((ticket, json));
+                }
                 Output::Close { session, .. } => self.closed.push(session),
                 Output::Changed { .. } => {}
             }

@@ -1,14 +1,18 @@
 //! Running transactions, and what follows a commit: the record, the monitors, the ones that wait.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ovsdb::jsonrpc::Message;
 use ovsdb::{Error, ErrorKind};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{MAX_PER_SESSION, Nature, Output, Server, SessionId, Unsynced, elapsed, meta};
-use crate::monitor::Version;
+use super::{
+    MAX_PER_SESSION, Managed, Nature, Output, Server, Session, SessionId, Unsynced, elapsed, meta,
+};
+use crate::database::Delta;
+use crate::monitor::Monitor;
 use crate::record;
 use crate::txn::{self, Committed, Context, Outcome};
 
@@ -161,29 +165,8 @@ impl Server {
         self.outputs.push_back(Output::Changed {
             database: managed.name.clone(),
         });
-        let txn_id = managed.history.last();
-        for (session_id, session) in &self.sessions {
-            for (id, _, monitor) in session
-                .monitors
-                .iter()
-                .filter(|(_, db, _)| **db == *database)
-            {
-                let Some(updates) = monitor.update(&managed.db, &delta) else {
-                    continue;
-                };
-                let params = match monitor.version {
-                    Version::V1 | Version::V2 => json!([id, updates]),
-                    Version::V3 => json!([id, txn_id.hyphenated().to_string(), updates]),
-                };
-                let method = monitor.version.notification();
-                self.outputs.push_back(Output::Send {
-                    session: *session_id,
-                    message: Message::notification(method, params),
-                    nature: Nature::Update,
-                    database: Some(managed.name.clone()),
-                });
-            }
-        }
+        self.outputs
+            .extend(updates(&self.sessions, managed, &delta));
         if self
             .parked
             .iter()
@@ -221,4 +204,46 @@ impl Server {
             self.send_plain(session, Message::error(parked.id, error));
         }
     }
+}
+
+/// The updates that a transaction means to the monitors of its database. What a monitor shows is
+/// found out once for all clients that share it, and so is the message for those that also know it
+/// by the same id.
+fn updates(
+    sessions: &BTreeMap<SessionId, Session>,
+    managed: &Managed,
+    delta: &Delta,
+) -> Vec<Output> {
+    struct Shown<'a> {
+        updates: Vec<u8>,
+        /// The id that was last asked for, and the message.
+        latest: (&'a Value, Arc<[u8]>),
+    }
+    let txn_id = managed.history.last();
+    let mut shown: HashMap<*const Monitor, Option<Shown<'_>>> = HashMap::new();
+    let mut outputs = Vec::new();
+    for (session_id, session) in sessions {
+        for (id, database, monitor) in &session.monitors {
+            if **database != *managed.name {
+                continue;
+            }
+            let message = |updates: &[u8]| monitor.notification(id, txn_id, updates).into();
+            let shown = shown.entry(Arc::as_ptr(monitor)).or_insert_with(|| {
+                let updates = monitor.update(&managed.db, delta)?;
+                let latest = (id, message(&updates));
+                Some(Shown { updates, latest })
+            });
+            let Some(shown) = shown else { continue };
+            if shown.latest.0 != id {
+                shown.latest = (id, message(&shown.updates));
+            }
+            outputs.push(Output::Text {
+                session: *session_id,
+                text: shown.latest.1.clone(),
+                nature: Nature::Update,
+                database: managed.name.clone(),
+            });
+        }
+    }
+    outputs
 }

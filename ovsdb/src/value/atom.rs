@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -58,6 +58,9 @@ pub enum Atom {
     Uuid(Uuid),
 }
 
+/// What every unset string shares.
+static EMPTY_STRING: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+
 /// Looks up the UUID that stands for a `named-uuid` while operations are parsed.
 pub trait Names {
     /// The UUID for `name`, or the reason why none can be given.
@@ -86,7 +89,7 @@ impl Atom {
             AtomicType::Integer => Self::Integer(0),
             AtomicType::Real => Self::Real(Real(0.0)),
             AtomicType::Boolean => Self::Boolean(false),
-            AtomicType::String => Self::String(Arc::from("")),
+            AtomicType::String => Self::String(EMPTY_STRING.clone()),
             AtomicType::Uuid => Self::Uuid(Uuid::nil()),
         }
     }
@@ -161,6 +164,17 @@ impl Atom {
         }
     }
 
+    /// Appends the text of [`Atom::to_json`].
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Uuid(uuid) => write_uuid_json(uuid, out),
+            Self::String(text) => write_string_json(text, out),
+            Self::Integer(number) => to_writer(out, number),
+            Self::Real(number) => to_writer(out, &number.to_json()),
+            Self::Boolean(flag) => to_writer(out, flag),
+        }
+    }
+
     /// Like [`Atom::to_json`]; a UUID in `names` becomes a `named-uuid`.
     pub fn to_json_named(&self, names: &UuidNames) -> Value {
         match self.as_uuid().and_then(|uuid| names.get(&uuid)) {
@@ -173,6 +187,29 @@ impl Atom {
 /// `["uuid", "..."]`.
 pub fn uuid_to_json(uuid: &Uuid) -> Value {
     json!(["uuid", uuid.hyphenated().to_string()])
+}
+
+/// Appends the text of [`uuid_to_json`].
+fn write_uuid_json(uuid: &Uuid, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"[\"uuid\",\"");
+    write_uuid(uuid, out);
+    out.extend_from_slice(b"\"]");
+}
+
+/// Appends the digits of a UUID.
+pub fn write_uuid(uuid: &Uuid, out: &mut Vec<u8>) {
+    let mut digits = Uuid::encode_buffer();
+    out.extend_from_slice(uuid.hyphenated().encode_lower(&mut digits).as_bytes());
+}
+
+/// Appends a string in JSON's quotes.
+pub fn write_string_json(text: &str, out: &mut Vec<u8>) {
+    to_writer(out, text);
+}
+
+fn to_writer<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // These values have a JSON form, and a vector takes all bytes.
+    serde_json::to_writer(out, value).expect("a plain value can be written");
 }
 
 /// Reads `["uuid", text]` or `["named-uuid", name]`.

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,19 +15,36 @@ use crate::schema::{BaseType, ColumnType};
 
 /// The value of a column: a set of atoms, or a map from atoms to atoms.
 ///
-/// Shapes: `keys` is strictly ascending; `values` is empty for a set and as long as `keys` for a
-/// map. An empty map and an empty set are the same value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Datum {
-    keys: Vec<Atom>,
-    values: Vec<Atom>,
+/// Keys are strictly ascending. An empty map and an empty set are the same value. Copies are
+/// cheap: a single atom is held in place, and several are shared.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Datum(Repr);
+
+/// Each value has one form, so that equality can be derived.
+#[derive(Clone, PartialEq, Eq, Default)]
+enum Repr {
+    #[default]
+    Empty,
+    /// A set of one.
+    One(Atom),
+    /// A set of two or more.
+    Set(Arc<[Atom]>),
+    /// All keys, and then the value of each.
+    Map(Arc<[Atom]>),
+}
+
+// Databases hold many more datums than anything else.
+const _: () = assert!(size_of::<Datum>() == size_of::<Atom>());
+
+/// What stays where both sides of a merge have a key.
+enum Side {
+    Mine,
+    Theirs,
+    Neither,
 }
 
 impl Datum {
-    pub const EMPTY: Self = Self {
-        keys: Vec::new(),
-        values: Vec::new(),
-    };
+    pub const EMPTY: Self = Self(Repr::Empty);
 
     pub fn empty() -> Self {
         Self::EMPTY
@@ -33,10 +52,7 @@ impl Datum {
 
     /// A set of one.
     pub fn scalar(atom: impl Into<Atom>) -> Self {
-        Self {
-            keys: vec![atom.into()],
-            values: Vec::new(),
-        }
+        Self(Repr::One(atom.into()))
     }
 
     pub fn string(text: &str) -> Self {
@@ -69,10 +85,7 @@ impl Datum {
         let mut keys: Vec<Atom> = atoms.into_iter().map(Into::into).collect();
         keys.sort_unstable();
         keys.dedup();
-        Self {
-            keys,
-            values: Vec::new(),
-        }
+        Self::from_parts(keys, Vec::new())
     }
 
     /// A map; of entries with equal keys the last one stays.
@@ -82,7 +95,25 @@ impl Datum {
             .map(|(key, value)| (key.into(), value.into()))
             .collect();
         let (keys, values) = entries.into_iter().unzip();
-        Self { keys, values }
+        Self::from_parts(keys, values)
+    }
+
+    /// From ascending keys, and for a map as many values.
+    fn from_parts(mut keys: Vec<Atom>, values: Vec<Atom>) -> Self {
+        if values.is_empty() {
+            return Self(match keys.pop() {
+                None => Repr::Empty,
+                Some(only) if keys.is_empty() => Repr::One(only),
+                Some(last) => {
+                    keys.push(last);
+                    Repr::Set(keys.into())
+                }
+            });
+        }
+        debug_assert_eq!(keys.len(), values.len(), "keys and values of a map");
+        keys.truncate(values.len());
+        keys.extend(values.into_iter().take(keys.len()));
+        Self(Repr::Map(keys.into()))
     }
 
     /// The value of a column of type `column_type` that nobody set.
@@ -90,14 +121,10 @@ impl Datum {
         if column_type.min == 0 {
             return Self::empty();
         }
-        let values = column_type
-            .value
-            .iter()
-            .map(|base| Atom::default_of(base.atomic))
-            .collect();
-        Self {
-            keys: vec![Atom::default_of(column_type.key.atomic)],
-            values,
+        let key = Atom::default_of(column_type.key.atomic);
+        match &column_type.value {
+            None => Self::scalar(key),
+            Some(base) => Self::map([(key, Atom::default_of(base.atomic))]),
         }
     }
 
@@ -106,42 +133,69 @@ impl Datum {
         *self == Self::default_of(column_type)
     }
 
+    /// About how much memory this takes, with what it may share with copies.
+    pub fn weight(&self) -> usize {
+        let atoms: &[Atom] = match &self.0 {
+            Repr::Empty => &[],
+            Repr::One(atom) => std::slice::from_ref(atom),
+            Repr::Set(atoms) | Repr::Map(atoms) => atoms,
+        };
+        let shared = if matches!(self.0, Repr::Set(_) | Repr::Map(_)) {
+            size_of_val(atoms)
+        } else {
+            0
+        };
+        let texts = atoms.iter().filter_map(Atom::as_str).map(str::len);
+        texts.fold(
+            size_of::<Self>().saturating_add(shared),
+            usize::saturating_add,
+        )
+    }
+
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.keys().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        matches!(self.0, Repr::Empty)
     }
 
     /// Whether this holds map entries. An empty datum is neither.
     pub fn is_map(&self) -> bool {
-        !self.values.is_empty()
+        matches!(self.0, Repr::Map(_))
     }
 
     /// The set's atoms, or the map's keys, ascending.
     pub fn keys(&self) -> &[Atom] {
-        &self.keys
+        match &self.0 {
+            Repr::Empty => &[],
+            Repr::One(atom) => std::slice::from_ref(atom),
+            Repr::Set(atoms) => atoms,
+            Repr::Map(atoms) => atoms.get(..atoms.len() / 2).unwrap_or_default(),
+        }
     }
 
     /// The map's values, in the order of their keys; empty for a set.
     pub fn values(&self) -> &[Atom] {
-        &self.values
+        match &self.0 {
+            Repr::Map(atoms) => atoms.get(atoms.len() / 2..).unwrap_or_default(),
+            _ => &[],
+        }
     }
 
     /// The set's atoms, or the map's keys.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Atom> {
-        self.keys.iter()
+        self.keys().iter()
     }
 
     /// The map's entries; nothing for a set.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Atom, &Atom)> {
-        self.keys.iter().zip(&self.values)
+        self.keys().iter().zip(self.values())
     }
 
     /// The first atom: the value of a scalar or optional column.
     pub fn first(&self) -> Option<&Atom> {
-        self.keys.first()
+        self.keys().first()
     }
 
     pub fn as_str(&self) -> Option<&str> {
@@ -166,26 +220,26 @@ impl Datum {
 
     /// The strings of a set of strings.
     pub fn strings(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().filter_map(Atom::as_str)
+        self.keys().iter().filter_map(Atom::as_str)
     }
 
     /// The UUIDs of a set of references.
     pub fn uuids(&self) -> impl Iterator<Item = Uuid> + '_ {
-        self.keys.iter().filter_map(Atom::as_uuid)
+        self.keys().iter().filter_map(Atom::as_uuid)
     }
 
     /// The text under `key` in a map from strings to strings.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = self.keys.binary_search_by(|atom| match atom {
+        let found = self.keys().binary_search_by(|atom| match atom {
             Atom::String(text) => (**text).cmp(key),
             _ => Ordering::Less,
         });
-        self.values.get(found.ok()?).and_then(Atom::as_str)
+        self.values().get(found.ok()?).and_then(Atom::as_str)
     }
 
     /// The value under `key` in a map.
     pub fn get_atom(&self, key: &Atom) -> Option<&Atom> {
-        self.values.get(self.position(key)?)
+        self.values().get(self.position(key)?)
     }
 
     /// Whether `key` is in the set, or is a key of the map.
@@ -205,63 +259,70 @@ impl Datum {
 
     /// Adds the elements of `other`; entries of a map whose key is here already stay as they are.
     pub fn union(&mut self, other: &Datum) {
-        for (i, key) in other.keys.iter().enumerate() {
-            if let Err(at) = self.keys.binary_search(key) {
-                self.keys.insert(at, key.clone());
-                if let Some(value) = other.values.get(i) {
-                    self.values.insert(at, value.clone());
-                }
-            }
-        }
+        self.merge(other, true, |_, _| Side::Mine);
     }
 
     /// Sets one entry of a map, replacing the value that was there.
     pub fn put(&mut self, key: impl Into<Atom>, value: impl Into<Atom>) {
-        let key = key.into();
-        match self.keys.binary_search(&key) {
-            Ok(at) => {
-                if let Some(slot) = self.values.get_mut(at) {
-                    *slot = value.into();
-                }
-            }
-            Err(at) => {
-                self.keys.insert(at, key);
-                self.values.insert(at, value.into());
-            }
-        }
+        let entry = Self::map([(key.into(), value.into())]);
+        self.merge(&entry, true, |_, _| Side::Theirs);
     }
 
     /// Removes the elements of `other`. A map loses the entries whose key is in `other`, and when
     /// `other` is a map, only those whose value is equal too.
     pub fn subtract(&mut self, other: &Datum) {
-        for (i, key) in other.keys.iter().enumerate() {
-            let Some(at) = self.position(key) else {
-                continue;
-            };
-            let differs = other
-                .values
-                .get(i)
-                .is_some_and(|value| self.values.get(at) != Some(value));
-            if !differs {
-                self.keys.remove(at);
-                if !self.values.is_empty() {
-                    self.values.remove(at);
-                }
-            }
-        }
+        self.merge(other, false, |mine, theirs| match theirs {
+            Some(_) if mine != theirs => Side::Mine,
+            _ => Side::Neither,
+        });
     }
 
     /// Keeps the elements for which `keep` holds, given the key and the map's value.
     pub fn retain(&mut self, mut keep: impl FnMut(&Atom, Option<&Atom>) -> bool) {
-        let keys = std::mem::take(&mut self.keys);
-        let mut values = std::mem::take(&mut self.values).into_iter();
-        for key in keys {
-            let value = values.next();
-            if keep(&key, value.as_ref()) {
-                self.keys.push(key);
-                self.values.extend(value);
+        let mut kept = Parts::default();
+        for (i, key) in self.keys().iter().enumerate() {
+            if keep(key, self.values().get(i)) {
+                kept.take(self, i..i + 1);
             }
         }
+        if kept.keys.len() < self.len() {
+            *self = kept.into_datum();
+        }
+    }
+
+    /// Adds what only `other` has, if `add` says so; where both have a key, `both` chooses, given
+    /// the values.
+    fn merge(
+        &mut self,
+        other: &Datum,
+        add: bool,
+        both: impl Fn(Option<&Atom>, Option<&Atom>) -> Side,
+    ) {
+        if other.is_empty() {
+            return;
+        }
+        let mut merged = Parts::default();
+        let mut at = 0;
+        // What lies between the keys of `other`, which may be few, is taken over as a whole.
+        for (j, key) in other.keys().iter().enumerate() {
+            let rest = self.keys().get(at..).unwrap_or_default();
+            let found = rest.binary_search(key);
+            let (Ok(run) | Err(run)) = found;
+            let i = at + run;
+            merged.take(self, at..i);
+            match found {
+                Err(_) if add => merged.take(other, j..j + 1),
+                Err(_) => {}
+                Ok(_) => match both(self.values().get(i), other.values().get(j)) {
+                    Side::Mine => merged.take(self, i..i + 1),
+                    Side::Theirs => merged.take(other, j..j + 1),
+                    Side::Neither => {}
+                },
+            }
+            at = i + usize::from(found.is_ok());
+        }
+        merged.take(self, at..self.len());
+        *self = merged.into_datum();
     }
 
     /// What turns `old` into `new`, as `update2` sends it: for a set the elements in only one of
@@ -270,19 +331,23 @@ impl Datum {
     ///
     /// Source: ovsdb-server(7), 4.1.14, `<row-update2>`.
     pub fn diff(old: &Datum, new: &Datum) -> Datum {
-        let mut diff = Datum::default();
+        let mut diff = Parts::default();
         let (mut i, mut j) = (0, 0);
+        let [(old_keys, old_values), (new_keys, new_values)] =
+            [old, new].map(|datum| (datum.keys(), datum.values()));
         loop {
-            let order = match (old.keys.get(i), new.keys.get(j)) {
+            let order = match (old_keys.get(i), new_keys.get(j)) {
                 (Some(a), Some(b)) => a.cmp(b),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (None, None) => return diff,
+                (None, None) => return diff.into_datum(),
             };
             match order {
-                Ordering::Less => diff.push_from(old, i),
-                Ordering::Greater => diff.push_from(new, j),
-                Ordering::Equal if old.values.get(i) != new.values.get(j) => diff.push_from(new, j),
+                Ordering::Less => diff.take(old, i..i + 1),
+                Ordering::Greater => diff.take(new, j..j + 1),
+                Ordering::Equal if old_values.get(i) != new_values.get(j) => {
+                    diff.take(new, j..j + 1);
+                }
                 Ordering::Equal => {}
             }
             i += usize::from(order != Ordering::Greater);
@@ -292,26 +357,10 @@ impl Datum {
 
     /// Applies a [`Datum::diff`].
     pub fn apply_diff(&mut self, diff: &Datum) {
-        for (i, key) in diff.keys.iter().enumerate() {
-            let value = diff.values.get(i);
-            match self.keys.binary_search(key) {
-                Ok(at) => match (self.values.get_mut(at), value) {
-                    (Some(old), Some(value)) if old != value => *old = value.clone(),
-                    _ => {
-                        self.keys.remove(at);
-                        if at < self.values.len() {
-                            self.values.remove(at);
-                        }
-                    }
-                },
-                Err(at) => {
-                    self.keys.insert(at, key.clone());
-                    if let Some(value) = value {
-                        self.values.insert(at, value.clone());
-                    }
-                }
-            }
-        }
+        self.merge(diff, true, |mine, theirs| match (mine, theirs) {
+            (Some(mine), Some(theirs)) if mine != theirs => Side::Theirs,
+            _ => Side::Neither,
+        });
     }
 
     /// Reads a value of `column_type` and checks it against the constraints.
@@ -324,6 +373,9 @@ impl Datum {
         column_type: &ColumnType,
         names: &mut dyn Names,
     ) -> Result<Self> {
+        if column_type.value.is_none() && tagged_array(json, "set").is_none() {
+            return checked_atom(json, &column_type.key, names).map(Self::scalar);
+        }
         let mut keys = Vec::new();
         let mut values = Vec::new();
         match &column_type.value {
@@ -344,16 +396,15 @@ impl Datum {
                 pairs.sort();
                 (keys, values) = pairs.into_iter().unzip();
             }
-            None => match tagged_array(json, "set") {
-                Some(atoms) => {
-                    check_count(json, atoms.len(), column_type)?;
-                    for atom in atoms {
-                        keys.push(checked_atom(atom, &column_type.key, names)?);
-                    }
-                    keys.sort();
+            None => {
+                let atoms = tagged_array(json, "set").unwrap_or_default();
+                check_count(json, atoms.len(), column_type)?;
+                keys.reserve_exact(atoms.len());
+                for atom in atoms {
+                    keys.push(checked_atom(atom, &column_type.key, names)?);
                 }
-                None => keys.push(checked_atom(json, &column_type.key, names)?),
-            },
+                keys.sort();
+            }
         }
         if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
             let what = if column_type.value.is_some() {
@@ -363,7 +414,36 @@ impl Datum {
             };
             return Err(Error::new(ErrorKind::OvsdbError, what));
         }
-        Ok(Self { keys, values })
+        Ok(Self::from_parts(keys, values))
+    }
+
+    /// Appends the text of [`Datum::to_json`].
+    pub fn write_json(&self, column_type: &ColumnType, out: &mut Vec<u8>) {
+        if column_type.value.is_some() || self.is_map() {
+            out.extend_from_slice(b"[\"map\",[");
+            for (i, (key, value)) in self.entries().enumerate() {
+                out.extend_from_slice(if i > 0 { b",[" } else { b"[" });
+                key.write_json(out);
+                out.push(b',');
+                value.write_json(out);
+                out.push(b']');
+            }
+            out.extend_from_slice(b"]]");
+            return;
+        }
+        match self.keys() {
+            [only] => only.write_json(out),
+            keys => {
+                out.extend_from_slice(b"[\"set\",[");
+                for (i, atom) in keys.iter().enumerate() {
+                    if i > 0 {
+                        out.push(b',');
+                    }
+                    atom.write_json(out);
+                }
+                out.extend_from_slice(b"]]");
+            }
+        }
     }
 
     /// The wire form for a column of `column_type`.
@@ -384,29 +464,69 @@ impl Datum {
                 .collect();
             return json!(["map", entries]);
         }
-        match self.keys.as_slice() {
+        match self.keys() {
             [only] => atom(only),
             keys => json!(["set", keys.iter().map(atom).collect::<Vec<_>>()]),
         }
     }
 
     fn position(&self, key: &Atom) -> Option<usize> {
-        self.keys.binary_search(key).ok()
+        self.keys().binary_search(key).ok()
     }
 
     fn holds(&self, other: &Datum, i: usize) -> bool {
-        let Some(at) = other.keys.get(i).and_then(|key| self.position(key)) else {
+        let Some(at) = other.keys().get(i).and_then(|key| self.position(key)) else {
             return false;
         };
         other
-            .values
+            .values()
             .get(i)
-            .is_none_or(|value| self.values.get(at) == Some(value))
+            .is_none_or(|value| self.values().get(at) == Some(value))
+    }
+}
+
+/// A datum under construction.
+#[derive(Default)]
+struct Parts {
+    keys: Vec<Atom>,
+    values: Vec<Atom>,
+}
+
+impl Parts {
+    /// Appends a range of elements of `datum`.
+    fn take(&mut self, datum: &Datum, range: Range<usize>) {
+        let keys = datum.keys().get(range.clone()).unwrap_or_default();
+        self.keys.extend_from_slice(keys);
+        let values = datum.values().get(range).unwrap_or_default();
+        self.values.extend_from_slice(values);
     }
 
-    fn push_from(&mut self, other: &Datum, i: usize) {
-        self.keys.extend(other.keys.get(i).cloned());
-        self.values.extend(other.values.get(i).cloned());
+    fn into_datum(self) -> Datum {
+        Datum::from_parts(self.keys, self.values)
+    }
+}
+
+impl PartialOrd for Datum {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Datum {
+    /// By the keys, then by the values.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.keys()
+            .cmp(other.keys())
+            .then_with(|| self.values().cmp(other.values()))
+    }
+}
+
+impl fmt::Debug for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_map() {
+            return f.debug_map().entries(self.entries()).finish();
+        }
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 
@@ -420,7 +540,7 @@ impl fmt::Display for Datum {
                 .collect();
             return write!(f, "{{{}}}", entries.join(", "));
         }
-        match self.keys.as_slice() {
+        match self.keys() {
             [only] => write!(f, "{only}"),
             keys => {
                 let atoms: Vec<String> = keys.iter().map(Atom::to_string).collect();
@@ -510,6 +630,9 @@ mod tests {
             let column_type = column(column_type);
             let datum = Datum::from_json(&value, &column_type, &mut NoNames).unwrap();
             assert_eq!(datum.to_json(&column_type), value);
+            let mut text = Vec::new();
+            datum.write_json(&column_type, &mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), value.to_string());
         }
     }
 

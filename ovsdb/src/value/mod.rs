@@ -12,6 +12,7 @@ mod datum;
 
 pub use atom::{
     Atom, Names, NoNames, Real, UuidNames, json_integer, parse_uuid, uuid_from_json, uuid_to_json,
+    write_string_json, write_uuid,
 };
 pub use convert::ValueError;
 pub use datum::{Datum, datum_text};
