@@ -288,6 +288,10 @@ fn model_transact(before: &Model, ops: &[Op]) -> Result<Model, &'static str> {
                 elements,
             } => {
                 let rules = column(*table, *c);
+                // No more than the column can hold may even be said.
+                if elements.len() > rules.max {
+                    return Err("syntax error");
+                }
                 if let Some(found) = model.get_mut(&(*table, *row)) {
                     let there = found.refs.entry(c % TABLES[*table].refs.len()).or_default();
                     for (key, value) in elements {
@@ -509,8 +513,7 @@ fn execute(db: &mut Database, ops: &[Op]) -> Result<Delta, String> {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        reserved: false,
-        read_only: false,
+        access: Default::default(),
     };
     match txn::execute(db, &operations, &mut context) {
         Outcome::Done {

@@ -118,7 +118,11 @@ impl Mutation {
                 if column_type.is_scalar() {
                     return Err(mismatch());
                 }
-                Datum::from_json(argument, &column_type.any_count(), names)?
+                let at_most = ColumnType {
+                    min: 0,
+                    ..column_type.clone()
+                };
+                Datum::from_json(argument, &at_most, names)?
             }
             Mutator::Delete => {
                 if column_type.is_scalar() {

@@ -117,10 +117,12 @@ impl DatabaseSchema {
 
     /// The `<database-schema>`.
     pub fn to_json(&self) -> Value {
+        // Where every table is a root none says so, as in schemas that predate `isRoot`.
+        let all_roots = self.tables.values().all(|table| table.is_root);
         let tables: Map<String, Value> = self
             .tables
             .iter()
-            .map(|(name, table)| (name.clone(), table.to_json()))
+            .map(|(name, table)| (name.clone(), table.to_json(all_roots)))
             .collect();
         let mut map = Map::new();
         if let Some(cksum) = &self.cksum {
@@ -151,22 +153,14 @@ impl DatabaseSchema {
                     column.column_type.value.as_ref(),
                 ];
                 for (base, part) in bases.into_iter().zip(["key", "value"]) {
-                    let Some((target, kind)) = base.and_then(BaseType::reference) else {
+                    let Some((target, _)) = base.and_then(BaseType::reference) else {
                         continue;
                     };
-                    let refuse = |why: &str| {
+                    if !self.tables.contains_key(target) {
                         let details = format!(
-                            "Table {table_name} column {column_name} {part} refers to {why}"
+                            "table {table_name}: column {column_name} {part} refers to undefined table {target}"
                         );
-                        Err(Error::new(ErrorKind::SyntaxError, details))
-                    };
-                    let Some(target_table) = self.tables.get(target) else {
-                        return refuse(&format!("undefined table {target}."));
-                    };
-                    if kind == RefKind::Strong && column.ephemeral && !target_table.is_root {
-                        return refuse(&format!(
-                            "table {target} with a strong reference, but the column is ephemeral."
-                        ));
+                        return Err(Error::new(ErrorKind::SyntaxError, details));
                     }
                 }
             }
@@ -237,7 +231,7 @@ impl TableSchema {
                 return Err(Error::syntax(index, "index must have at least one column"));
             }
             for name in &names {
-                if self.columns.get(name).is_none_or(|column| column.ephemeral) {
+                if self.column(name).is_none_or(|column| column.ephemeral) {
                     return Err(Error::syntax(
                         index,
                         format!("ephemeral columns (such as {name}) may not be indexed"),
@@ -249,7 +243,7 @@ impl TableSchema {
         Ok(())
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, all_roots: bool) -> Value {
         let mut map = Map::new();
         let columns: Map<String, Value> = self
             .columns
@@ -260,7 +254,7 @@ impl TableSchema {
         if !self.indexes.is_empty() {
             map.insert("indexes".into(), json!(self.indexes));
         }
-        if self.is_root {
+        if self.is_root && !all_roots {
             map.insert("isRoot".into(), json!(true));
         }
         if let Some(max_rows) = self.max_rows {
@@ -312,12 +306,11 @@ impl ColumnSchema {
         let type_json = members.require("type")?;
         members.finish()?;
         let column_type = ColumnType::from_json(type_json)?;
-        // A weak reference can vanish at any time, so its column has to be changeable.
-        column_type.check_weak(mutable)?;
         Ok(Self {
+            // A weak reference can vanish at any time, so its column has to be changeable.
+            mutable: mutable || column_type.has_weak(),
             column_type,
             ephemeral,
-            mutable,
         })
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::within;
 use crate::error::{Error, ErrorKind, Result};
 use crate::members::Members;
-use crate::value::{Atom, Datum, NoNames, json_integer};
+use crate::value::{Atom, Datum, NoNames, Real, json_integer};
 
 /// `<atomic-type>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,19 +202,13 @@ impl ColumnType {
         Value::Object(map)
     }
 
-    pub(super) fn check_weak(&self, mutable: bool) -> Result<()> {
+    /// Whether it holds weak references.
+    pub(super) fn has_weak(&self) -> bool {
         let bases = [Some(&self.key), self.value.as_ref()];
-        let weak = bases
+        bases
             .into_iter()
             .flatten()
-            .any(|base| matches!(base.reference(), Some((_, RefKind::Weak))));
-        if weak && !mutable {
-            return Err(Error::new(
-                ErrorKind::SyntaxError,
-                "a column with weak references must be mutable",
-            ));
-        }
-        Ok(())
+            .any(|base| matches!(base.reference(), Some((_, RefKind::Weak))))
     }
 }
 
@@ -352,8 +346,8 @@ impl BaseType {
                 put("minInteger", min.map(Value::from));
             }
             Constraint::Real { min, max } => {
-                put("maxReal", max.map(Value::from));
-                put("minReal", min.map(Value::from));
+                put("maxReal", max.map(|number| Real(number).to_json()));
+                put("minReal", min.map(|number| Real(number).to_json()));
             }
             Constraint::Length { min, max } => {
                 put("maxLength", max.map(Value::from));

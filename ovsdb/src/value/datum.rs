@@ -374,6 +374,9 @@ impl Datum {
         names: &mut dyn Names,
     ) -> Result<Self> {
         if column_type.value.is_none() && tagged_array(json, "set").is_none() {
+            if json.get(0).is_some_and(|tag| tag == "set") {
+                return Err(Error::syntax(json, "expected [\"set\", <array>]"));
+            }
             return checked_atom(json, &column_type.key, names).map(Self::scalar);
         }
         let mut keys = Vec::new();
