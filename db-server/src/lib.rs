@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`database`] | rows in memory with their reference counts and indexes |
 //! | [`txn`] | execution of a `transact` request on a [`database::Database`] |
+//! | [`rbac`] | what a client with a role may change |
 //! | [`record`] | a transaction's changes as a JSON record of the database file, and back |
 //! | [`files`] | opening and making database files |
 //! | [`log`] | the database file |
+//! | [`mod@convert`] | a database's contents under another schema |
 //! | [`monitor`], [`history`] | what a client that watches tables is told, and what it missed |
 //! | [`event_loop`] | the one place that owns everything and answers every event |
 //! | [`connection`], [`remote`] | clients' sockets, and where they come from |
@@ -16,6 +18,7 @@
 
 pub mod connection;
 pub mod control;
+pub mod convert;
 pub mod database;
 pub mod event_loop;
 pub mod files;
@@ -23,6 +26,7 @@ pub mod history;
 pub mod log;
 pub mod monitor;
 pub mod options;
+pub mod rbac;
 pub mod record;
 pub mod remote;
 pub mod server;

@@ -207,9 +207,10 @@ impl Monitor {
     /// Takes new conditions from `<monitor-cond-update-requests>` and gives the updates that lead
     /// from what matched before to what matches now.
     pub fn change_conditions(&mut self, db: &Database, json: &Value) -> Result<Option<Vec<u8>>> {
-        let requests = json
-            .as_object()
-            .ok_or_else(|| Error::syntax(json, "monitor-cond-change-requests must be object"))?;
+        let requests = json.as_object().ok_or_else(|| {
+            let details = "monitor-cond-change-requests must be object";
+            Error::new(ErrorKind::SyntaxError, details)
+        })?;
         let mut conditions = Vec::new();
         for (name, requests) in requests {
             let (id, table) = find_table(db, name)?;
@@ -219,19 +220,31 @@ impl Monitor {
                     format!("no table named {name} in monitor session"),
                 ));
             }
-            let requests = requests
-                .as_array()
-                .map_or(std::slice::from_ref(requests), Vec::as_slice);
+            let requests = requests.as_array().ok_or_else(|| {
+                let details = format!("table {name} no monitor-cond-change JSON array");
+                Error::new(ErrorKind::SyntaxError, details)
+            })?;
             let mut condition = Condition::new();
             for request in requests {
                 let members = Members::new(request, &format!("table {name}"))?;
                 let clauses = members.get("where");
+                if clauses.is_some_and(|clauses| !clauses.is_array()) {
+                    return Err(members.mismatch("where"));
+                }
+                let columns = members.get("columns");
                 members.finish()?;
-                if let Some(clauses) = clauses {
+                if columns.is_some() {
+                    return Err(Error::syntax(request, "changing columns is unsupported"));
+                }
+                // What was made by `monitor` shows every row, whatever is asked for.
+                if let Some(clauses) = clauses.filter(|_| self.version != Version::V1) {
                     condition.extend(parse_condition(db, table, clauses)?);
                 }
             }
             conditions.push((id, condition));
+        }
+        if self.version == Version::V1 {
+            return Ok(None);
         }
         let mut updates = Updates::default();
         for (id, condition) in conditions {
@@ -529,12 +542,13 @@ fn parse_request(
         delete: monitored.select.delete || select.delete,
         modify: monitored.select.modify || select.modify,
     };
-    let mut add = |id: ColumnId, json: &Value, name: &str| {
+    let mut add = |id: ColumnId, json: Option<&Value>, name: &str| {
         if monitored.columns.iter().any(|(other, _)| *other == id) {
-            return Err(Error::syntax(
-                json,
-                format!("column {name} mentioned more than once"),
-            ));
+            let details = format!("column {name} mentioned more than once");
+            return Err(match json {
+                Some(json) => Error::syntax(json, details),
+                None => Error::new(ErrorKind::SyntaxError, details),
+            });
         }
         monitored.columns.push((id, select));
         Ok(())
@@ -542,20 +556,19 @@ fn parse_request(
     match columns {
         Some(names) => {
             for name in names.as_array().into_iter().flatten() {
-                let id = name
+                let name = name
                     .as_str()
-                    .and_then(|name| table.column_id(name))
-                    .ok_or_else(|| {
-                        let name = name.as_str().unwrap_or_default();
-                        Error::syntax(names, format!("{name} is not a valid column name"))
-                    })?;
-                add(id, names, name.as_str().unwrap_or_default())?;
+                    .ok_or_else(|| Error::syntax(names, "array of column names expected"))?;
+                let id = table.column_id(name).ok_or_else(|| {
+                    Error::syntax(names, format!("{name} is not a valid column name"))
+                })?;
+                add(id, Some(names), name)?;
             }
         }
         None => {
             for (id, column) in table.columns.iter().enumerate() {
                 if id != table.uuid_column {
-                    add(id, json, &column.name)?;
+                    add(id, None, &column.name)?;
                 }
             }
         }

@@ -16,9 +16,9 @@ use crate::record;
 /// Something to do with the files.
 #[derive(Debug)]
 pub enum Job {
-    /// Append these records, by database, and sync.
+    /// Write these records, by database, and sync.
     Write {
-        batches: BTreeMap<Arc<str>, Vec<u8>>,
+        batches: BTreeMap<Arc<str>, Batch>,
         ticket: u64,
     },
     /// Replace a file by the shortest one with these contents.
@@ -28,6 +28,14 @@ pub enum Job {
         contents: Delta,
         date_ms: u64,
     },
+}
+
+/// Records for one file.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub bytes: Vec<u8>,
+    /// Whether they are to be all that the file holds.
+    pub whole: bool,
 }
 
 /// What became of a job.
@@ -70,7 +78,12 @@ fn run<S: Storage>(logs: &mut BTreeMap<Arc<str>, Log<S>>, job: Job) -> Done {
                 let Some(log) = logs.get_mut(&database) else {
                     continue;
                 };
-                match log.write(&batch) {
+                let result = if batch.whole {
+                    log.replace(&batch.bytes).map_err(log::WriteError::Write)
+                } else {
+                    log.write(&batch.bytes)
+                };
+                match result {
                     Ok(()) => sizes.push((database, log.len())),
                     Err(error) => failed.push((database, error)),
                 }

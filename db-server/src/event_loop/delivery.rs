@@ -16,7 +16,7 @@ use crate::connection::Outgoing;
 use crate::database::Delta;
 use crate::log::{self, FileStorage, Log, WriteError};
 use crate::server::{Nature, Output, Server, SessionId, lost_reply};
-use crate::writer::{self, Done, Job};
+use crate::writer::{self, Batch, Done, Job};
 
 /// The open logs by database.
 pub type Files = BTreeMap<Arc<str>, Log<FileStorage>>;
@@ -61,7 +61,7 @@ enum HeldWhat {
 pub(crate) struct Delivery {
     jobs: Option<Sender<Job>>,
     busy: bool,
-    pending: BTreeMap<Arc<str>, Vec<u8>>,
+    pending: BTreeMap<Arc<str>, Batch>,
     /// The last record that came out, and the last one of which the outcome is known.
     last: u64,
     settled: u64,
@@ -114,7 +114,7 @@ impl Delivery {
             && self
                 .pending
                 .values()
-                .all(|pending| pending.len() < MAX_PENDING)
+                .all(|pending| pending.bytes.len() < MAX_PENDING)
     }
 
     /// The files' lengths.
@@ -135,7 +135,18 @@ impl Delivery {
                 record,
             } => {
                 let pending = self.pending.entry(database).or_default();
-                pending.append(&mut log::frame(record));
+                pending.bytes.append(&mut log::frame(record));
+                self.last = ticket;
+            }
+            Output::Replace {
+                database,
+                ticket,
+                records,
+            } => {
+                let bytes = records.into_iter().flat_map(log::frame).collect();
+                // What was pending is in the records.
+                let batch = Batch { bytes, whole: true };
+                self.pending.insert(database, batch);
                 self.last = ticket;
             }
             Output::Send {

@@ -79,8 +79,7 @@ fn insert(db: &mut Database, n: i64) -> Vec<u8> {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        reserved: false,
-        read_only: false,
+        access: Default::default(),
     };
     match txn::execute(db, &[operation], &mut context) {
         Outcome::Done {

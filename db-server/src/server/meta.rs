@@ -54,7 +54,7 @@ pub(super) fn schema() -> DatabaseSchema {
     DatabaseSchema {
         name: NAME.to_owned(),
         version: "1.2.0".to_owned(),
-        cksum: None,
+        cksum: Some("3009684573 744".to_owned()),
         tables: [("Database".to_owned(), table)].into(),
     }
 }
@@ -73,11 +73,13 @@ impl Server {
         }
         for (name, managed) in &self.databases {
             let schema = sorted_json(&managed.db.schema().to_json());
-            if known.remove(&**name).flatten().as_ref() == Some(&schema) {
+            if let Some(old) = known.remove(&**name) {
+                if old.as_ref() != Some(&schema) {
+                    operations.push(json!({"op": "update", "table": "Database",
+                        "where": [["name", "==", &**name]], "row": {"schema": schema}}));
+                }
                 continue;
             }
-            operations.push(json!({"op": "delete", "table": "Database",
-                "where": [["name", "==", &**name]]}));
             operations.push(json!({"op": "insert", "table": "Database", "row": {
                 "name": &**name,
                 "model": "standalone",

@@ -9,6 +9,7 @@
 //!
 //! Source: RFC 7047, 4; ovsdb-server(7).
 
+mod databases;
 mod locks;
 mod meta;
 mod requests;
@@ -39,6 +40,12 @@ pub enum Output {
         database: Arc<str>,
         ticket: u64,
         record: Vec<u8>,
+    },
+    /// Replace the whole of the database's file by these records: it has another schema now.
+    Replace {
+        database: Arc<str>,
+        ticket: u64,
+        records: Vec<Vec<u8>>,
     },
     /// Send to a client, when all records that came out earlier are durable. `database` is the
     /// one whose data the message tells of.
@@ -110,12 +117,20 @@ struct Session {
 /// The most monitors, and waiting transactions, of one client.
 const MAX_PER_SESSION: usize = 10_000;
 
-/// A committed transaction that may yet have to be taken back.
+/// Something done to a database that may yet have to be taken back.
 #[derive(Debug)]
 struct Unsynced {
     ticket: u64,
     database: Arc<str>,
-    delta: Arc<Delta>,
+    undo: Undo,
+}
+
+#[derive(Debug)]
+enum Undo {
+    /// A transaction.
+    Transaction(Arc<Delta>),
+    /// A conversion, from this.
+    Conversion(Box<(Database, History)>),
 }
 
 /// See the module's documentation.
@@ -173,7 +188,11 @@ impl Server {
     }
 
     /// Adds a database whose transactions have records. One of the same name is replaced.
+    /// Clients that do not follow which databases there are have to connect again.
     pub fn add_database(&mut self, db: Database) {
+        let name = db.schema().name.clone();
+        self.leave_database(&name, None, "adding a database");
+        self.unsynced.retain(|unsynced| *unsynced.database != *name);
         self.insert_database(db, true);
         self.refresh_meta();
     }
@@ -222,9 +241,7 @@ impl Server {
             "making server read/write"
         };
         let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
-        for session in sessions {
-            self.outputs.push_back(Output::Close { session, reason });
-        }
+        self.disconnect(sessions, reason);
     }
 
     /// A client has left: its locks pass on, its transactions that wait are gone.
@@ -310,11 +327,29 @@ impl Server {
         let Some(managed) = self.databases.get_mut(database) else {
             return;
         };
+        let mut converted = false;
         for unsynced in lost.into_iter().rev() {
-            managed.db.revert(&unsynced.delta);
-            managed.history.pop();
+            match unsynced.undo {
+                Undo::Transaction(delta) => {
+                    managed.db.revert(&delta);
+                    managed.history.pop();
+                }
+                Undo::Conversion(before) => {
+                    (managed.db, managed.history) = *before;
+                    converted = true;
+                }
+            }
         }
         let database = managed.name.clone();
+        if converted {
+            // Monitors since then are of tables that are not there.
+            self.leave_database(
+                &database,
+                None,
+                "the conversion of a database was taken back",
+            );
+            self.refresh_meta();
+        }
         // Who waits may wait for what is true now; the next change or timeout will tell.
         self.outputs.push_back(Output::Changed { database });
     }

@@ -41,6 +41,7 @@ impl Server {
                 }
                 Err(error) => Err(error),
             },
+            "convert" => return self.request_convert(session, id, &params),
             "echo" => Ok((params, None)),
             "list_dbs" => Ok((
                 self.databases.keys().map(|name| json!(&**name)).collect(),
@@ -88,7 +89,7 @@ impl Server {
     }
 
     /// The database that the first parameter names.
-    fn find_database(&self, method: &str, params: &Value) -> Result<&Managed> {
+    pub(super) fn find_database(&self, method: &str, params: &Value) -> Result<&Managed> {
         let Some(name) = params.get(0).and_then(Value::as_str) else {
             let details = format!("{method} request params must begin with <db-name>");
             return Err(Error::syntax(params, details));
@@ -166,7 +167,9 @@ impl Server {
         let invalid = || Error::syntax(params, "invalid parameters");
         let params_array = params.as_array().map(Vec::as_slice);
         let (id, requests, last_id) = match (params_array, version) {
-            (Some([_, id, requests]), Version::V1 | Version::V2) => (id, requests, None),
+            // More is ignored, as by ovsdb-server.
+            (Some([_, id, requests, ..]), Version::V1) => (id, requests, None),
+            (Some([_, id, requests]), Version::V2) => (id, requests, None),
             (Some([_, id, requests, last]), Version::V3) => {
                 (id, requests, Some(last_txn_id(last)?))
             }
@@ -227,12 +230,6 @@ impl Server {
             .ok_or_else(unknown)?;
         let managed = self.databases.get(database).ok_or_else(unknown)?;
         let name = managed.name.clone();
-        if monitor.version == Version::V1 {
-            return Err(Error::syntax(
-                old_id,
-                "this monitor session has no conditions: it was made by \"monitor\"",
-            ));
-        }
         let monitor = Arc::make_mut(monitor);
         let updates = monitor.change_conditions(&managed.db, requests)?;
         id.clone_from(new_id);
@@ -296,7 +293,8 @@ fn reply_text(id: &Value, result: &[u8]) -> Vec<u8> {
 }
 
 fn last_txn_id(json: &Value) -> Result<Uuid> {
-    json.as_str()
-        .and_then(parse_uuid)
-        .ok_or_else(|| Error::syntax(json, "last-txn-id must be UUID format."))
+    let text = json
+        .as_str()
+        .ok_or_else(|| Error::syntax(json, "last-txn-id must be string"))?;
+    parse_uuid(text).ok_or_else(|| Error::syntax(json, "last-txn-id must be UUID format."))
 }

@@ -1,3 +1,6 @@
+mod access;
+mod lifecycle;
+
 use super::*;
 use ovsdb::DatabaseSchema;
 use serde_json::json;
@@ -63,6 +66,13 @@ impl Harness {
                 Output::Record { ticket, record, .. } => {
                     let json = serde_json::from_slice(&record).unwrap();
                     self.records.push((ticket, json));
+                }
+                Output::Replace {
+                    ticket, records, ..
+                } => {
+                    let records = records.iter().map(|record| serde_json::from_slice(record));
+                    let records = records.map(|record| (ticket, record.unwrap()));
+                    self.records.extend(records);
                 }
                 Output::Close { session, .. } => self.closed.push(session),
                 Output::Changed { .. } => {}

@@ -9,10 +9,12 @@ use ovsdb::{Error, ErrorKind};
 use serde_json::Value;
 
 use super::{
-    MAX_PER_SESSION, Managed, Nature, Output, Server, Session, SessionId, Unsynced, elapsed, meta,
+    MAX_PER_SESSION, Managed, Nature, Output, Server, Session, SessionId, Undo, Unsynced, elapsed,
+    meta,
 };
 use crate::database::Delta;
 use crate::monitor::Monitor;
+use crate::rbac::Access;
 use crate::record;
 use crate::txn::{self, Committed, Context, Outcome};
 
@@ -21,7 +23,7 @@ use crate::txn::{self, Committed, Context, Outcome};
 pub(super) struct Parked {
     pub session: SessionId,
     pub id: Value,
-    database: Arc<str>,
+    pub database: Arc<str>,
     operations: Vec<Value>,
     since: Instant,
     /// How old it may become.
@@ -58,18 +60,16 @@ impl Server {
     /// Executes a transaction; it is answered, or parked until something changes.
     pub(super) fn run(&mut self, mut txn: Parked, now: Instant) {
         let Some(managed) = self.databases.get_mut(&txn.database) else {
-            let error = Error::new(ErrorKind::Canceled, "the database was removed");
-            self.send_plain(txn.session, Message::error(txn.id, error.to_json()));
-            return;
+            return self.send_canceled(txn);
         };
-        let peer = self.sessions.get(&txn.session).map(|session| &session.peer);
+        let session = self.sessions.get(&txn.session);
+        let access = access(session, self.read_only, &txn.database);
         let locks = &self.locks;
         let mut context = Context {
             holds_lock: &|lock| locks.owns(txn.session, lock),
             new_uuid: &mut self.new_uuid,
             elapsed: elapsed(txn.since, now),
-            reserved: &*txn.database == meta::NAME,
-            read_only: self.read_only || peer.is_some_and(|peer| peer.read_only),
+            access,
         };
         match txn::execute(&mut managed.db, &txn.operations, &mut context) {
             Outcome::Done { results, committed } => {
@@ -100,6 +100,11 @@ impl Server {
         }
     }
 
+    /// What a client may do with a database.
+    pub(super) fn access(&self, session: SessionId, database: &str) -> Access<'_> {
+        access(self.sessions.get(&session), self.read_only, database)
+    }
+
     /// Executes operations that come from the server itself.
     pub(super) fn run_own(&mut self, database: &str, operations: Vec<Value>) {
         let Some(managed) = self.databases.get_mut(database) else {
@@ -109,8 +114,7 @@ impl Server {
             holds_lock: &|_| false,
             new_uuid: &mut self.new_uuid,
             elapsed: Duration::ZERO,
-            reserved: false,
-            read_only: false,
+            access: Access::default(),
         };
         match txn::execute(&mut managed.db, &operations, &mut context) {
             Outcome::Done {
@@ -158,7 +162,7 @@ impl Server {
                 self.unsynced.push_back(Unsynced {
                     ticket: self.last_ticket,
                     database: managed.name.clone(),
-                    delta: delta.clone(),
+                    undo: Undo::Transaction(delta.clone()),
                 });
             }
         }
@@ -200,9 +204,24 @@ impl Server {
             .position(|parked| parked.session == session && parked.id == *id);
         if let Some(position) = position {
             let parked = self.parked.remove(position);
-            let error = Value::from(ErrorKind::Canceled.as_str());
-            self.send_plain(session, Message::error(parked.id, error));
+            self.send_canceled(parked);
         }
+    }
+
+    /// Answers a transaction that is not going to happen.
+    pub(super) fn send_canceled(&mut self, txn: Parked) {
+        let error = Value::from(ErrorKind::Canceled.as_str());
+        self.send_plain(txn.session, Message::error(txn.id, error));
+    }
+}
+
+fn access<'s>(session: Option<&'s Session>, read_only: bool, database: &str) -> Access<'s> {
+    let peer = session.map(|session| &session.peer);
+    Access {
+        reserved: database == meta::NAME,
+        read_only: read_only || peer.is_some_and(|peer| peer.read_only),
+        role: peer.map_or("", |peer| &peer.role),
+        id: peer.and_then(|peer| peer.id.as_deref()),
     }
 }
 

@@ -19,6 +19,7 @@ use ovsdb::{Error, ErrorKind, Operation, Uuid};
 use serde_json::Value;
 
 use crate::database::{Change, Database, Delta, Row, TableId};
+use crate::rbac::Access;
 
 /// What a transaction needs from outside.
 pub struct Context<'a> {
@@ -27,10 +28,8 @@ pub struct Context<'a> {
     pub new_uuid: &'a mut dyn FnMut() -> Uuid,
     /// How long ago the request came.
     pub elapsed: Duration,
-    /// Whether the database is one that clients may only read.
-    pub reserved: bool,
-    /// Whether the client may only read.
-    pub read_only: bool,
+    /// What the client may do.
+    pub access: Access<'a>,
 }
 
 /// How a transaction ended.
@@ -56,7 +55,7 @@ pub struct Committed {
 
 /// Executes `operations` on `db`.
 pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_>) -> Outcome {
-    let mut txn = Txn::new(db);
+    let mut txn = Txn::new(db, context.access);
     let mut symbols = Symbols {
         map: HashMap::new(),
         new_uuid: context.new_uuid,
@@ -76,25 +75,23 @@ pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_
                     | Operation::Update { .. }
                     | Operation::Mutate { .. }
                     | Operation::Delete { .. }
+                    | Operation::Commit { .. }
             );
-            if context.reserved && writes {
-                let details = format!(
-                    "{} operation not allowed on table in reserved database {}",
-                    op.name(),
-                    schema.name,
-                );
-                return Err(Error::new(ErrorKind::NotAllowed, details));
-            }
             let name = op.name();
             let step = txn.execute(op, &mut symbols, context.holds_lock, context.elapsed)?;
             // Said after what else is wrong with the operation.
-            if context.read_only && (writes || name == "commit") {
-                let details = format!(
-                    "{name} operation not allowed when database server is in read only mode"
-                );
-                return Err(Error::new(ErrorKind::NotAllowed, details));
-            }
-            Ok(step)
+            let why = match context.access {
+                _ if !writes => return Ok(step),
+                access if access.reserved => {
+                    format!("on table in reserved database {}", schema.name)
+                }
+                access if access.read_only => {
+                    "when database server is in read only mode".to_owned()
+                }
+                _ => return Ok(step),
+            };
+            let details = format!("{name} operation not allowed {why}");
+            Err(Error::new(ErrorKind::NotAllowed, details))
         });
         match result {
             Ok(Step::Result(result)) => results.push(result),
@@ -138,7 +135,7 @@ pub fn adopt(
     rows: BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>,
     new_uuid: &mut dyn FnMut() -> Uuid,
 ) -> Result<()> {
-    let mut txn = Txn::new(db);
+    let mut txn = Txn::new(db, Access::default());
     for (table, rows) in rows {
         for (uuid, row) in rows {
             txn.put(table, uuid, Some(row));
@@ -174,14 +171,16 @@ impl Names for Symbols<'_> {
 /// A transaction under way.
 struct Txn<'a> {
     db: &'a mut Database,
+    access: Access<'a>,
     /// Rows that were touched, as they were before.
     old: BTreeMap<TableId, BTreeMap<Uuid, Option<Arc<Row>>>>,
 }
 
 impl<'a> Txn<'a> {
-    fn new(db: &'a mut Database) -> Self {
+    fn new(db: &'a mut Database, access: Access<'a>) -> Self {
         Self {
             db,
+            access,
             old: BTreeMap::new(),
         }
     }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Step, Symbols, Txn};
 use crate::database::{ColumnId, Row, Table, TableId};
+use crate::rbac::Change;
 
 impl Txn<'_> {
     pub(super) fn execute(
@@ -126,6 +127,8 @@ impl Txn<'_> {
         };
         let mut row = table.default_row(uuid);
         assign(table, &mut row, values);
+        check_defaults(table, &row)?;
+        self.access.check(self.db, table, Change::Insert, [&row])?;
         self.put(table_id, uuid, Some(Arc::new(row)));
         Ok(json!({"uuid": uuid_to_json(&uuid)}))
     }
@@ -152,9 +155,12 @@ impl Txn<'_> {
 
     fn update(&mut self, table: &str, condition: &[Clause], values: RowJson) -> Result<Value> {
         let (table_id, table) = self.find_table(table)?;
+        let rows = self.matching(table, condition);
+        let columns: Vec<&str> = values.keys().map(String::as_str).collect();
+        self.check(table, Change::Update(&columns), &rows)?;
         let mut changed = Vec::new();
         let mut count = 0usize;
-        for (uuid, row) in self.matching(table, condition) {
+        for (uuid, row) in rows {
             count = count.saturating_add(1);
             let mut new = Row::clone(row);
             assign(table, &mut new, values.clone());
@@ -175,9 +181,12 @@ impl Txn<'_> {
         mutations: &[Mutation],
     ) -> Result<Value> {
         let (table_id, table) = self.find_table(table)?;
+        let rows = self.matching(table, condition);
+        let columns: Vec<&str> = mutations.iter().map(|m| m.column.as_str()).collect();
+        self.check(table, Change::Mutate(&columns), &rows)?;
         let mut changed = Vec::new();
         let mut count = 0usize;
-        for (uuid, row) in self.matching(table, condition) {
+        for (uuid, row) in rows {
             count = count.saturating_add(1);
             let mut new = Row::clone(row);
             for mutation in mutations {
@@ -200,11 +209,9 @@ impl Txn<'_> {
 
     fn delete(&mut self, table: &str, condition: &[Clause]) -> Result<Value> {
         let (table_id, table) = self.find_table(table)?;
-        let uuids: Vec<Uuid> = self
-            .matching(table, condition)
-            .into_iter()
-            .map(|(uuid, _)| uuid)
-            .collect();
+        let rows = self.matching(table, condition);
+        self.check(table, Change::Delete, &rows)?;
+        let uuids: Vec<Uuid> = rows.into_iter().map(|(uuid, _)| uuid).collect();
         let count = uuids.len();
         for uuid in uuids {
             self.put(table_id, uuid, None);
@@ -242,6 +249,12 @@ impl Txn<'_> {
             .map(|(_, row)| project(row))
             .collect();
         Ok((expected == actual) == (until == Until::Equal))
+    }
+
+    /// Whether the client may change these rows so.
+    fn check(&self, table: &Table, change: Change<'_>, rows: &[(Uuid, &Arc<Row>)]) -> Result<()> {
+        let rows = rows.iter().map(|(_, row)| &***row);
+        self.access.check(self.db, table, change, rows)
     }
 
     fn find_table(&self, name: &str) -> Result<(TableId, &Table)> {
@@ -292,17 +305,14 @@ impl Txn<'_> {
 
 /// The answer of a `wait` that does not hold yet.
 fn still_waiting(timeout: Option<Duration>, elapsed: Duration) -> Result<Step> {
-    match timeout {
-        Some(Duration::ZERO) => Err(Error::new(
-            ErrorKind::TimedOut,
-            "\"where\" clause test failed",
-        )),
-        Some(timeout) if elapsed >= timeout => Err(Error::new(
-            ErrorKind::TimedOut,
-            format!("\"wait\" timed out after {} ms", timeout.as_millis()),
-        )),
-        until => Ok(Step::Wait { until }),
+    if timeout.is_none_or(|timeout| elapsed < timeout) {
+        return Ok(Step::Wait { until: timeout });
     }
+    let details = match elapsed.as_millis() {
+        0 => "\"where\" clause test failed".to_owned(),
+        ms => format!("\"wait\" timed out after {ms} ms"),
+    };
+    Err(Error::new(ErrorKind::TimedOut, details))
 }
 
 /// Sets columns of a row; `_uuid` and `_version` are the server's and stay.
@@ -313,6 +323,25 @@ fn assign(table: &Table, row: &mut Row, values: RowJson) {
             _ => {}
         }
     }
+}
+
+/// Columns that an insert leaves out get a default that their constraints need not allow.
+fn check_defaults(table: &Table, row: &Row) -> Result<()> {
+    for (id, column) in table.columns.iter().enumerate() {
+        let column_type = &column.schema.column_type;
+        let datum = row.get(id);
+        // Anything else was given, and checked when it was read.
+        if column_type.min == 0 || datum.len() != 1 {
+            continue;
+        }
+        for atom in datum.keys() {
+            column_type.key.check(atom)?;
+        }
+        for (base, atom) in column_type.value.iter().zip(datum.values()) {
+            base.check(atom)?;
+        }
+    }
+    Ok(())
 }
 
 fn assign_all(table: &Table, row: &mut Row, values: RowJson) {
