@@ -65,8 +65,7 @@ fn execute(db: &mut Database, operations: &[Value]) -> Value {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        reserved: false,
-        read_only: false,
+        access: Default::default(),
     };
     let mut outcome = txn::execute(db, operations, &mut context);
     if let Outcome::Wait { until: Some(until) } = outcome {
