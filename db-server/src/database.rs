@@ -6,10 +6,11 @@
 //!
 //! Source: RFC 7047, 3.2 (`isRoot`, `maxRows`, `indexes`, `refType`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ovsdb::schema::{ColumnSchema, DatabaseSchema, RefKind, TableSchema};
+use ahash::HashMap;
+use ovsdb::schema::{ColumnSchema, ColumnType, DatabaseSchema, RefKind, TableSchema};
 use ovsdb::{Atom, Datum, Uuid};
 
 /// The position of a table in its database.
@@ -29,6 +30,10 @@ impl Row {
     pub fn get(&self, column: ColumnId) -> &Datum {
         static EMPTY: Datum = Datum::EMPTY;
         self.cells.get(column).unwrap_or(&EMPTY)
+    }
+
+    pub(crate) fn get_mut(&mut self, column: ColumnId) -> Option<&mut Datum> {
+        self.cells.get_mut(column)
     }
 
     pub fn set(&mut self, column: ColumnId, datum: Datum) {
@@ -64,6 +69,8 @@ impl Row {
 pub struct Column {
     pub name: String,
     pub schema: ColumnSchema,
+    /// The type of differences between two values.
+    pub diff_type: ColumnType,
     /// Tables that the key and the value refer to.
     refs: [Option<(TableId, RefKind)>; 2],
 }
@@ -130,7 +137,7 @@ impl Column {
 #[derive(Debug, Default)]
 pub struct Index {
     pub columns: Vec<ColumnId>,
-    rows: BTreeMap<Vec<Datum>, Uuid>,
+    rows: HashMap<Vec<Datum>, Uuid>,
 }
 
 impl Index {
@@ -187,7 +194,12 @@ impl Table {
                     target(Some(&column_type.key)),
                     target(column_type.value.as_ref()),
                 ];
-                Column { name, schema, refs }
+                Column {
+                    name,
+                    diff_type: column_type.any_count(),
+                    schema,
+                    refs,
+                }
             })
             .collect();
         let by_name: HashMap<String, ColumnId> = columns
@@ -203,7 +215,7 @@ impl Table {
                     .iter()
                     .filter_map(|name| by_name.get(name).copied())
                     .collect(),
-                rows: BTreeMap::new(),
+                rows: HashMap::default(),
             })
             .collect();
         let defaults = columns
@@ -221,8 +233,8 @@ impl Table {
             max_rows: schema.max_rows,
             indexes,
             rows: BTreeMap::new(),
-            strong: HashMap::new(),
-            weak: HashMap::new(),
+            strong: HashMap::default(),
+            weak: HashMap::default(),
         }
     }
 
@@ -270,6 +282,28 @@ impl Table {
             .get(uuid)
             .into_iter()
             .flat_map(|sources| sources.keys().copied())
+    }
+
+    /// Whether the rows are such as a transaction may leave behind, going by what is derived.
+    fn is_sound(&self) -> bool {
+        let is_here = |uuid: &Uuid| self.rows.contains_key(uuid);
+        self.max_rows
+            .is_none_or(|max| self.rows.len() as u64 <= max)
+            && self.strong.keys().all(is_here)
+            && self.weak.keys().all(is_here)
+            && (self.is_root || self.strong.len() == self.rows.len())
+            // Of two rows with equal values the index has one.
+            && self.indexes.iter().all(|index| index.rows.len() == self.rows.len())
+    }
+
+    /// Gives all rows away.
+    fn clear(&mut self) -> BTreeMap<Uuid, Arc<Row>> {
+        self.strong.clear();
+        self.weak.clear();
+        for index in &mut self.indexes {
+            index.rows.clear();
+        }
+        std::mem::take(&mut self.rows)
     }
 
     /// Puts or removes a row without looking at anything derived; gives the one that was there.
@@ -399,6 +433,34 @@ impl Database {
             }
             self.count_refs(table_id, *uuid, change);
         }
+    }
+
+    /// Takes rows over as the whole contents of a database that has none.
+    ///
+    /// Errors: gives the rows back when a transaction that inserted them would have failed or
+    /// changed them. It does not say why; that takes longer.
+    pub(crate) fn fill(
+        &mut self,
+        rows: BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>,
+    ) -> Result<(), BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>> {
+        for (id, rows) in rows {
+            for (uuid, row) in &rows {
+                self.index(id, *uuid, row, true);
+                let change = Change {
+                    old: None,
+                    new: Some(row.clone()),
+                };
+                self.count_refs(id, *uuid, &change);
+            }
+            if let Some(table) = self.tables.get_mut(id) {
+                table.rows = rows;
+            }
+        }
+        if self.tables.iter().all(Table::is_sound) {
+            return Ok(());
+        }
+        let tables = self.tables.iter_mut().enumerate();
+        Err(tables.map(|(id, table)| (id, table.clear())).collect())
     }
 
     /// Undoes a transaction that was committed; later ones have to be undone before.

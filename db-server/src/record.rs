@@ -11,6 +11,7 @@
 //! Source: ovsdb(5), "Database Serialization"; checked against files that ovsdb-server 3.1 wrote.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use ovsdb::schema::ColumnType;
@@ -187,12 +188,13 @@ pub fn apply(db: &Database, rows: &mut Rows, record: &Value) -> Result<(), Error
                     }
                 }
                 Value::Object(columns) => {
-                    let (mut row, is_diff) = match rows.get(&uuid) {
-                        Some(row) => (Row::clone(row), is_diff),
-                        None => (table.default_row(uuid), false),
+                    let (row, is_diff) = match rows.entry(uuid) {
+                        Entry::Occupied(there) => (there.into_mut(), is_diff),
+                        Entry::Vacant(place) => {
+                            (place.insert(Arc::new(table.default_row(uuid))), false)
+                        }
                     };
-                    apply_columns(table, uuid, &mut row, columns, is_diff)?;
-                    rows.insert(uuid, Arc::new(row));
+                    apply_columns(table, uuid, Arc::make_mut(row), columns, is_diff)?;
                 }
                 _ => return Err(Error::NotRows(name.clone())),
             }
@@ -225,10 +227,10 @@ fn apply_columns(
             source: Box::new(source),
         };
         if is_diff && is_diffable(column_type) {
-            let diff = Datum::from_json(value, &column_type.any_count(), &mut NoNames);
-            let mut datum = row.get(id).clone();
-            datum.apply_diff(&diff.map_err(refuse)?);
-            row.set(id, datum);
+            let diff = Datum::from_json(value, &column.diff_type, &mut NoNames);
+            if let Some(datum) = row.get_mut(id) {
+                datum.apply_diff(&diff.map_err(refuse)?);
+            }
         } else {
             let datum = Datum::from_json(value, column_type, &mut NoNames).map_err(refuse)?;
             row.set(id, datum);

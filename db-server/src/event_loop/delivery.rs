@@ -414,7 +414,6 @@ impl Delivery {
 
 fn send(clients: &mut HashMap<SessionId, Client>, session: SessionId, outgoing: Outgoing) {
     if let Some(client) = clients.get(&session) {
-        // A connection that has just ended will say so itself.
-        let _ = client.outgoing.send(outgoing);
+        client.outgoing.send(outgoing);
     }
 }

@@ -9,9 +9,10 @@
 //! reference in place when the row that holds it changes in the same transaction, and which does
 //! not collect what a removed weak map key set free: here both are done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use ovsdb::error::{Error, ErrorKind, Result};
 use ovsdb::schema::RefKind;
 use ovsdb::{Atom, Datum, Uuid};
@@ -314,7 +315,7 @@ fn check_indexes(txn: &Txn<'_>, delta: &Delta) -> Result<()> {
             continue;
         };
         for index in &table.indexes {
-            let mut keys: BTreeMap<Vec<Datum>, Uuid> = BTreeMap::new();
+            let mut keys: HashMap<Vec<Datum>, Uuid> = HashMap::default();
             for (uuid, change) in changes {
                 let Some(row) = &change.new else { continue };
                 let key = index.key(row);

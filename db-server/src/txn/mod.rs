@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ovsdb::error::Result;
 use ovsdb::value::Names;
-use ovsdb::{Error, ErrorKind, Operation, Uuid};
+use ovsdb::{Datum, Error, ErrorKind, Operation, Uuid};
 use serde_json::Value;
 
 use crate::database::{Change, Database, Delta, Row, TableId};
@@ -138,6 +138,19 @@ pub fn adopt(
     rows: BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>,
     new_uuid: &mut dyn FnMut() -> Uuid,
 ) -> Result<()> {
+    let mut rows = rows;
+    for (table, rows) in &mut rows {
+        let Some(version_column) = db.table(*table).map(|table| table.version_column) else {
+            continue;
+        };
+        for row in rows.values_mut() {
+            Arc::make_mut(row).set(version_column, Datum::uuid(new_uuid()));
+        }
+    }
+    // Nearly every file is in order, which is seen more quickly than what is not.
+    let Err(rows) = db.fill(rows) else {
+        return Ok(());
+    };
     let mut txn = Txn::new(db);
     for (table, rows) in rows {
         for (uuid, row) in rows {

@@ -17,11 +17,11 @@ use crate::schema::{BaseType, ColumnType};
 ///
 /// Keys are strictly ascending. An empty map and an empty set are the same value. Copies are
 /// cheap: a single atom is held in place, and several are shared.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Datum(Repr);
 
 /// Each value has one form, so that equality can be derived.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 enum Repr {
     #[default]
     Empty,
