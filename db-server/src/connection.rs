@@ -7,7 +7,7 @@
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, future, io};
 
 use daemon::reconnect::{Action, Config, Reconnect};
@@ -65,8 +65,8 @@ struct State {
     backlog: Vec<u8>,
     /// How much of the backlog is sent.
     sent: usize,
-    /// Whether the outbox is among the full ones.
-    listed: bool,
+    /// Whether the outbox is among the full ones, and among those that cannot wait.
+    listed: [bool; 2],
     closing: bool,
     /// Why nothing more can be sent.
     broken: Option<String>,
@@ -132,20 +132,38 @@ impl Outbox {
 
     /// Takes something to send, which [`FullOutboxes::write_out`] does.
     pub fn send(self: &Arc<Self>, message: Outgoing) {
+        self.put(message, Urgency::Now);
+    }
+
+    /// Takes something that nobody waits for.
+    pub fn send_later(self: &Arc<Self>, message: Outgoing) {
+        self.put(message, Urgency::Later);
+    }
+
+    fn put(self: &Arc<Self>, message: Outgoing, urgency: Urgency) {
         let mut state = self.state();
         if state.closing || state.broken.is_some() {
             return;
         }
         state.put(message);
-        if !std::mem::replace(&mut state.listed, true) {
-            self.full.list().push(self.clone());
+        let [later, now] = &mut state.listed;
+        let listed = match urgency {
+            Urgency::Later => later,
+            Urgency::Now => now,
+        };
+        if !std::mem::replace(listed, true) {
+            self.full.lists().of(urgency).push(self.clone());
         }
     }
 
     /// Writes what the socket takes at once.
     fn write_out(&self) {
         let mut state = self.state();
-        state.listed = false;
+        if state.listed == [false; 2] {
+            // Done already, with something more urgent.
+            return;
+        }
+        state.listed = [false; 2];
         // The budget that tokio gives a task counts for the reading of many, not for this.
         let attempt = tokio::task::coop::unconstrained(future::poll_fn(|cx| state.poll_write(cx)));
         let result = pin!(attempt).poll(&mut Context::from_waker(Waker::noop()));
@@ -196,21 +214,75 @@ impl Outbox {
     }
 }
 
+/// Whether somebody waits for a message.
+#[derive(Debug, Clone, Copy)]
+enum Urgency {
+    /// An update that other clients' transactions caused.
+    Later,
+    Now,
+}
+
 /// The outboxes that something was put into since the last time that they were written out.
+///
+/// Updates go to all who monitor, at a system call each, so with many of them a server could do
+/// little else. When that took a while, the next updates gather for as long before they are
+/// written; whatever is behind an update, such as the reply to the same client, takes it along.
 #[derive(Debug, Clone, Default)]
-pub struct FullOutboxes(Arc<Mutex<Vec<Arc<Outbox>>>>);
+pub struct FullOutboxes(Arc<Mutex<Lists>>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    later: Vec<Arc<Outbox>>,
+    now: Vec<Arc<Outbox>>,
+    /// When `later` may be written again.
+    next: Option<Instant>,
+}
+
+impl Lists {
+    fn of(&mut self, urgency: Urgency) -> &mut Vec<Arc<Outbox>> {
+        match urgency {
+            Urgency::Later => &mut self.later,
+            Urgency::Now => &mut self.now,
+        }
+    }
+}
 
 impl FullOutboxes {
-    fn list(&self) -> MutexGuard<'_, Vec<Arc<Outbox>>> {
+    /// Writing to so few takes no time worth to be spread.
+    const FEW: usize = 16;
+    /// The longest that updates gather.
+    const MAX_GATHER: Duration = Duration::from_millis(50);
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes to every client what its socket takes.
+    /// Writes to every client what its socket takes, updates when it is time for them.
     pub fn write_out(&self) {
-        let full = std::mem::take(&mut *self.list());
-        for outbox in full {
+        let now = std::mem::take(&mut self.lists().now);
+        for outbox in now {
             outbox.write_out();
         }
+        if self.lists().later.is_empty() {
+            return;
+        }
+        let begin = Instant::now();
+        if self.lists().next.is_some_and(|next| begin < next) {
+            return;
+        }
+        let later = std::mem::take(&mut self.lists().later);
+        for outbox in &later {
+            outbox.write_out();
+        }
+        let took = begin.elapsed().min(Self::MAX_GATHER);
+        let next = (later.len() > Self::FEW).then(|| Instant::now().checked_add(took));
+        self.lists().next = next.flatten();
+    }
+
+    /// When [`FullOutboxes::write_out`] wants to be called for updates that gather.
+    pub fn deadline(&self) -> Option<Instant> {
+        let lists = self.lists();
+        lists.next.filter(|_| !lists.later.is_empty())
     }
 }
 
@@ -229,7 +301,7 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
         writer: Some(writer),
         backlog: Vec::new(),
         sent: 0,
-        listed: false,
+        listed: [false; 2],
         closing: false,
         broken: None,
     };

@@ -159,6 +159,8 @@ pub struct Table {
     pub name: String,
     pub columns: Vec<Column>,
     by_name: HashMap<String, ColumnId>,
+    /// The columns that hold references.
+    ref_columns: Vec<ColumnId>,
     pub uuid_column: ColumnId,
     pub version_column: ColumnId,
     pub is_root: bool,
@@ -222,9 +224,14 @@ impl Table {
             .iter()
             .map(|column| Datum::default_of(&column.schema.column_type))
             .collect();
+        let has_refs = |column: &Column| column.refs.iter().any(Option::is_some);
+        let ref_columns = (0..columns.len())
+            .filter(|id| columns.get(*id).is_some_and(has_refs))
+            .collect();
         Self {
             name: schema.name.clone(),
             defaults,
+            ref_columns,
             columns,
             by_name,
             uuid_column: 0,
@@ -244,6 +251,12 @@ impl Table {
 
     pub fn column(&self, id: ColumnId) -> Option<&Column> {
         self.columns.get(id)
+    }
+
+    /// The columns that hold references, which are few.
+    pub fn ref_columns(&self) -> impl Iterator<Item = (ColumnId, &Column)> {
+        let ids = self.ref_columns.iter();
+        ids.filter_map(|id| Some((*id, self.columns.get(*id)?)))
     }
 
     pub fn rows(&self) -> impl Iterator<Item = (&Uuid, &Arc<Row>)> {
@@ -503,7 +516,7 @@ impl Database {
         };
         let mut strong = Vec::new();
         let mut weak = Vec::new();
-        for (id, column) in table.columns.iter().enumerate() {
+        for (id, column) in table.ref_columns() {
             let old = change.old.as_ref().map(|row| row.get(id));
             let new = change.new.as_ref().map(|row| row.get(id));
             column.for_each_ref_change(old, new, RefKind::Strong, |table, uuid, added| {

@@ -123,6 +123,7 @@ impl EventLoop {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let deadline = self.server.poll_timeout();
+            let updates = self.full.deadline();
             tokio::select! {
                 biased;
                 signal = termination.recv() => {
@@ -157,6 +158,7 @@ impl EventLoop {
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.server.handle_timeout(Instant::now(), date_ms());
                 }
+                () = sleep_until(updates), if updates.is_some() => {}
                 _ = tick.tick() => self.handle_tick().await,
             }
             self.flush().await;

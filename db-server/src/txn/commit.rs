@@ -50,10 +50,12 @@ pub(super) fn commit(txn: &mut Txn<'_>, new_uuid: &mut dyn FnMut() -> Uuid) -> R
 
 /// The rows that the operations changed.
 fn touched(txn: &Txn<'_>) -> Vec<RowId> {
-    let delta = txn.delta();
-    delta
-        .changes()
-        .map(|(table, uuid, _)| (table, *uuid))
+    let rows = txn
+        .old
+        .iter()
+        .flat_map(|(table, rows)| rows.iter().map(|(uuid, old)| (*table, *uuid, old)));
+    rows.filter(|(table, uuid, old)| txn.db.row(*table, uuid) != old.as_ref())
+        .map(|(table, uuid, _)| (table, uuid))
         .collect()
 }
 
@@ -72,7 +74,7 @@ impl RefChanges {
         };
         let old = txn.before(table_id, &uuid).and_then(Option::as_ref);
         let new = table.row(&uuid);
-        for (column_id, column) in table.columns.iter().enumerate() {
+        for (column_id, column) in table.ref_columns() {
             let old = old.map(|row| row.get(column_id));
             let new = new.map(|row| row.get(column_id));
             let mut missing = None;
@@ -158,7 +160,7 @@ fn collect_garbage(txn: &mut Txn<'_>, refs: &mut RefChanges, mut candidates: Vec
         if table.is_root || refs.total(txn, id) > 0 {
             continue;
         }
-        for (column_id, column) in table.columns.iter().enumerate() {
+        for (column_id, column) in table.ref_columns() {
             column.for_each_ref(
                 row.get(column_id),
                 RefKind::Strong,
@@ -214,7 +216,7 @@ fn remove_weak_refs(txn: &mut Txn<'_>, refs: &mut RefChanges) -> Result<Vec<RowI
             continue;
         };
         if let Some(new) = without_dangling(txn, table_id, table, uuid, row)? {
-            for (column_id, column) in table.columns.iter().enumerate() {
+            for (column_id, column) in table.ref_columns() {
                 let (old, new) = (Some(row.get(column_id)), Some(new.get(column_id)));
                 column.for_each_ref_change(old, new, RefKind::Strong, |table, target, added| {
                     let target = (table, target);
@@ -239,7 +241,7 @@ fn without_dangling(
     row: &Row,
 ) -> Result<Option<Row>> {
     let mut result: Option<Row> = None;
-    for (column_id, column) in table.columns.iter().enumerate() {
+    for (column_id, column) in table.ref_columns() {
         let [key_table, value_table] = column.ref_tables(RefKind::Weak);
         if key_table.or(value_table).is_none() {
             continue;
