@@ -225,8 +225,9 @@ enum Urgency {
 /// The outboxes that something was put into since the last time that they were written out.
 ///
 /// Updates go to all who monitor, at a system call each, so with many of them a server could do
-/// little else. When that took a while, the next updates gather for as long before they are
-/// written; whatever is behind an update, such as the reply to the same client, takes it along.
+/// little else. After that took a while, the next updates gather for a few times as long before
+/// they are written, and then share a call; whatever is behind an update, such as the reply to the
+/// same client, takes it along.
 #[derive(Debug, Clone, Default)]
 pub struct FullOutboxes(Arc<Mutex<Lists>>);
 
@@ -250,7 +251,9 @@ impl Lists {
 impl FullOutboxes {
     /// Writing to so few takes no time worth to be spread.
     const FEW: usize = 16;
-    /// The longest that updates gather.
+    /// How much longer updates gather than it took to write the ones before.
+    const GATHER: u32 = 4;
+    /// The longest that they do.
     const MAX_GATHER: Duration = Duration::from_millis(50);
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
@@ -274,8 +277,9 @@ impl FullOutboxes {
         for outbox in &later {
             outbox.write_out();
         }
-        let took = begin.elapsed().min(Self::MAX_GATHER);
-        let next = (later.len() > Self::FEW).then(|| Instant::now().checked_add(took));
+        let gather = begin.elapsed().saturating_mul(Self::GATHER);
+        let gather = gather.min(Self::MAX_GATHER);
+        let next = (later.len() > Self::FEW).then(|| Instant::now().checked_add(gather));
         self.lists().next = next.flatten();
     }
 

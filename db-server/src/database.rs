@@ -267,6 +267,10 @@ impl Table {
         self.rows.get(uuid)
     }
 
+    pub(crate) fn row_mut(&mut self, uuid: &Uuid) -> Option<&mut Arc<Row>> {
+        self.rows.get_mut(uuid)
+    }
+
     pub fn len(&self) -> usize {
         self.rows.len()
     }

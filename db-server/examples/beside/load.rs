@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use daemon::stream::{Active, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::server::Running;
@@ -213,14 +213,14 @@ fn uuid_in(answer: &str) -> Result<String> {
 }
 
 struct Client {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
 impl Client {
     async fn connect(server: &Running) -> Result<Self> {
         Ok(Self {
-            stream: UnixStream::connect(&server.socket).await?,
+            stream: Active::Unix(server.socket.clone()).connect().await?.stream,
             buffer: Vec::new(),
         })
     }

@@ -415,12 +415,16 @@ fn set_versions(txn: &mut Txn<'_>, delta: &mut Delta, new_uuid: &mut dyn FnMut()
             continue;
         };
         for (uuid, change) in changes {
-            let Some(row) = &change.new else { continue };
-            let mut row = Row::clone(row);
-            row.set(version_column, Datum::uuid(new_uuid()));
-            let row = Arc::new(row);
+            if change.new.take().is_none() {
+                continue;
+            }
+            // The table has the row alone now, so that no copy is made of it.
+            let table = txn.db.table_mut(*table_id);
+            let Some(row) = table.and_then(|table| table.row_mut(uuid)) else {
+                continue;
+            };
+            Arc::make_mut(row).set(version_column, Datum::uuid(new_uuid()));
             change.new = Some(row.clone());
-            txn.put(*table_id, *uuid, Some(row));
         }
     }
 }
