@@ -221,7 +221,8 @@ impl Client {
     async fn connect(server: &Running) -> Result<Self> {
         Ok(Self {
             stream: Active::Unix(server.socket.clone()).connect().await?.stream,
-            buffer: Vec::new(),
+            // Large enough that one read takes what there is.
+            buffer: Vec::with_capacity(64 << 10),
         })
     }
 
@@ -245,7 +246,7 @@ impl Client {
             }
             // Nothing else comes to this client, so a whole object is the whole answer.
             if is_whole(&self.buffer) {
-                return Ok(String::from_utf8(std::mem::take(&mut self.buffer))?);
+                return Ok(std::str::from_utf8(&self.buffer)?.to_owned());
             }
         }
     }
@@ -257,11 +258,7 @@ impl Client {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("connection closed");
             }
-            if self
-                .buffer
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-            {
+            if std::str::from_utf8(&self.buffer)?.contains(text) {
                 return Ok(());
             }
             let keep = self.buffer.len().saturating_sub(text.len());
