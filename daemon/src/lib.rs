@@ -17,6 +17,7 @@ pub mod pidfile;
 pub mod rate_limit;
 pub mod reconnect;
 pub mod signals;
+mod socket;
 pub mod stream;
 pub mod timeout;
 pub mod unixctl;

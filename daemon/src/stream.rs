@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::dirs;
+use crate::socket::Socket;
 
 /// The default port of OVSDB.
 pub const OVSDB_PORT: u16 = 6640;
@@ -117,7 +118,7 @@ impl Active {
                 let stream = UnixStream::connect(path).await?;
                 Ok(Connection {
                     peer: self.to_string(),
-                    stream: Box::new(stream),
+                    stream: Box::new(Socket::new(stream.into_std()?)?),
                 })
             }
         }
@@ -227,7 +228,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Connection {
             peer,
-            stream: Box::new(stream),
+            stream: Box::new(Socket::new(stream.into_std()?)?),
         })
     }
 }
@@ -260,7 +261,7 @@ impl Listener {
                 let number = UNIX_PEERS.fetch_add(1, Ordering::Relaxed);
                 Ok(Connection {
                     peer: format!("unix#{number}"),
-                    stream: Box::new(stream),
+                    stream: Box::new(Socket::new(stream.into_std()?)?),
                 })
             }
         }

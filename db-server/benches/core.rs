@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use db_server::database::Database;
-use db_server::server::Server;
+use db_server::server::{Peer, Server};
 use db_server::txn::{self, Context, Outcome};
 use db_server::{files, log, record};
 use ovsdb::jsonrpc::Message;
@@ -38,7 +38,8 @@ fn execute(db: &mut Database, operations: &[Value]) -> (Vec<Value>, Option<txn::
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        reserved: false,
+        read_only: false,
+        access: Default::default(),
     };
     match txn::execute(db, operations, &mut context) {
         Outcome::Done { results, committed } => (results, committed),
@@ -90,7 +91,7 @@ fn monitors(c: &mut Criterion) {
         server.add_database(Database::new(schema()));
         let now = Instant::now();
         for session in 0..=count {
-            server.handle_connect(session);
+            server.handle_connect(session, Peer::default());
         }
         let mut ask = |session: u64, method: &str, params: Value| {
             let message = Message::request(0, method, params);

@@ -1,14 +1,21 @@
 //! One client's socket: bytes to messages and back, probes, and a bound on what it may owe us.
+//!
+//! The event loop puts messages into the client's [`Outbox`] and, at the end of a turn, writes out
+//! what the sockets take at once; that is one system call for each client and no task is woken.
+//! Only what is left over is the business of the connection's own task.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+use std::{fmt, future, io};
 
 use daemon::reconnect::{Action, Config, Reconnect};
-use daemon::stream::Connection;
+use daemon::stream::{Connection, Stream};
 use ovsdb::jsonrpc::{Framer, Message};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::io::{AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::event_loop::Event;
 use crate::server::SessionId;
@@ -27,6 +34,9 @@ const MAX_UNTAKEN: usize = 32;
 /// The longest request.
 const MAX_REQUEST: usize = 64 << 20;
 
+/// A buffer that is empty keeps at most this much.
+const MAX_SPARE: usize = 16 << 10;
+
 /// What the event loop hands to a connection.
 #[derive(Debug)]
 pub enum Outgoing {
@@ -37,47 +47,328 @@ pub enum Outgoing {
     Close,
 }
 
-impl Outgoing {
-    fn append_to(self, backlog: &mut Vec<u8>) {
-        match self {
-            Self::Message(message) => backlog.append(&mut message.to_bytes()),
-            Self::Text(text) => backlog.extend_from_slice(&text),
-            Self::Close => {}
+type StreamHalf = Box<dyn Stream>;
+
+/// What waits to be sent to one client.
+pub struct Outbox {
+    state: Mutex<State>,
+    /// Whether so much waits that the client's requests are left alone.
+    lags: watch::Sender<bool>,
+    /// Tells the connection's task that something is left to do for it.
+    left_over: Notify,
+    full: FullOutboxes,
+}
+
+struct State {
+    /// `None` when the connection has ended.
+    writer: Option<WriteHalf<StreamHalf>>,
+    backlog: Vec<u8>,
+    /// How much of the backlog is sent.
+    sent: usize,
+    /// Whether the outbox is among the full ones, and among those that cannot wait.
+    listed: [bool; 2],
+    closing: bool,
+    /// Why nothing more can be sent.
+    broken: Option<String>,
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn unsent(&self) -> &[u8] {
+        self.backlog.get(self.sent..).unwrap_or_default()
+    }
+
+    fn put(&mut self, message: Outgoing) {
+        // One message may be of any size; a second one behind it may not wait.
+        let unsent = self.unsent().len();
+        if unsent > MAX_BACKLOG {
+            let reason = format!("{unsent} bytes wait to be sent to a client that does not read");
+            self.broken.get_or_insert(reason);
+            return;
+        }
+        // What was sent is dropped before it outweighs what was not.
+        if self.sent > self.backlog.len() / 2 {
+            self.backlog.drain(..self.sent);
+            self.sent = 0;
+        }
+        match message {
+            Outgoing::Message(message) => self.backlog.append(&mut message.to_bytes()),
+            Outgoing::Text(text) => self.backlog.extend_from_slice(&text),
+            Outgoing::Close => self.closing = true,
         }
     }
+
+    /// Writes until nothing is left or the socket takes no more.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(writer) = &mut self.writer else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        while let Some(unsent) = self
+            .backlog
+            .get(self.sent..)
+            .filter(|rest| !rest.is_empty())
+        {
+            match ready!(Pin::new(&mut *writer).poll_write(cx, unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.sent = self.sent.saturating_add(count),
+            }
+        }
+        self.backlog.clear();
+        self.backlog.shrink_to(MAX_SPARE);
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Outbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes something to send, which [`FullOutboxes::write_out`] does.
+    pub fn send(self: &Arc<Self>, message: Outgoing) {
+        self.put(message, Urgency::Now);
+    }
+
+    /// Takes something that nobody waits for.
+    pub fn send_later(self: &Arc<Self>, message: Outgoing) {
+        self.put(message, Urgency::Later);
+    }
+
+    fn put(self: &Arc<Self>, message: Outgoing, urgency: Urgency) {
+        let mut state = self.state();
+        if state.closing || state.broken.is_some() {
+            return;
+        }
+        state.put(message);
+        let [later, now] = &mut state.listed;
+        let listed = match urgency {
+            Urgency::Later => later,
+            Urgency::Now => now,
+        };
+        if !std::mem::replace(listed, true) {
+            self.full.lists().of(urgency).push(self.clone());
+        }
+    }
+
+    /// Writes what the socket takes at once.
+    fn write_out(&self) {
+        let mut state = self.state();
+        if state.listed == [false; 2] {
+            // Done already, with something more urgent.
+            return;
+        }
+        state.listed = [false; 2];
+        // The budget that tokio gives a task counts for the reading of many, not for this.
+        let attempt = tokio::task::coop::unconstrained(future::poll_fn(|cx| state.poll_write(cx)));
+        let result = pin!(attempt).poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(Err(error)) = result {
+            state.broken.get_or_insert(format!("send error: {error}"));
+        }
+        self.tell_lag(&state);
+        // A socket that was asked without a waker has to be asked again with one.
+        if state.closing || state.broken.is_some() || !state.unsent().is_empty() {
+            self.left_over.notify_one();
+        }
+    }
+
+    /// Writes what is left over, until it is written or there is reason to end.
+    async fn write_rest(&self) -> io::Result<()> {
+        future::poll_fn(|cx| {
+            let mut state = self.state();
+            let before = state.unsent().len();
+            let result = state.poll_write(cx);
+            self.tell_lag(&state);
+            if result.is_pending() && state.unsent().len() < before {
+                // Some was written: whoever waits for signs of life wants to know.
+                return Poll::Ready(Ok(()));
+            }
+            result
+        })
+        .await
+    }
+
+    fn tell_lag(&self, state: &State) {
+        let much = state.unsent().len() > MAX_UNREAD;
+        self.lags
+            .send_if_modified(|lags| std::mem::replace(lags, much) != much);
+    }
+
+    /// Why the connection should end now.
+    fn end(&self) -> Option<String> {
+        let state = self.state();
+        let closed = state.closing && state.unsent().is_empty();
+        state
+            .broken
+            .clone()
+            .or_else(|| closed.then(|| "closed".to_owned()))
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.state().unsent().is_empty()
+    }
+}
+
+/// Whether somebody waits for a message.
+#[derive(Debug, Clone, Copy)]
+enum Urgency {
+    /// An update that other clients' transactions caused.
+    Later,
+    Now,
+}
+
+/// The outboxes that something was put into since the last time that they were written out.
+///
+/// Updates go to all who monitor, at a system call each, so with many of them a server could do
+/// little else. After that took a while, the next updates gather for a few times as long before
+/// they are written, and then share a call; whatever is behind an update, such as the reply to the
+/// same client, takes it along.
+#[derive(Debug, Clone, Default)]
+pub struct FullOutboxes(Arc<Mutex<Lists>>);
+
+#[derive(Debug, Default)]
+struct Lists {
+    later: Vec<Arc<Outbox>>,
+    now: Vec<Arc<Outbox>>,
+    /// When `later` may be written again.
+    next: Option<Instant>,
+}
+
+impl Lists {
+    fn of(&mut self, urgency: Urgency) -> &mut Vec<Arc<Outbox>> {
+        match urgency {
+            Urgency::Later => &mut self.later,
+            Urgency::Now => &mut self.now,
+        }
+    }
+}
+
+impl FullOutboxes {
+    /// Writing to so few takes no time worth to be spread.
+    const FEW: usize = 16;
+    /// How much longer updates gather than it took to write the ones before.
+    const GATHER: u32 = 4;
+    /// The longest that they do.
+    const MAX_GATHER: Duration = Duration::from_millis(50);
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes to every client what its socket takes, updates when it is time for them.
+    pub fn write_out(&self) {
+        let now = std::mem::take(&mut self.lists().now);
+        for outbox in now {
+            outbox.write_out();
+        }
+        if self.lists().later.is_empty() {
+            return;
+        }
+        let begin = Instant::now();
+        if self.lists().next.is_some_and(|next| begin < next) {
+            return;
+        }
+        let later = std::mem::take(&mut self.lists().later);
+        for outbox in &later {
+            outbox.write_out();
+        }
+        let gather = begin.elapsed().saturating_mul(Self::GATHER);
+        let gather = gather.min(Self::MAX_GATHER);
+        let next = (later.len() > Self::FEW).then(|| Instant::now().checked_add(gather));
+        self.lists().next = next.flatten();
+    }
+
+    /// When [`FullOutboxes::write_out`] wants to be called for updates that gather.
+    pub fn deadline(&self) -> Option<Instant> {
+        let lists = self.lists();
+        lists.next.filter(|_| !lists.later.is_empty())
+    }
+}
+
+/// The end of a connection that is read.
+pub struct Inbox {
+    peer: String,
+    reader: ReadHalf<StreamHalf>,
+    lagging: watch::Receiver<bool>,
+}
+
+/// Takes a connection apart.
+pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>) {
+    let (reader, writer) = tokio::io::split(connection.stream);
+    let (lags, lagging) = watch::channel(false);
+    let state = State {
+        writer: Some(writer),
+        backlog: Vec::new(),
+        sent: 0,
+        listed: [false; 2],
+        closing: false,
+        broken: None,
+    };
+    let outbox = Arc::new(Outbox {
+        state: Mutex::new(state),
+        lags,
+        left_over: Notify::new(),
+        full: full.clone(),
+    });
+    let inbox = Inbox {
+        peer: connection.peer,
+        reader,
+        lagging,
+    };
+    (inbox, outbox)
 }
 
 /// Serves one connection until it ends, and then tells the event loop. `config` may change
 /// meanwhile.
 pub async fn serve(
     session: SessionId,
-    connection: Connection,
+    inbox: Inbox,
+    outbox: Arc<Outbox>,
     config: watch::Receiver<Config>,
     events: mpsc::Sender<Event>,
-    outgoing: mpsc::UnboundedReceiver<Outgoing>,
 ) {
-    let peer = connection.peer;
-    let (reader, writer) = tokio::io::split(connection.stream);
-    let (heard, hearing) = mpsc::channel(1);
-    let (lags, lagging) = watch::channel(false);
+    let peer = inbox.peer.clone();
+    let heard = Heard::default();
     let reason = tokio::select! {
-        reason = read(session, reader, &events, heard, lagging) => reason,
-        reason = write(writer, outgoing, hearing, config, lags) => reason,
+        reason = read(session, inbox, &events, &heard) => reason,
+        reason = write(&outbox, &heard, config) => reason,
     };
+    outbox.state().writer = None;
     tracing::debug!("{peer}: {reason}");
     // The event loop may already be gone when everything shuts down.
     let _ = events.send(Event::Disconnected { session, reason }).await;
 }
 
-type StreamHalf = Box<dyn daemon::stream::Stream>;
+/// When something was heard of the client, since that was last asked.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Option<Instant>>);
+
+impl Heard {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn take(&self) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 async fn read(
     session: SessionId,
-    mut reader: ReadHalf<StreamHalf>,
+    inbox: Inbox,
     events: &mpsc::Sender<Event>,
-    heard: mpsc::Sender<()>,
-    mut lagging: watch::Receiver<bool>,
+    heard: &Heard,
 ) -> String {
+    let Inbox {
+        mut reader,
+        mut lagging,
+        ..
+    } = inbox;
     let mut framer = Framer::new(MAX_REQUEST);
     let untaken = Arc::new(Semaphore::new(MAX_UNTAKEN));
     let mut chunk = vec![0u8; 64 << 10];
@@ -87,8 +378,7 @@ async fn read(
             Ok(count) => count,
             Err(error) => return format!("receive error: {error}"),
         };
-        // One sign of life that was not looked at yet is as good as two.
-        let _ = heard.try_send(());
+        heard.now();
         framer.push(chunk.get(..count).unwrap_or_default());
         loop {
             match framer.poll_message() {
@@ -112,72 +402,35 @@ async fn read(
     }
 }
 
-async fn write(
-    mut writer: WriteHalf<StreamHalf>,
-    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
-    mut hearing: mpsc::Receiver<()>,
-    mut config: watch::Receiver<Config>,
-    lags: watch::Sender<bool>,
-) -> String {
+/// Sends what is left over and probes a client that is silent.
+async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<Config>) -> String {
     let mut probe = Reconnect::new(*config.borrow_and_update(), Instant::now());
     probe.handle_connected(Instant::now());
-    let mut backlog: Vec<u8> = Vec::new();
-    let mut sent = 0usize;
-    let mut closing = false;
     loop {
-        let unsent = backlog.get(sent..).unwrap_or_default();
-        if unsent.is_empty() {
-            if closing {
-                return "closed".to_owned();
-            }
-            backlog.clear();
-            backlog.shrink_to(1 << 20);
-            sent = 0;
+        if let Some(reason) = outbox.end() {
+            return reason;
         }
-        let unsent = backlog.get(sent..).unwrap_or_default();
-        let much = unsent.len() > MAX_UNREAD;
-        lags.send_if_modified(|lags| std::mem::replace(lags, much) != much);
         let deadline = probe.deadline();
         tokio::select! {
-            result = writer.write(unsent), if !unsent.is_empty() => match result {
-                Ok(0) => return "send error: closed".to_owned(),
-                Ok(count) => {
-                    sent = sent.saturating_add(count);
-                    if much {
-                        // Nothing is heard of it now, but it reads.
-                        probe.handle_activity(Instant::now());
-                    }
-                }
+            result = outbox.write_rest(), if outbox.has_unsent() => match result {
+                // Nothing may be heard of it while it lags, but it reads.
+                Ok(()) => heard.now(),
                 Err(error) => return format!("send error: {error}"),
             },
-            next = outgoing.recv(), if !closing => match next {
-                Some(Outgoing::Close) | None => closing = true,
-                Some(message) => {
-                    // One message may be of any size; a second one behind it may not wait.
-                    if unsent.len() > MAX_BACKLOG {
-                        return format!(
-                            "{} bytes wait to be sent to a client that does not read",
-                            unsent.len()
-                        );
-                    }
-                    // What was sent is dropped before it outweighs what was not.
-                    if sent > backlog.len() / 2 {
-                        backlog.drain(..sent);
-                        sent = 0;
-                    }
-                    message.append_to(&mut backlog);
-                }
-            },
+            () = outbox.left_over.notified() => {}
             Ok(()) = config.changed() => {
                 let config = *config.borrow_and_update();
                 probe.set_config(config, Instant::now());
             }
-            Some(()) = hearing.recv() => probe.handle_activity(Instant::now()),
             () = sleep_until(deadline), if deadline.is_some() => {
+                if let Some(last) = heard.take() {
+                    probe.handle_activity(last);
+                }
                 match probe.poll(Instant::now()) {
                     Some(Action::Probe) => {
                         let echo = Message::request(json!("echo"), "echo", json!([]));
-                        backlog.append(&mut echo.to_bytes());
+                        outbox.send(Outgoing::Message(echo));
+                        outbox.write_out();
                     }
                     Some(Action::Disconnect | Action::Connect) => {
                         return "no response to inactivity probe".to_owned();

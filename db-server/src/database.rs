@@ -6,10 +6,11 @@
 //!
 //! Source: RFC 7047, 3.2 (`isRoot`, `maxRows`, `indexes`, `refType`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ovsdb::schema::{ColumnSchema, DatabaseSchema, RefKind, TableSchema};
+use ahash::HashMap;
+use ovsdb::schema::{ColumnSchema, ColumnType, DatabaseSchema, RefKind, TableSchema};
 use ovsdb::{Atom, Datum, Uuid};
 
 /// The position of a table in its database.
@@ -29,6 +30,10 @@ impl Row {
     pub fn get(&self, column: ColumnId) -> &Datum {
         static EMPTY: Datum = Datum::EMPTY;
         self.cells.get(column).unwrap_or(&EMPTY)
+    }
+
+    pub(crate) fn get_mut(&mut self, column: ColumnId) -> Option<&mut Datum> {
+        self.cells.get_mut(column)
     }
 
     pub fn set(&mut self, column: ColumnId, datum: Datum) {
@@ -64,6 +69,8 @@ impl Row {
 pub struct Column {
     pub name: String,
     pub schema: ColumnSchema,
+    /// The type of differences between two values.
+    pub diff_type: ColumnType,
     /// Tables that the key and the value refer to.
     refs: [Option<(TableId, RefKind)>; 2],
 }
@@ -130,7 +137,7 @@ impl Column {
 #[derive(Debug, Default)]
 pub struct Index {
     pub columns: Vec<ColumnId>,
-    rows: BTreeMap<Vec<Datum>, Uuid>,
+    rows: HashMap<Vec<Datum>, Uuid>,
 }
 
 impl Index {
@@ -152,6 +159,8 @@ pub struct Table {
     pub name: String,
     pub columns: Vec<Column>,
     by_name: HashMap<String, ColumnId>,
+    /// The columns that hold references.
+    ref_columns: Vec<ColumnId>,
     pub uuid_column: ColumnId,
     pub version_column: ColumnId,
     pub is_root: bool,
@@ -187,7 +196,12 @@ impl Table {
                     target(Some(&column_type.key)),
                     target(column_type.value.as_ref()),
                 ];
-                Column { name, schema, refs }
+                Column {
+                    name,
+                    diff_type: column_type.any_count(),
+                    schema,
+                    refs,
+                }
             })
             .collect();
         let by_name: HashMap<String, ColumnId> = columns
@@ -203,16 +217,21 @@ impl Table {
                     .iter()
                     .filter_map(|name| by_name.get(name).copied())
                     .collect(),
-                rows: BTreeMap::new(),
+                rows: HashMap::default(),
             })
             .collect();
         let defaults = columns
             .iter()
             .map(|column| Datum::default_of(&column.schema.column_type))
             .collect();
+        let has_refs = |column: &Column| column.refs.iter().any(Option::is_some);
+        let ref_columns = (0..columns.len())
+            .filter(|id| columns.get(*id).is_some_and(has_refs))
+            .collect();
         Self {
             name: schema.name.clone(),
             defaults,
+            ref_columns,
             columns,
             by_name,
             uuid_column: 0,
@@ -221,8 +240,8 @@ impl Table {
             max_rows: schema.max_rows,
             indexes,
             rows: BTreeMap::new(),
-            strong: HashMap::new(),
-            weak: HashMap::new(),
+            strong: HashMap::default(),
+            weak: HashMap::default(),
         }
     }
 
@@ -234,12 +253,22 @@ impl Table {
         self.columns.get(id)
     }
 
+    /// The columns that hold references, which are few.
+    pub fn ref_columns(&self) -> impl Iterator<Item = (ColumnId, &Column)> {
+        let ids = self.ref_columns.iter();
+        ids.filter_map(|id| Some((*id, self.columns.get(*id)?)))
+    }
+
     pub fn rows(&self) -> impl Iterator<Item = (&Uuid, &Arc<Row>)> {
         self.rows.iter()
     }
 
     pub fn row(&self, uuid: &Uuid) -> Option<&Arc<Row>> {
         self.rows.get(uuid)
+    }
+
+    pub(crate) fn row_mut(&mut self, uuid: &Uuid) -> Option<&mut Arc<Row>> {
+        self.rows.get_mut(uuid)
     }
 
     pub fn len(&self) -> usize {
@@ -270,6 +299,28 @@ impl Table {
             .get(uuid)
             .into_iter()
             .flat_map(|sources| sources.keys().copied())
+    }
+
+    /// Whether the rows are such as a transaction may leave behind, going by what is derived.
+    fn is_sound(&self) -> bool {
+        let is_here = |uuid: &Uuid| self.rows.contains_key(uuid);
+        self.max_rows
+            .is_none_or(|max| self.rows.len() as u64 <= max)
+            && self.strong.keys().all(is_here)
+            && self.weak.keys().all(is_here)
+            && (self.is_root || self.strong.len() == self.rows.len())
+            // Of two rows with equal values the index has one.
+            && self.indexes.iter().all(|index| index.rows.len() == self.rows.len())
+    }
+
+    /// Gives all rows away.
+    fn clear(&mut self) -> BTreeMap<Uuid, Arc<Row>> {
+        self.strong.clear();
+        self.weak.clear();
+        for index in &mut self.indexes {
+            index.rows.clear();
+        }
+        std::mem::take(&mut self.rows)
     }
 
     /// Puts or removes a row without looking at anything derived; gives the one that was there.
@@ -401,6 +452,34 @@ impl Database {
         }
     }
 
+    /// Takes rows over as the whole contents of a database that has none.
+    ///
+    /// Errors: gives the rows back when a transaction that inserted them would have failed or
+    /// changed them. It does not say why; that takes longer.
+    pub(crate) fn fill(
+        &mut self,
+        rows: BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>,
+    ) -> Result<(), BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>> {
+        for (id, rows) in rows {
+            for (uuid, row) in &rows {
+                self.index(id, *uuid, row, true);
+                let change = Change {
+                    old: None,
+                    new: Some(row.clone()),
+                };
+                self.count_refs(id, *uuid, &change);
+            }
+            if let Some(table) = self.tables.get_mut(id) {
+                table.rows = rows;
+            }
+        }
+        if self.tables.iter().all(Table::is_sound) {
+            return Ok(());
+        }
+        let tables = self.tables.iter_mut().enumerate();
+        Err(tables.map(|(id, table)| (id, table.clear())).collect())
+    }
+
     /// Undoes a transaction that was committed; later ones have to be undone before.
     pub fn revert(&mut self, delta: &Delta) {
         let mut inverse = Delta::default();
@@ -441,7 +520,7 @@ impl Database {
         };
         let mut strong = Vec::new();
         let mut weak = Vec::new();
-        for (id, column) in table.columns.iter().enumerate() {
+        for (id, column) in table.ref_columns() {
             let old = change.old.as_ref().map(|row| row.get(id));
             let new = change.new.as_ref().map(|row| row.get(id));
             column.for_each_ref_change(old, new, RefKind::Strong, |table, uuid, added| {

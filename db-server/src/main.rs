@@ -11,7 +11,9 @@ use db_server::options::{self, Command, Options};
 use db_server::server::Server;
 use db_server::uuids::Uuids;
 use db_server::{control, files};
-use ovsdb::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let program = daemon::dirs::program_name();
@@ -39,11 +41,12 @@ fn main() -> ExitCode {
 fn run(options: Options) -> anyhow::Result<()> {
     let startup = options.daemon.start()?;
     let mut uuids = Uuids::new().context("/dev/urandom")?;
+    let mut file_uuids = Uuids::new().context("/dev/urandom")?;
     let mut server = Server::new(Box::new(move || uuids.next_uuid()), options.column_diff);
     let mut logs = BTreeMap::new();
     let mut locks = Vec::new();
     for path in &options.files {
-        let file = files::open(path, &mut Uuid::new_v4)?;
+        let file = files::open(path, &mut || file_uuids.next_uuid())?;
         if logs.contains_key(&file.name) {
             anyhow::bail!("{}: a second database named {}", path.display(), file.name);
         }

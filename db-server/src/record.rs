@@ -11,15 +11,17 @@
 //! Source: ovsdb(5), "Database Serialization"; checked against files that ovsdb-server 3.1 wrote.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use ovsdb::schema::ColumnType;
-use ovsdb::value::{NoNames, parse_uuid, write_string_json, write_uuid};
+use ovsdb::value::{Elements, NoNames, parse_uuid, write_string_json, write_uuid};
 use ovsdb::{Datum, Uuid};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::database::{Change, Column, Database, Delta, Row, Table, TableId};
+use crate::database::{Change, Column, ColumnId, Database, Delta, Row, Table, TableId};
 
 /// Why a record cannot be applied.
 #[derive(Debug, Error)]
@@ -154,87 +156,174 @@ pub type Rows = BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>;
 ///
 /// Errors: anything that does not fit the schema of `db`, by table, row and column.
 pub fn apply(db: &Database, rows: &mut Rows, record: &Value) -> Result<(), Error> {
-    let members = record.as_object().ok_or(Error::NotAnObject)?;
-    let is_diff = members
-        .get("_is_diff")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    for (name, changes) in members {
-        // Members with an underscore describe the record.
-        if name.starts_with('_') {
-            continue;
-        }
-        let id = db.table_id(name);
-        let (table_id, table) = id
-            .and_then(|id| Some((id, db.table(id)?)))
-            .ok_or_else(|| Error::NoTable(name.clone()))?;
-        let changes = changes
-            .as_object()
-            .ok_or_else(|| Error::NotRows(name.clone()))?;
-        let rows = rows.entry(table_id).or_default();
-        for (uuid_text, columns) in changes {
-            let uuid = parse_uuid(uuid_text).ok_or_else(|| Error::BadUuid {
-                table: name.clone(),
-                uuid: uuid_text.clone(),
-            })?;
-            match columns {
-                Value::Null => {
-                    if rows.remove(&uuid).is_none() {
-                        return Err(Error::NotThere {
-                            table: name.clone(),
-                            uuid,
-                        });
-                    }
-                }
-                Value::Object(columns) => {
-                    let (mut row, is_diff) = match rows.get(&uuid) {
-                        Some(row) => (Row::clone(row), is_diff),
-                        None => (table.default_row(uuid), false),
-                    };
-                    apply_columns(table, uuid, &mut row, columns, is_diff)?;
-                    rows.insert(uuid, Arc::new(row));
-                }
-                _ => return Err(Error::NotRows(name.clone())),
-            }
-        }
-    }
-    Ok(())
+    let mut replay = Replay {
+        rows: std::mem::take(rows),
+        ..Replay::new(db)
+    };
+    let result = replay.apply(record);
+    *rows = replay.finish();
+    result
 }
 
-fn apply_columns(
-    table: &Table,
-    uuid: Uuid,
-    row: &mut Row,
-    columns: &Map<String, Value>,
-    is_diff: bool,
-) -> Result<(), Error> {
-    for (name, value) in columns {
-        let id = table.column_id(name);
-        let (id, column) = id
-            .and_then(|id| Some((id, table.column(id)?)))
-            .ok_or_else(|| Error::NoColumn {
+/// Rows put together from many records.
+#[derive(Debug)]
+pub struct Replay<'d> {
+    db: &'d Database,
+    rows: Rows,
+    /// Sets and maps of which many records change a few elements each, as those of a bridge's
+    /// ports do. The cells of their rows are filled at the end.
+    growing: HashMap<(TableId, Uuid), BTreeMap<ColumnId, Elements>>,
+}
+
+impl<'d> Replay<'d> {
+    /// A set or map with at least so many elements is kept apart.
+    const LARGE: usize = 64;
+
+    pub fn new(db: &'d Database) -> Self {
+        Self {
+            db,
+            rows: Rows::new(),
+            growing: HashMap::default(),
+        }
+    }
+
+    /// See [`apply`].
+    pub fn apply(&mut self, record: &Value) -> Result<(), Error> {
+        let members = record.as_object().ok_or(Error::NotAnObject)?;
+        let is_diff = members
+            .get("_is_diff")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        for (name, changes) in members {
+            // Members with an underscore describe the record.
+            if name.starts_with('_') {
+                continue;
+            }
+            let id = self.db.table_id(name);
+            let (table_id, table) = id
+                .and_then(|id| Some((id, self.db.table(id)?)))
+                .ok_or_else(|| Error::NoTable(name.clone()))?;
+            let changes = changes
+                .as_object()
+                .ok_or_else(|| Error::NotRows(name.clone()))?;
+            for (uuid_text, columns) in changes {
+                let uuid = parse_uuid(uuid_text).ok_or_else(|| Error::BadUuid {
+                    table: name.clone(),
+                    uuid: uuid_text.clone(),
+                })?;
+                match columns {
+                    Value::Null => self.delete(table_id, table, uuid)?,
+                    Value::Object(columns) => {
+                        self.change(table_id, table, uuid, columns, is_diff)?;
+                    }
+                    _ => return Err(Error::NotRows(name.clone())),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows as the records leave them.
+    pub fn finish(mut self) -> Rows {
+        for ((table, uuid), columns) in self.growing {
+            let row = self
+                .rows
+                .get_mut(&table)
+                .and_then(|rows| rows.get_mut(&uuid));
+            let Some(row) = row.map(Arc::make_mut) else {
+                continue;
+            };
+            for (column, elements) in columns {
+                row.set(column, Datum::from_elements(elements));
+            }
+        }
+        self.rows
+    }
+
+    fn delete(&mut self, id: TableId, table: &Table, uuid: Uuid) -> Result<(), Error> {
+        self.growing.remove(&(id, uuid));
+        let rows = self.rows.entry(id).or_default();
+        rows.remove(&uuid).map(drop).ok_or_else(|| Error::NotThere {
+            table: table.name.clone(),
+            uuid,
+        })
+    }
+
+    fn change(
+        &mut self,
+        table_id: TableId,
+        table: &Table,
+        uuid: Uuid,
+        columns: &Map<String, Value>,
+        is_diff: bool,
+    ) -> Result<(), Error> {
+        let rows = self.rows.entry(table_id).or_default();
+        let (row, is_diff) = match rows.entry(uuid) {
+            Entry::Occupied(there) => (there.into_mut(), is_diff),
+            Entry::Vacant(place) => (place.insert(Arc::new(table.default_row(uuid))), false),
+        };
+        let row = Arc::make_mut(row);
+        for (name, value) in columns {
+            let id = table.column_id(name);
+            let (id, column) =
+                id.and_then(|id| Some((id, table.column(id)?)))
+                    .ok_or_else(|| Error::NoColumn {
+                        table: table.name.clone(),
+                        uuid,
+                        column: name.clone(),
+                    })?;
+            let column_type = &column.schema.column_type;
+            let refuse = |source| Error::Value {
                 table: table.name.clone(),
                 uuid,
                 column: name.clone(),
-            })?;
-        let column_type = &column.schema.column_type;
-        let refuse = |source| Error::Value {
-            table: table.name.clone(),
-            uuid,
-            column: name.clone(),
-            source: Box::new(source),
-        };
-        if is_diff && is_diffable(column_type) {
-            let diff = Datum::from_json(value, &column_type.any_count(), &mut NoNames);
-            let mut datum = row.get(id).clone();
-            datum.apply_diff(&diff.map_err(refuse)?);
-            row.set(id, datum);
-        } else {
-            let datum = Datum::from_json(value, column_type, &mut NoNames).map_err(refuse)?;
-            row.set(id, datum);
+                source: Box::new(source),
+            };
+            if !is_diff || !is_diffable(column_type) {
+                let datum = Datum::from_json(value, column_type, &mut NoNames).map_err(refuse)?;
+                row.set(id, datum);
+                if let Some(growing) = self.growing.get_mut(&(table_id, uuid)) {
+                    growing.remove(&id);
+                }
+                continue;
+            }
+            let diff = Datum::from_json(value, &column.diff_type, &mut NoNames).map_err(refuse)?;
+            let Some(datum) = row.get_mut(id) else {
+                continue;
+            };
+            let growing = self.growing.get_mut(&(table_id, uuid));
+            if let Some(elements) = growing.and_then(|growing| growing.get_mut(&id)) {
+                apply_diff(elements, &diff);
+            } else if datum.len() < Self::LARGE {
+                datum.apply_diff(&diff);
+            } else {
+                let mut elements = std::mem::take(datum).into_elements();
+                apply_diff(&mut elements, &diff);
+                let growing = self.growing.entry((table_id, uuid)).or_default();
+                growing.insert(id, elements);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// [`Datum::apply_diff`] for elements that are apart.
+fn apply_diff(elements: &mut Elements, diff: &Datum) {
+    for (key, value) in diff.elements() {
+        match elements.entry(key.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(value.cloned());
+            }
+            Entry::Occupied(mut there) => match value {
+                Some(value) if there.get().as_ref() != Some(value) => {
+                    there.insert(Some(value.clone()));
+                }
+                _ => {
+                    there.remove();
+                }
+            },
         }
     }
-    Ok(())
 }
 
 /// The whole database as the delta that makes it from nothing.
@@ -323,6 +412,63 @@ mod tests {
                 assert_eq!(got.map(|row| json(row)), step.as_ref().map(|row| json(row)));
                 old = step.as_ref();
             }
+        }
+    }
+
+    /// Sets that grow large from many records, are replaced, and grow again.
+    #[test]
+    fn growing_sets_end_as_with_single_records() {
+        let db = database();
+        let uuid = Uuid::from_u128(1).to_string();
+        let record =
+            |is_diff: bool, many: Value| json!({"_is_diff": is_diff, "T": {&uuid: {"many": many}}});
+        let name = |n: usize| format!("{:03}", n * 7 % 500);
+        let mut records = vec![record(true, json!(["set", []]))];
+        records.extend((0..300).map(|n| record(true, json!(name(n)))));
+        records.extend((0..40).map(|n| record(true, json!(["set", [name(n), name(n + 400)]]))));
+        let grown = records.len();
+        records.push(record(false, json!("x")));
+        records.extend((0..200).map(|n| record(true, json!(name(n)))));
+        let deleted = records.len() + 1;
+        records.push(json!({"T": {&uuid: null}}));
+        records.push(record(true, json!("y")));
+        for (end, expected) in [
+            (grown, 300),
+            (deleted - 1, 201),
+            (deleted, 0),
+            (deleted + 1, 1),
+        ] {
+            let mut replay = Replay::new(&db);
+            let mut rows = Rows::new();
+            for record in &records[..end] {
+                replay.apply(record).unwrap();
+                apply(&db, &mut rows, record).unwrap();
+            }
+            let mut plain: std::collections::BTreeSet<String> = Default::default();
+            for record in &records[..end] {
+                let Some(many) = record["T"][&uuid].get("many") else {
+                    plain.clear();
+                    continue;
+                };
+                if record["_is_diff"] == false {
+                    plain.clear();
+                }
+                let items = many.get(1).and_then(Value::as_array);
+                let items = items.map_or_else(|| std::slice::from_ref(many), Vec::as_slice);
+                for item in items {
+                    let item = item.as_str().unwrap();
+                    if !plain.remove(item) {
+                        plain.insert(item.to_owned());
+                    }
+                }
+            }
+            assert_eq!(plain.len(), expected);
+            let replayed = replay.finish();
+            assert_eq!(replayed, rows);
+            let row = replayed[&0].get(&Uuid::from_u128(1));
+            let many = row.map(|row| row.get(db.table(0).unwrap().column_id("many").unwrap()));
+            let got: Vec<&str> = many.into_iter().flat_map(Datum::strings).collect();
+            assert!(got.iter().eq(plain.iter()), "{got:?}");
         }
     }
 

@@ -163,6 +163,8 @@ pub struct Framer {
     depth: usize,
     in_string: bool,
     escaped: bool,
+    /// Whether the message has any escapes in its strings.
+    escapes: bool,
     max_bytes: usize,
     max_depth: usize,
 }
@@ -187,6 +189,7 @@ impl Framer {
             depth: 0,
             in_string: false,
             escaped: false,
+            escapes: false,
             max_bytes,
             max_depth: Self::MAX_DEPTH,
         }
@@ -224,7 +227,10 @@ impl Framer {
             serde_json::from_slice(frame).map_err(|error| FrameError::Json(error.to_string()))?;
         // Open vSwitch's strings end at a null byte: none of its programs could read one back.
         let escape = b"\\u0000";
-        if frame.windows(escape.len()).any(|window| window == escape) && has_null_byte(&json) {
+        if std::mem::take(&mut self.escapes)
+            && frame.windows(escape.len()).any(|window| window == escape)
+            && has_null_byte(&json)
+        {
             let why = "null bytes not supported in quoted strings";
             return Err(FrameError::Json(why.to_owned()));
         }
@@ -246,7 +252,10 @@ impl Framer {
             if self.in_string {
                 match byte {
                     _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
+                    b'\\' => {
+                        self.escaped = true;
+                        self.escapes = true;
+                    }
                     b'"' => self.in_string = false,
                     _ => {}
                 }

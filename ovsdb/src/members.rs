@@ -12,7 +12,7 @@ pub struct Members<'a> {
     pub json: &'a Value,
     map: &'a Map<String, Value>,
     what: String,
-    used: std::cell::RefCell<Vec<String>>,
+    used: std::cell::RefCell<Vec<&'a str>>,
 }
 
 impl<'a> Members<'a> {
@@ -34,8 +34,9 @@ impl<'a> Members<'a> {
     }
 
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.used.borrow_mut().push(name.to_owned());
-        self.map.get(name)
+        let (name, value) = self.map.get_key_value(name)?;
+        self.used.borrow_mut().push(name);
+        Some(value)
     }
 
     pub fn require(&self, name: &str) -> Result<&'a Value> {
@@ -98,7 +99,7 @@ impl<'a> Members<'a> {
     /// Refuses members that nobody asked for.
     pub fn finish(&self) -> Result<()> {
         let used = self.used.borrow();
-        match self.map.keys().find(|name| !used.contains(name)) {
+        match self.map.keys().find(|name| !used.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => {
                 Err(self.fail(&format!("Member '{name}' is present but not allowed here.")))

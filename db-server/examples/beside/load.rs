@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use daemon::stream::{Active, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::server::Running;
@@ -213,15 +213,16 @@ fn uuid_in(answer: &str) -> Result<String> {
 }
 
 struct Client {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
 impl Client {
     async fn connect(server: &Running) -> Result<Self> {
         Ok(Self {
-            stream: UnixStream::connect(&server.socket).await?,
-            buffer: Vec::new(),
+            stream: Active::Unix(server.socket.clone()).connect().await?.stream,
+            // Large enough that one read takes what there is.
+            buffer: Vec::with_capacity(64 << 10),
         })
     }
 
@@ -245,7 +246,7 @@ impl Client {
             }
             // Nothing else comes to this client, so a whole object is the whole answer.
             if is_whole(&self.buffer) {
-                return Ok(String::from_utf8(std::mem::take(&mut self.buffer))?);
+                return Ok(std::str::from_utf8(&self.buffer)?.to_owned());
             }
         }
     }
@@ -257,11 +258,7 @@ impl Client {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("connection closed");
             }
-            if self
-                .buffer
-                .windows(text.len())
-                .any(|window| window == text.as_bytes())
-            {
+            if std::str::from_utf8(&self.buffer)?.contains(text) {
                 return Ok(());
             }
             let keep = self.buffer.len().saturating_sub(text.len());

@@ -180,7 +180,7 @@ impl Delivery {
                 if self.held_by.contains_key(&session) {
                     self.hold(session, HeldWhat::Close);
                 } else {
-                    send(clients, session, Outgoing::Close);
+                    send(clients, session, Outgoing::Close, Nature::Plain);
                 }
             }
             Output::Changed { .. } => return true,
@@ -200,7 +200,7 @@ impl Delivery {
         let free = self.settled == self.last
             || (nature == Nature::Plain && !self.held_by.contains_key(&session));
         if free {
-            send(clients, session, message);
+            send(clients, session, message, nature);
             return;
         }
         let what = HeldWhat::Message {
@@ -354,11 +354,13 @@ impl Delivery {
                     self.held_by.remove(&held.session);
                 }
             }
-            let outgoing = match held.what {
-                HeldWhat::Message { message, .. } => message,
-                HeldWhat::Close => Outgoing::Close,
+            let (outgoing, nature) = match held.what {
+                HeldWhat::Message {
+                    message, nature, ..
+                } => (message, nature),
+                HeldWhat::Close => (Outgoing::Close, Nature::Plain),
             };
-            send(clients, held.session, outgoing);
+            send(clients, held.session, outgoing, nature);
         }
     }
 
@@ -423,9 +425,17 @@ impl Delivery {
     }
 }
 
-fn send(clients: &mut HashMap<SessionId, Client>, session: SessionId, outgoing: Outgoing) {
-    if let Some(client) = clients.get(&session) {
-        // A connection that has just ended will say so itself.
-        let _ = client.outgoing.send(outgoing);
+fn send(
+    clients: &mut HashMap<SessionId, Client>,
+    session: SessionId,
+    outgoing: Outgoing,
+    nature: Nature,
+) {
+    let Some(client) = clients.get(&session) else {
+        return;
+    };
+    match nature {
+        Nature::Update => client.outgoing.send_later(outgoing),
+        _ => client.outgoing.send(outgoing),
     }
 }

@@ -17,7 +17,7 @@ use daemon::unixctl;
 use ovsdb::jsonrpc::Message;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use crate::connection::{self, Outgoing, sleep_until};
+use crate::connection::{self, FullOutboxes, Outbox, Outgoing, sleep_until};
 use crate::remote::{self, Running, Spec};
 use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
@@ -59,7 +59,7 @@ const TICK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Client {
     remote: Arc<str>,
-    outgoing: mpsc::UnboundedSender<Outgoing>,
+    outgoing: Arc<Outbox>,
     over: Option<oneshot::Sender<()>>,
 }
 
@@ -70,6 +70,7 @@ pub struct EventLoop {
     clients: HashMap<SessionId, Client>,
     next_session: SessionId,
     delivery: Delivery,
+    full: FullOutboxes,
     specs: Vec<(String, Spec)>,
     remotes: BTreeMap<String, Running>,
     managers: managers::Managers,
@@ -97,6 +98,7 @@ impl EventLoop {
             clients: HashMap::new(),
             next_session: 0,
             delivery,
+            full: FullOutboxes::default(),
             specs: Vec::new(),
             remotes: BTreeMap::new(),
             managers: managers::Managers::default(),
@@ -121,6 +123,7 @@ impl EventLoop {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let deadline = self.server.poll_timeout();
+            let updates = self.full.deadline();
             tokio::select! {
                 biased;
                 signal = termination.recv() => {
@@ -155,6 +158,7 @@ impl EventLoop {
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.server.handle_timeout(Instant::now(), date_ms());
                 }
+                () = sleep_until(updates), if updates.is_some() => {}
                 _ = tick.tick() => self.handle_tick().await,
             }
             self.flush().await;
@@ -182,11 +186,14 @@ impl EventLoop {
             } => {
                 self.next_session = self.next_session.saturating_add(1);
                 let session = self.next_session;
-                let (outgoing, sending) = mpsc::unbounded_channel();
-                let events = self.events.clone();
                 tracing::debug!("{}: connected to {remote}", connection.peer);
+                let (incoming, outgoing) = connection::split(connection, &self.full);
                 tokio::spawn(connection::serve(
-                    session, connection, config, events, sending,
+                    session,
+                    incoming,
+                    outgoing.clone(),
+                    config,
+                    self.events.clone(),
                 ));
                 self.managers.connected(&remote, Instant::now());
                 self.clients.insert(
@@ -223,8 +230,13 @@ impl EventLoop {
         }
     }
 
-    /// Takes out what the server has to say until it has said everything.
+    /// Takes out what the server has to say until it has said everything, and writes it.
     async fn flush(&mut self) {
+        self.take_outputs().await;
+        self.full.write_out();
+    }
+
+    async fn take_outputs(&mut self) {
         loop {
             let mut changed = false;
             while let Some(output) = self.server.poll_output() {
@@ -290,7 +302,7 @@ impl EventLoop {
                 .values()
                 .filter(|client| *client.remote == *target)
             {
-                let _ = client.outgoing.send(Outgoing::Close);
+                client.outgoing.send(Outgoing::Close);
             }
         }
         for (target, wanted) in wanted {
@@ -403,7 +415,7 @@ impl EventLoop {
     /// Ends all connections; they are to be made again.
     pub(crate) fn reconnect(&mut self) {
         for client in self.clients.values() {
-            let _ = client.outgoing.send(Outgoing::Close);
+            client.outgoing.send(Outgoing::Close);
         }
     }
 
@@ -428,6 +440,7 @@ impl EventLoop {
             self.delivery.handle_output(output, &mut self.clients);
         }
         self.delivery.submit();
+        self.full.write_out();
     }
 }
 

@@ -22,7 +22,7 @@ use sha1::{Digest, Sha1};
 use thiserror::Error;
 
 use crate::database::Database;
-use crate::record::{self, Rows};
+use crate::record::{self, Replay, Rows};
 
 pub use storage::{FileStorage, LockFile, OpenError, Storage};
 
@@ -147,15 +147,15 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
     let db = Database::new(
         DatabaseSchema::from_json(&schema).map_err(|error| Error::Schema(Box::new(error)))?,
     );
-    let mut rows = Rows::new();
+    let mut replay = Replay::new(&db);
     let mut records = 0usize;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         let end = at as u64;
         if rest.is_empty() {
             return Ok(Loaded {
+                rows: replay.finish(),
                 db,
-                rows,
                 end,
                 torn: None,
                 records,
@@ -164,7 +164,7 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
         let number = records.saturating_add(2);
         match decode(rest) {
             Ok((json, length)) => {
-                record::apply(&db, &mut rows, &json).map_err(|source| Error::Record {
+                replay.apply(&json).map_err(|source| Error::Record {
                     number,
                     at: end,
                     source: Box::new(source),
@@ -181,8 +181,8 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
             }
             Err(damage) => {
                 return Ok(Loaded {
+                    rows: replay.finish(),
                     db,
-                    rows,
                     end,
                     torn: Some(damage),
                     records,

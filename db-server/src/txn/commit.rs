@@ -9,9 +9,10 @@
 //! reference in place when the row that holds it changes in the same transaction, and which does
 //! not collect what a removed weak map key set free: here both are done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use ovsdb::error::{Error, ErrorKind, Result};
 use ovsdb::schema::RefKind;
 use ovsdb::{Atom, Datum, Uuid};
@@ -49,10 +50,12 @@ pub(super) fn commit(txn: &mut Txn<'_>, new_uuid: &mut dyn FnMut() -> Uuid) -> R
 
 /// The rows that the operations changed.
 fn touched(txn: &Txn<'_>) -> Vec<RowId> {
-    let delta = txn.delta();
-    delta
-        .changes()
-        .map(|(table, uuid, _)| (table, *uuid))
+    let rows = txn
+        .old
+        .iter()
+        .flat_map(|(table, rows)| rows.iter().map(|(uuid, old)| (*table, *uuid, old)));
+    rows.filter(|(table, uuid, old)| txn.db.row(*table, uuid) != old.as_ref())
+        .map(|(table, uuid, _)| (table, uuid))
         .collect()
 }
 
@@ -71,7 +74,7 @@ impl RefChanges {
         };
         let old = txn.before(table_id, &uuid).and_then(Option::as_ref);
         let new = table.row(&uuid);
-        for (column_id, column) in table.columns.iter().enumerate() {
+        for (column_id, column) in table.ref_columns() {
             let old = old.map(|row| row.get(column_id));
             let new = new.map(|row| row.get(column_id));
             let mut missing = None;
@@ -157,7 +160,7 @@ fn collect_garbage(txn: &mut Txn<'_>, refs: &mut RefChanges, mut candidates: Vec
         if table.is_root || refs.total(txn, id) > 0 {
             continue;
         }
-        for (column_id, column) in table.columns.iter().enumerate() {
+        for (column_id, column) in table.ref_columns() {
             column.for_each_ref(
                 row.get(column_id),
                 RefKind::Strong,
@@ -213,7 +216,7 @@ fn remove_weak_refs(txn: &mut Txn<'_>, refs: &mut RefChanges) -> Result<Vec<RowI
             continue;
         };
         if let Some(new) = without_dangling(txn, table_id, table, uuid, row)? {
-            for (column_id, column) in table.columns.iter().enumerate() {
+            for (column_id, column) in table.ref_columns() {
                 let (old, new) = (Some(row.get(column_id)), Some(new.get(column_id)));
                 column.for_each_ref_change(old, new, RefKind::Strong, |table, target, added| {
                     let target = (table, target);
@@ -238,7 +241,7 @@ fn without_dangling(
     row: &Row,
 ) -> Result<Option<Row>> {
     let mut result: Option<Row> = None;
-    for (column_id, column) in table.columns.iter().enumerate() {
+    for (column_id, column) in table.ref_columns() {
         let [key_table, value_table] = column.ref_tables(RefKind::Weak);
         if key_table.or(value_table).is_none() {
             continue;
@@ -314,7 +317,7 @@ fn check_indexes(txn: &Txn<'_>, delta: &Delta) -> Result<()> {
             continue;
         };
         for index in &table.indexes {
-            let mut keys: BTreeMap<Vec<Datum>, Uuid> = BTreeMap::new();
+            let mut keys: HashMap<Vec<Datum>, Uuid> = HashMap::default();
             for (uuid, change) in changes {
                 let Some(row) = &change.new else { continue };
                 let key = index.key(row);
@@ -412,12 +415,16 @@ fn set_versions(txn: &mut Txn<'_>, delta: &mut Delta, new_uuid: &mut dyn FnMut()
             continue;
         };
         for (uuid, change) in changes {
-            let Some(row) = &change.new else { continue };
-            let mut row = Row::clone(row);
-            row.set(version_column, Datum::uuid(new_uuid()));
-            let row = Arc::new(row);
+            if change.new.take().is_none() {
+                continue;
+            }
+            // The table has the row alone now, so that no copy is made of it.
+            let table = txn.db.table_mut(*table_id);
+            let Some(row) = table.and_then(|table| table.row_mut(uuid)) else {
+                continue;
+            };
+            Arc::make_mut(row).set(version_column, Datum::uuid(new_uuid()));
             change.new = Some(row.clone());
-            txn.put(*table_id, *uuid, Some(row));
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ovsdb::error::Result;
 use ovsdb::value::Names;
-use ovsdb::{Error, ErrorKind, Operation, Uuid};
+use ovsdb::{Datum, Error, ErrorKind, Operation, Uuid};
 use serde_json::Value;
 
 use crate::database::{Change, Database, Delta, Row, TableId};
@@ -135,6 +135,19 @@ pub fn adopt(
     rows: BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>,
     new_uuid: &mut dyn FnMut() -> Uuid,
 ) -> Result<()> {
+    let mut rows = rows;
+    for (table, rows) in &mut rows {
+        let Some(version_column) = db.table(*table).map(|table| table.version_column) else {
+            continue;
+        };
+        for row in rows.values_mut() {
+            Arc::make_mut(row).set(version_column, Datum::uuid(new_uuid()));
+        }
+    }
+    // Nearly every file is in order, which is seen more quickly than what is not.
+    let Err(rows) = db.fill(rows) else {
+        return Ok(());
+    };
     let mut txn = Txn::new(db, Access::default());
     for (table, rows) in rows {
         for (uuid, row) in rows {
@@ -248,6 +261,87 @@ impl<'a> Txn<'a> {
             Err(error) => {
                 self.abort();
                 Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{self, Rows};
+    use ovsdb::DatabaseSchema;
+    use serde_json::json;
+
+    const KID: &str = "00000000-0000-0000-0000-00000000000a";
+    const ROWS: [&str; 3] = [
+        "00000000-0000-0000-0000-000000000001",
+        "00000000-0000-0000-0000-000000000002",
+        "00000000-0000-0000-0000-000000000003",
+    ];
+
+    fn database() -> Database {
+        let refs = |kind: &str| {
+            json!({"type": {"key": {"type": "uuid", "refTable": "Kid", "refType": kind},
+                            "min": 0, "max": "unlimited"}})
+        };
+        let schema = json!({"name": "d", "tables": {
+            "Kid": {"columns": {"s": {"type": "string"}}},
+            "Root": {"isRoot": true, "maxRows": 2, "indexes": [["n"]], "columns": {
+                "n": {"type": "integer"}, "kids": refs("strong"), "weak": refs("weak")}},
+        }});
+        Database::new(DatabaseSchema::from_json(&schema).unwrap())
+    }
+
+    /// What a transaction would do about rows is done about those of a file.
+    #[test]
+    fn files_are_adopted_as_transactions_are_committed() {
+        let [a, b, c] = ROWS;
+        let kid = json!(["uuid", KID]);
+        let cases = [
+            (
+                json!({"Root": {a: {"n": 1, "kids": kid, "weak": kid}, b: {}}, "Kid": {KID: {}}}),
+                Ok([1, 2]),
+            ),
+            (json!({"Kid": {KID: {}}}), Ok([0, 0])),
+            (
+                json!({"Root": {a: {"weak": kid}}, "Kid": {KID: {}}}),
+                Ok([0, 1]),
+            ),
+            (json!({"Root": {a: {"weak": kid}}}), Ok([0, 1])),
+            (
+                json!({"Root": {a: {"kids": kid}}}),
+                Err("referential integrity violation"),
+            ),
+            (
+                json!({"Root": {a: {"n": 5}, b: {"n": 5}}}),
+                Err("constraint violation"),
+            ),
+            (
+                json!({"Root": {a: {"n": 1}, b: {"n": 2}, c: {"n": 3}}}),
+                Err("constraint violation"),
+            ),
+        ];
+        for (record, expected) in cases {
+            let mut db = database();
+            let mut rows = Rows::new();
+            record::apply(&db, &mut rows, &record).unwrap();
+            let result = adopt(&mut db, rows, &mut Uuid::new_v4);
+            let counts = result
+                .map(|()| [0, 1].map(|table| db.table(table).unwrap().len()))
+                .map_err(|error| error.kind.as_str().to_owned());
+            assert_eq!(counts, expected.map_err(str::to_owned), "{record}");
+            db.check_derived().unwrap();
+            let table = db.table(1).unwrap();
+            let weak = table.column_id("weak").unwrap();
+            let kids = db.table(0).unwrap().len();
+            for (_, row) in table.rows() {
+                assert!(row.get(weak).len() <= kids, "{record}");
+                assert!(
+                    row.get(table.version_column)
+                        .as_uuid()
+                        .is_some_and(|v| !v.is_nil())
+                );
             }
         }
     }

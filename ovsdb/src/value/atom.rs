@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
@@ -48,8 +49,16 @@ impl Ord for Real {
     }
 }
 
+impl Hash for Real {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The two zeros are equal.
+        let number = if self.0 == 0.0 { 0.0 } else { self.0 };
+        number.to_bits().hash(state);
+    }
+}
+
 /// One atomic value. Order is only meaningful between atoms of one type.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Atom {
     Integer(i64),
     Real(Real),

@@ -17,11 +17,14 @@ use crate::schema::{BaseType, ColumnType};
 ///
 /// Keys are strictly ascending. An empty map and an empty set are the same value. Copies are
 /// cheap: a single atom is held in place, and several are shared.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Datum(Repr);
 
+/// The elements of a datum, for many small changes: a set's atoms, or a map's keys with values.
+pub type Elements = BTreeMap<Atom, Option<Atom>>;
+
 /// Each value has one form, so that equality can be derived.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 enum Repr {
     #[default]
     Empty,
@@ -191,6 +194,30 @@ impl Datum {
     /// The map's entries; nothing for a set.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Atom, &Atom)> {
         self.keys().iter().zip(self.values())
+    }
+
+    /// The set's atoms, or the map's entries.
+    pub fn elements(&self) -> impl Iterator<Item = (&Atom, Option<&Atom>)> {
+        let values = self.values();
+        let keys = self.keys().iter().enumerate();
+        keys.map(move |(i, key)| (key, values.get(i)))
+    }
+
+    /// The elements in a form that is quick to change.
+    pub fn into_elements(self) -> Elements {
+        self.elements()
+            .map(|(key, value)| (key.clone(), value.cloned()))
+            .collect()
+    }
+
+    /// The datum with these elements; for a map, each has a value.
+    pub fn from_elements(elements: Elements) -> Self {
+        let mut parts = Parts::default();
+        for (key, value) in elements {
+            parts.keys.push(key);
+            parts.values.extend(value);
+        }
+        parts.into_datum()
     }
 
     /// The first atom: the value of a scalar or optional column.

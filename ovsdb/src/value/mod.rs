@@ -15,4 +15,4 @@ pub use atom::{
     write_string_json, write_uuid,
 };
 pub use convert::ValueError;
-pub use datum::{Datum, datum_text};
+pub use datum::{Datum, Elements, datum_text};
