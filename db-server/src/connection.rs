@@ -5,6 +5,7 @@
 //! Only what is left over is the business of the connection's own task.
 
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use daemon::reconnect::{Action, Config, Reconnect};
 use daemon::stream::{Connection, Stream};
 use ovsdb::jsonrpc::{Framer, Message};
 use serde_json::json;
+use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
@@ -36,6 +38,100 @@ const MAX_REQUEST: usize = 64 << 20;
 
 /// A buffer that is empty keeps at most this much.
 const MAX_SPARE: usize = 16 << 10;
+
+/// Of all clients together: a client that has more to be sent than it should is cut off earlier
+/// when more than this waits to be sent to all of them.
+const MAX_TOTAL_BACKLOG: usize = 512 << 20;
+
+/// The same for requests that have not come as a whole.
+const MAX_TOTAL_PARTIAL: usize = 256 << 20;
+
+/// How long a request may take to come as a whole, and what is then asked of a longer one: it is
+/// no use to anybody, and holds memory.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
+const REQUEST_BYTES_PER_SECOND: u64 = 1 << 10;
+
+static BACKLOG: Total = Total(AtomicUsize::new(0));
+static PARTIAL: Total = Total(AtomicUsize::new(0));
+
+/// Bytes that all clients together hold.
+struct Total(AtomicUsize);
+
+/// One client's share of a [`Total`].
+struct Share {
+    total: &'static Total,
+    bytes: usize,
+}
+
+impl Total {
+    fn share(&'static self) -> Share {
+        Share {
+            total: self,
+            bytes: 0,
+        }
+    }
+}
+
+impl Share {
+    fn set(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            let more = bytes.saturating_sub(self.bytes);
+            self.total.0.fetch_add(more, Ordering::Relaxed);
+        } else {
+            let less = self.bytes.saturating_sub(bytes);
+            self.total.0.fetch_sub(less, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+
+    /// Whether the total is above `limit` and this client has a part in it that matters.
+    fn exceeds(&self, limit: usize) -> bool {
+        self.bytes > MAX_UNREAD && self.total.0.load(Ordering::Relaxed) > limit
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Error)]
+pub enum End {
+    #[error("connection closed by peer")]
+    ByPeer,
+    #[error("receive error: {0}")]
+    Receive(String),
+    #[error("send error: {0}")]
+    Send(String),
+    #[error("received bad JSON-RPC message: {0}")]
+    Bad(String),
+    #[error("shutting down")]
+    ShuttingDown,
+    #[error("closed")]
+    Closed,
+    #[error("no response to inactivity probe")]
+    NoAnswer,
+    #[error("{0} bytes wait to be sent to a client that does not read")]
+    DoesNotRead(usize),
+    #[error("{0} bytes wait to be sent to this client, and too many to all of them together")]
+    Backlog(usize),
+    #[error("a request of which {0} bytes have come takes too long to be complete")]
+    Slow(usize),
+    #[error("{0} bytes of an unfinished request, and too many of all clients together")]
+    Partial(usize),
+}
+
+impl End {
+    /// Whether the operator should know.
+    pub fn is_fault(&self) -> bool {
+        !matches!(
+            self,
+            Self::ByPeer | Self::Receive(_) | Self::Send(_) | Self::ShuttingDown | Self::Closed
+        )
+    }
+}
 
 /// What the event loop hands to a connection.
 #[derive(Debug)]
@@ -69,7 +165,9 @@ struct State {
     listed: [bool; 2],
     closing: bool,
     /// Why nothing more can be sent.
-    broken: Option<String>,
+    broken: Option<End>,
+    /// What of the bytes that wait to be sent to all clients is this one's.
+    share: Share,
 }
 
 impl fmt::Debug for Outbox {
@@ -87,8 +185,7 @@ impl State {
         // One message may be of any size; a second one behind it may not wait.
         let unsent = self.unsent().len();
         if unsent > MAX_BACKLOG {
-            let reason = format!("{unsent} bytes wait to be sent to a client that does not read");
-            self.broken.get_or_insert(reason);
+            self.broken.get_or_insert(End::DoesNotRead(unsent));
             return;
         }
         // What was sent is dropped before it outweighs what was not.
@@ -100,6 +197,10 @@ impl State {
             Outgoing::Message(message) => self.backlog.append(&mut message.to_bytes()),
             Outgoing::Text(text) => self.backlog.extend_from_slice(&text),
             Outgoing::Close => self.closing = true,
+        }
+        self.share.set(self.backlog.len());
+        if unsent > 0 && self.share.exceeds(MAX_TOTAL_BACKLOG) {
+            self.broken.get_or_insert(End::Backlog(unsent));
         }
     }
 
@@ -120,6 +221,7 @@ impl State {
         }
         self.backlog.clear();
         self.backlog.shrink_to(MAX_SPARE);
+        self.share.set(0);
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
@@ -168,7 +270,7 @@ impl Outbox {
         let attempt = tokio::task::coop::unconstrained(future::poll_fn(|cx| state.poll_write(cx)));
         let result = pin!(attempt).poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(Err(error)) = result {
-            state.broken.get_or_insert(format!("send error: {error}"));
+            state.broken.get_or_insert(End::Send(error.to_string()));
         }
         self.tell_lag(&state);
         // A socket that was asked without a waker has to be asked again with one.
@@ -200,13 +302,13 @@ impl Outbox {
     }
 
     /// Why the connection should end now.
-    fn end(&self) -> Option<String> {
+    fn end(&self) -> Option<End> {
         let state = self.state();
         let closed = state.closing && state.unsent().is_empty();
         state
             .broken
             .clone()
-            .or_else(|| closed.then(|| "closed".to_owned()))
+            .or_else(|| closed.then_some(End::Closed))
     }
 
     fn has_unsent(&self) -> bool {
@@ -308,6 +410,7 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
         listed: [false; 2],
         closing: false,
         broken: None,
+        share: BACKLOG.share(),
     };
     let outbox = Arc::new(Outbox {
         state: Mutex::new(state),
@@ -363,7 +466,7 @@ async fn read(
     inbox: Inbox,
     events: &mpsc::Sender<Event>,
     heard: &Heard,
-) -> String {
+) -> End {
     let Inbox {
         mut reader,
         mut lagging,
@@ -372,11 +475,21 @@ async fn read(
     let mut framer = Framer::new(MAX_REQUEST);
     let untaken = Arc::new(Semaphore::new(MAX_UNTAKEN));
     let mut chunk = vec![0u8; 64 << 10];
+    let mut partial = PARTIAL.share();
+    // When the first bytes of a request came that is not complete.
+    let mut since: Option<Instant> = None;
     loop {
-        let count = match reader.read(&mut chunk).await {
-            Ok(0) => return "connection closed by peer".to_owned(),
+        let deadline = since.and_then(|since| since.checked_add(allowed(framer.buffered())));
+        let read = tokio::select! {
+            read = reader.read(&mut chunk) => read,
+            () = sleep_until(deadline), if deadline.is_some() => {
+                return End::Slow(framer.buffered());
+            }
+        };
+        let count = match read {
+            Ok(0) => return End::ByPeer,
             Ok(count) => count,
-            Err(error) => return format!("receive error: {error}"),
+            Err(error) => return End::Receive(error.to_string()),
         };
         heard.now();
         framer.push(chunk.get(..count).unwrap_or_default());
@@ -393,17 +506,30 @@ async fn read(
                         place,
                     };
                     if events.send(event).await.is_err() {
-                        return "shutting down".to_owned();
+                        return End::ShuttingDown;
                     }
+                    since = None;
                 }
-                Err(error) => return format!("received bad JSON-RPC message: {error}"),
+                Err(error) => return End::Bad(error.to_string()),
             }
+        }
+        let buffered = framer.buffered();
+        since = (buffered > 0).then(|| since.unwrap_or_else(Instant::now));
+        partial.set(buffered);
+        if partial.exceeds(MAX_TOTAL_PARTIAL) {
+            return End::Partial(buffered);
         }
     }
 }
 
+/// How long a request may take of which this much has come.
+fn allowed(bytes: usize) -> Duration {
+    let more = (bytes as u64) / REQUEST_BYTES_PER_SECOND;
+    REQUEST_TIME.saturating_add(Duration::from_secs(more))
+}
+
 /// Sends what is left over and probes a client that is silent.
-async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<Config>) -> String {
+async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<Config>) -> End {
     let mut probe = Reconnect::new(*config.borrow_and_update(), Instant::now());
     probe.handle_connected(Instant::now());
     loop {
@@ -415,7 +541,7 @@ async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<
             result = outbox.write_rest(), if outbox.has_unsent() => match result {
                 // Nothing may be heard of it while it lags, but it reads.
                 Ok(()) => heard.now(),
-                Err(error) => return format!("send error: {error}"),
+                Err(error) => return End::Send(error.to_string()),
             },
             () = outbox.left_over.notified() => {}
             Ok(()) = config.changed() => {
@@ -433,7 +559,7 @@ async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<
                         outbox.write_out();
                     }
                     Some(Action::Disconnect | Action::Connect) => {
-                        return "no response to inactivity probe".to_owned();
+                        return End::NoAnswer;
                     }
                     None => {}
                 }

@@ -38,6 +38,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct File {
     pub name: Arc<str>,
+    /// Absolute, and without links.
+    pub path: PathBuf,
     pub db: Database,
     pub log: Log<FileStorage>,
     pub lock: LockFile,
@@ -56,9 +58,31 @@ pub fn open(path: &Path, new_uuid: &mut dyn FnMut() -> Uuid) -> Result<File, Err
         Some((storage, bytes)) => read(path, storage, &bytes, new_uuid)?,
         None => make(path)?,
     };
+    file(path, db, log, lock)
+}
+
+/// The same for a file that has to be there.
+pub fn open_existing(path: &Path, new_uuid: &mut dyn FnMut() -> Uuid) -> Result<File, Error> {
+    let lock = LockFile::acquire(path)?;
+    let Some((storage, bytes)) = FileStorage::open(path)? else {
+        return Err(Error::Contents {
+            path: path.to_owned(),
+            source: log::Error::NotADatabase,
+        });
+    };
+    let (db, log) = read(path, storage, &bytes, new_uuid)?;
+    file(path, db, log, lock)
+}
+
+fn file(path: &Path, db: Database, log: Log<FileStorage>, lock: LockFile) -> Result<File, Error> {
     let name = Arc::from(db.schema().name.as_str());
+    let path = std::fs::canonicalize(path).map_err(|source| OpenError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(File {
         name,
+        path,
         db,
         log,
         lock,
@@ -111,7 +135,8 @@ fn read(
         source: Box::new(source),
     })?;
     tracing::debug!("{}: {} transactions read", path.display(), loaded.records);
-    Ok((db, continue_log(path, storage, loaded.end)?))
+    let log = continue_log(path, storage, loaded.end)?.with_base(loaded.base);
+    Ok((db, log))
 }
 
 fn continue_log(path: &Path, storage: FileStorage, end: u64) -> Result<Log<FileStorage>, Error> {

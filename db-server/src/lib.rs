@@ -5,6 +5,7 @@
 //! | [`database`] | rows in memory with their reference counts and indexes |
 //! | [`txn`] | execution of a `transact` request on a [`database::Database`] |
 //! | [`rbac`] | what a client with a role may change |
+//! | [`replication`] | following an active server as its backup |
 //! | [`record`] | a transaction's changes as a JSON record of the database file, and back |
 //! | [`files`] | opening and making database files |
 //! | [`log`] | the database file |
@@ -29,6 +30,7 @@ pub mod options;
 pub mod rbac;
 pub mod record;
 pub mod remote;
+pub mod replication;
 pub mod server;
 pub mod txn;
 pub mod uuids;

@@ -1,16 +1,19 @@
 //! The database server: stands for ovsdb-server, also when it is started under that name.
 
-use std::collections::BTreeMap;
-use std::process::ExitCode;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command as Program, ExitCode, ExitStatus};
+use std::sync::mpsc;
 
 use anyhow::Context as _;
 use daemon::signals::Termination;
 use daemon::unixctl;
 use db_server::event_loop::EventLoop;
+use db_server::files::File;
 use db_server::options::{self, Command, Options};
 use db_server::server::Server;
 use db_server::uuids::Uuids;
 use db_server::{control, files};
+use tokio::sync::oneshot;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,17 +45,15 @@ fn run(options: Options) -> anyhow::Result<()> {
     let startup = options.daemon.start()?;
     let mut uuids = Uuids::new().context("/dev/urandom")?;
     let mut file_uuids = Uuids::new().context("/dev/urandom")?;
-    let mut server = Server::new(Box::new(move || uuids.next_uuid()), options.column_diff);
-    let mut logs = BTreeMap::new();
-    let mut locks = Vec::new();
+    let server = Server::new(Box::new(move || uuids.next_uuid()), options.column_diff);
+    let mut files: Vec<File> = Vec::new();
     for path in &options.files {
-        let file = files::open(path, &mut || file_uuids.next_uuid())?;
-        if logs.contains_key(&file.name) {
-            anyhow::bail!("{}: a second database named {}", path.display(), file.name);
+        // To open its lock file a second time would give up the lock.
+        let real = std::fs::canonicalize(path);
+        if real.is_ok_and(|real| files.iter().any(|file| file.path == real)) {
+            anyhow::bail!("ovsdb error: {}: already open", path.display());
         }
-        server.add_database(file.db);
-        logs.insert(file.name, file.log);
-        locks.push(file.lock);
+        files.push(files::open(path, &mut || file_uuids.next_uuid())?);
     }
     // One thread for sockets, JSON and transactions: handing each small message to another one
     // costs more than the work on it. The writer of the files has its own.
@@ -62,7 +63,7 @@ fn run(options: Options) -> anyhow::Result<()> {
         .context("cannot start")?;
     runtime.block_on(async {
         let termination = Termination::new()?;
-        let event_loop = EventLoop::new(server, logs, options.remotes, options.tls_columns).await?;
+        let event_loop = EventLoop::new(server, files, options.settings).await?;
         let commands = control::commands(&options.daemon.program);
         let control = match options.daemon.unixctl_path() {
             Some(path) => Some(unixctl::Server::listen(&path, commands)?),
@@ -70,11 +71,56 @@ fn run(options: Options) -> anyhow::Result<()> {
         };
         let _running = startup.complete()?;
         tracing::info!("{} {}", options.daemon.program, daemon::version::VERSION);
-        event_loop.run(control, termination).await;
-        anyhow::Ok(())
+        let (stop, stopped) = oneshot::channel();
+        let Some(command) = options.run else {
+            event_loop.run(control, termination, stopped).await;
+            drop(stop);
+            return anyhow::Ok(());
+        };
+        let outcome = run_beside(&command, stop)?;
+        event_loop.run(control, termination, stopped).await;
+        // Nothing when a signal or a command was earlier.
+        match outcome.try_recv() {
+            Ok(Ok(status)) if !status.success() => {
+                anyhow::bail!("{command}: child exited, {}", describe(status))
+            }
+            Ok(Err(error)) => Err(error).context(command),
+            _ => Ok(()),
+        }
     })?;
     // Connections that are still there need not be waited for.
     runtime.shutdown_background();
-    drop(locks);
     Ok(())
+}
+
+/// Starts a shell command; `stop` is told when it ends.
+fn run_beside(
+    command: &str,
+    stop: oneshot::Sender<()>,
+) -> anyhow::Result<mpsc::Receiver<std::io::Result<ExitStatus>>> {
+    let mut child: Child = Program::new("/bin/sh")
+        .args(["-c", command])
+        .spawn()
+        .context(command.to_owned())?;
+    let (sender, outcome) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("run".to_owned())
+        .spawn(move || {
+            let _ = sender.send(child.wait());
+            let _ = stop.send(());
+        })
+        .context("cannot start")?;
+    Ok(outcome)
+}
+
+/// How a process ended, in ovsdb-server's words.
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+            Ok(signal) => format!("killed ({signal})"),
+            Err(_) => format!("killed (signal {signal})"),
+        },
+        (None, None) => status.to_string(),
+    }
 }

@@ -7,7 +7,9 @@ use daemon::getopt::{self, Opt, Value};
 use daemon::options::{DaemonOptions, Taken};
 use thiserror::Error;
 
+use crate::event_loop::{self, Settings};
 use crate::remote::{self, Spec};
+use crate::replication;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -22,6 +24,14 @@ pub enum Error {
     },
     #[error("--remote={0}")]
     Remote(remote::Error),
+    #[error("--{option}={value}: {why}")]
+    Value {
+        option: &'static str,
+        value: String,
+        why: String,
+    },
+    #[error("--no-dbs excludes the database {}", .0.display())]
+    NoDbs(PathBuf),
 }
 
 /// What the command line asks for.
@@ -38,12 +48,14 @@ pub struct Options {
     pub daemon: DaemonOptions,
     /// Database files, absolute.
     pub files: Vec<PathBuf>,
-    /// Each `--remote`, as given and as parsed.
-    pub remotes: Vec<(String, Spec)>,
+    /// Remotes, replication and limits.
+    pub settings: Settings,
+    /// A program to run beside the server, which ends with it.
+    pub run: Option<String>,
     /// Records of changed sets and maps hold differences.
     pub column_diff: bool,
-    /// Columns that TLS settings are to be read from.
-    pub tls_columns: Vec<String>,
+    active: bool,
+    no_dbs: bool,
 }
 
 const OPTIONS: &[Opt] = &[
@@ -66,10 +78,11 @@ const OPTIONS: &[Opt] = &[
     Opt::new("no-dbs", None, Value::None),
     Opt::new("disable-file-column-diff", None, Value::None),
     Opt::new("disable-file-no-data-conversion", None, Value::None),
+    Opt::new("max-clients", None, Value::Required),
+    Opt::new("max-clients-per-remote", None, Value::Required),
 ];
 
 const NO_TLS: &str = "this build has no TLS";
-const NO_SYNC: &str = "there is no active-backup replication";
 const NO_REPLAY: &str = "there is no recording and replaying of sessions";
 
 /// Parses the arguments of a program called `program`.
@@ -77,9 +90,11 @@ pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Co
     let mut options = Options {
         daemon: DaemonOptions::new(program),
         files: Vec::new(),
-        remotes: Vec::new(),
+        settings: Settings::default(),
+        run: None,
         column_diff: true,
-        tls_columns: Vec::new(),
+        active: false,
+        no_dbs: false,
     };
     let parsed = getopt::parse(&DaemonOptions::with(OPTIONS), args)?;
     for (opt, value) in parsed.options {
@@ -90,24 +105,62 @@ pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Co
             Taken::No => options.take(opt.long, value.unwrap_or_default())?,
         }
     }
-    let no_dbs = parsed.arguments.is_empty();
+    let replication = &mut options.settings.replication;
+    replication.backup = replication.active.is_some() && !options.active;
     options.files = parsed
         .arguments
         .iter()
         .map(|path| absolute(Path::new(path)))
         .collect();
-    if no_dbs {
-        options.files.push(dirs::dbdir().join("conf.db"));
+    match options.files.first() {
+        Some(path) if options.no_dbs => return Err(Error::NoDbs(path.clone())),
+        None if !options.no_dbs => options.files.push(dirs::dbdir().join("conf.db")),
+        _ => {}
     }
     Ok(Command::Run(Box::new(options)))
 }
 
 impl Options {
     fn take(&mut self, option: &'static str, value: String) -> Result<(), Error> {
+        let replication = &mut self.settings.replication;
+        let limits = &mut self.settings.limits;
         let why = match option {
             "remote" => {
                 let spec = Spec::parse(&value).map_err(Error::Remote)?;
-                self.remotes.push((value, spec));
+                self.settings.specs.push((value, spec));
+                return Ok(());
+            }
+            "run" => {
+                self.run = Some(value);
+                return Ok(());
+            }
+            "sync-from" => {
+                let active = event_loop::parse_active(&value);
+                replication.active =
+                    Some(active.map_err(|why| Error::Value { option, value, why })?);
+                return Ok(());
+            }
+            "sync-exclude-tables" => {
+                replication.excluded = replication::parse_excluded(&value).map_err(|error| {
+                    let why = error.to_string();
+                    Error::Value { option, value, why }
+                })?;
+                return Ok(());
+            }
+            "active" => {
+                self.active = true;
+                return Ok(());
+            }
+            "no-dbs" => {
+                self.no_dbs = true;
+                return Ok(());
+            }
+            "max-clients" => {
+                limits.sessions = number(option, value)?;
+                return Ok(());
+            }
+            "max-clients-per-remote" => {
+                limits.sessions_per_remote = number(option, value)?;
                 return Ok(());
             }
             // The start scripts always name these columns; there is nothing in them as long as
@@ -115,21 +168,20 @@ impl Options {
             "private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert"
                 if value.starts_with("db:") =>
             {
-                self.tls_columns.push(value);
+                self.settings.tls_columns.push(value);
                 return Ok(());
             }
+            // What it asks for is always so: a converted file holds its data.
+            "disable-file-no-data-conversion" => return Ok(()),
             "disable-file-column-diff" => {
                 self.column_diff = false;
                 return Ok(());
             }
-            "run" => "start the program beside this one",
             "private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert" | "peer-ca-cert"
             | "ssl-protocols" | "ssl-ciphers" | "ssl-ciphersuites" => NO_TLS,
-            "sync-from" | "sync-exclude-tables" | "active" => NO_SYNC,
             "record" | "replay" => NO_REPLAY,
             "config-file" => "give databases and remotes as arguments",
-            "no-dbs" => "a server without a database is of no use",
-            _ => "files that were converted hold their data",
+            _ => "it has no meaning here",
         };
         Err(Error::Unsupported { option, why })
     }
@@ -154,12 +206,37 @@ Passive JSON-RPC connection methods:
   ptcp:PORT[:IP]          listen to TCP PORT on IP
   punix:FILE              listen on Unix domain socket FILE
   db:DB,TABLE,COLUMN      what this column of a database names
-{}  --disable-file-column-diff
+{}
+Syncing options:
+  --sync-from=SERVER      sync DATABASE from active SERVER and start in
+                          backup mode (except with --active)
+  --sync-exclude-tables=DB:TABLE,...
+                          exclude the TABLE in DB from syncing
+  --active                with --sync-from, start in active mode
+
+Other options:
+  --run COMMAND           run COMMAND as subprocess then exit
+  --no-dbs                start without a database; see ovsdb-server/add-db
+  --max-clients=N         serve N clients at most (default: 10000)
+  --max-clients-per-remote=N
+                          serve N clients of each remote at most
+  --disable-file-column-diff
                           write whole values of changed sets and maps
 ",
             dirs::dbdir().join("conf.db").display(),
             self.daemon.usage(),
         )
+    }
+}
+
+fn number(option: &'static str, value: String) -> Result<usize, Error> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(Error::Value {
+            option,
+            value,
+            why: "a positive number is expected".to_owned(),
+        }),
     }
 }
 
@@ -195,18 +272,46 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(options.files, [Path::new("/etc/openvswitch/conf.db")]);
-        assert_eq!(options.remotes.len(), 2);
-        assert_eq!(options.tls_columns.len(), 3);
+        assert_eq!(options.settings.specs.len(), 2);
+        assert_eq!(options.settings.tls_columns.len(), 3);
+    }
+
+    #[test]
+    fn replication_and_limits() {
+        let backup = |args: &[&str]| run(args).unwrap().settings.replication.backup;
+        assert!(!backup(&["/x.db"]));
+        assert!(backup(&["/x.db", "--sync-from=tcp:127.0.0.1:1"]));
+        assert!(!backup(&[
+            "/x.db",
+            "--sync-from=tcp:127.0.0.1:1",
+            "--active"
+        ]));
+        assert!(!backup(&["/x.db", "--active"]));
+        assert!(run(&["--no-dbs"]).unwrap().files.is_empty());
+        assert_eq!(run(&[]).unwrap().files.len(), 1);
+        assert_eq!(
+            run(&["--max-clients=7"]).unwrap().settings.limits.sessions,
+            7
+        );
+        for bad in [
+            &["--sync-from=bogus"][..],
+            &["--sync-exclude-tables=x"],
+            &["--no-dbs", "/x.db"],
+            &["--max-clients=0"],
+        ] {
+            let error = run(bad).unwrap_err().to_string();
+            let name = bad[0].split('=').next().unwrap();
+            assert!(error.contains(name), "{error}");
+        }
     }
 
     #[test]
     fn refused_by_name() {
         for option in [
-            "--sync-from=tcp:x",
             "--private-key=/x",
             "--record",
-            "--run=x",
-            "--active",
+            "--replay=x",
+            "--config-file=x",
         ] {
             let error = run(&[option]).unwrap_err().to_string();
             let name = option.split('=').next().unwrap();

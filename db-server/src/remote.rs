@@ -22,14 +22,20 @@ use crate::server::{Peer, Server};
 pub enum Error {
     #[error(transparent)]
     Method(#[from] MethodError),
-    #[error("{0}: not of the form db:DATABASE,TABLE,COLUMN")]
+    #[error("\"{0}\": invalid syntax")]
     Column(String),
     #[error("\"{spec}\": no database named {name}")]
     NoDatabase { spec: String, name: String },
     #[error("\"{spec}\": no table named {name}")]
     NoTable { spec: String, name: String },
-    #[error("\"{spec}\": no column named {name}")]
-    NoColumn { spec: String, name: String },
+    #[error("\"{spec}\": table \"{table}\" has no column \"{name}\"")]
+    NoColumn {
+        spec: String,
+        table: String,
+        name: String,
+    },
+    #[error("{path}: {error}")]
+    Database { path: String, error: String },
     #[error("{target}: {source}")]
     Listen {
         target: String,
@@ -89,6 +95,7 @@ impl Spec {
         })?;
         let column = table.column(column).ok_or_else(|| Error::NoColumn {
             spec: spec(),
+            table: table.name.clone(),
             name: column.clone(),
         });
         column.map(drop)
@@ -285,6 +292,11 @@ async fn accept(
     config: watch::Receiver<Config>,
     events: mpsc::Sender<Event>,
 ) {
+    /// Short, because clients wait; long enough that trying costs nothing.
+    const PAUSE: Duration = Duration::from_millis(250);
+    /// It is said again when it comes back after this long.
+    const QUIET: Duration = Duration::from_secs(60);
+    let mut failed: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok(connection) => {
@@ -302,8 +314,14 @@ async fn accept(
             }
             Err(error) => {
                 // Out of descriptors, most likely: try again when some may be free.
-                tracing::warn!("{remote}: accept failed: {error}");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                let now = Instant::now();
+                let told = failed
+                    .replace(now)
+                    .is_some_and(|at| now.saturating_duration_since(at) < QUIET);
+                if !told {
+                    tracing::warn!("{remote}: accept failed: {error}; trying on");
+                }
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }

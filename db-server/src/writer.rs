@@ -2,31 +2,47 @@
 //!
 //! It takes one job at a time and tells the event loop when it is done. While it syncs, the
 //! records of further transactions gather into the next job: many transactions share one sync.
+//!
+//! A compaction writes the new file on a thread of its own, while records go on into the old one;
+//! what came meanwhile is then copied behind, and the new file takes the old one's place.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 use ovsdb::DatabaseSchema;
 
 use crate::database::{Database, Delta};
-use crate::log::{self, Log, Storage};
+use crate::log::{self, FileStorage, Log, Replacement, Storage};
 use crate::record;
 
 /// Something to do with the files.
 #[derive(Debug)]
-pub enum Job {
+pub enum Job<S = FileStorage> {
+    /// From now on there is this file too.
+    Open { database: Arc<str>, log: Log<S> },
+    /// Close a file.
+    Close { database: Arc<str> },
     /// Write these records, by database, and sync.
     Write {
         batches: BTreeMap<Arc<str>, Batch>,
         ticket: u64,
     },
-    /// Replace a file by the shortest one with these contents.
+    /// Begin to replace a file by the shortest one with these contents, which are those that all
+    /// jobs before have led to, if no more than `lost` of them failed.
     Compact {
         database: Arc<str>,
         schema: Arc<DatabaseSchema>,
         contents: Delta,
         date_ms: u64,
+        lost: u64,
+    },
+    /// End what `Compact` began.
+    Install {
+        database: Arc<str>,
+        number: u64,
+        new: io::Result<Replacement<S>>,
     },
 }
 
@@ -40,73 +56,192 @@ pub struct Batch {
 
 /// What became of a job.
 #[derive(Debug)]
-pub enum Done {
+pub enum Done<S = FileStorage> {
     /// The records up to `ticket` are durable, those of the databases in `failed` excepted.
     Written {
         ticket: u64,
         failed: Vec<(Arc<str>, log::WriteError)>,
         sizes: Vec<(Arc<str>, u64)>,
     },
+    Closed {
+        database: Arc<str>,
+    },
+    /// Give this back to the writer.
+    Continue(Job<S>),
+    /// The length of the new file, or why there is none.
     Compacted {
         database: Arc<str>,
-        result: std::io::Result<u64>,
+        result: Result<u64, CompactError>,
     },
+}
+
+/// Why a file was not compacted.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// The contents were taken before it was known that some of them cannot be written.
+    #[error("transactions could not be written meanwhile")]
+    Stale,
+    #[error("the database was removed")]
+    Closed,
+    #[error("already being compacted")]
+    Twice,
+    #[error(transparent)]
+    Replace(#[from] log::ReplaceError),
 }
 
 /// Starts the thread. It ends when the sender of jobs is dropped.
 pub fn start<S: Storage + Send + 'static>(
-    mut logs: BTreeMap<Arc<str>, Log<S>>,
-    done: impl Fn(Done) + Send + 'static,
-) -> std::io::Result<mpsc::Sender<Job>> {
+    done: impl Fn(Done<S>) + Clone + Send + 'static,
+) -> io::Result<mpsc::Sender<Job<S>>> {
     let (sender, jobs) = mpsc::channel();
     std::thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn(move || {
+            let mut writer = Writer {
+                files: BTreeMap::new(),
+                compactions: 0,
+                done,
+            };
             for job in jobs {
-                done(run(&mut logs, job));
+                if let Some(done) = writer.run(job) {
+                    (writer.done)(done);
+                }
             }
         })?;
     Ok(sender)
 }
 
-fn run<S: Storage>(logs: &mut BTreeMap<Arc<str>, Log<S>>, job: Job) -> Done {
-    match job {
-        Job::Write { batches, ticket } => {
-            let mut failed = Vec::new();
-            let mut sizes = Vec::new();
-            for (database, batch) in batches {
-                let Some(log) = logs.get_mut(&database) else {
-                    continue;
+struct Open<S> {
+    log: Log<S>,
+    /// The compaction that is under way.
+    compaction: Option<u64>,
+    /// Batches that could not be written.
+    lost: u64,
+}
+
+struct Writer<S, D> {
+    files: BTreeMap<Arc<str>, Open<S>>,
+    compactions: u64,
+    done: D,
+}
+
+impl<S: Storage + Send + 'static, D: Fn(Done<S>) + Clone + Send + 'static> Writer<S, D> {
+    fn run(&mut self, job: Job<S>) -> Option<Done<S>> {
+        match job {
+            Job::Open { database, log } => {
+                let open = Open {
+                    log,
+                    compaction: None,
+                    lost: 0,
                 };
-                let result = if batch.whole {
-                    log.replace(&batch.bytes).map_err(log::WriteError::Write)
-                } else {
-                    log.write(&batch.bytes)
-                };
-                match result {
-                    Ok(()) => sizes.push((database, log.len())),
-                    Err(error) => failed.push((database, error)),
+                self.files.insert(database, open);
+                None
+            }
+            Job::Close { database } => {
+                self.files.remove(&database);
+                Some(Done::Closed { database })
+            }
+            Job::Write { batches, ticket } => Some(self.write(batches, ticket)),
+            Job::Compact {
+                database,
+                schema,
+                contents,
+                date_ms,
+                lost,
+            } => {
+                let text = move || compact(&schema, &contents, date_ms);
+                let error = self.begin(&database, lost, text).err()?;
+                let result = Err(error);
+                Some(Done::Compacted { database, result })
+            }
+            Job::Install {
+                database,
+                number,
+                new,
+            } => {
+                let result = self.install(&database, number, new);
+                Some(Done::Compacted { database, result })
+            }
+        }
+    }
+
+    fn write(&mut self, batches: BTreeMap<Arc<str>, Batch>, ticket: u64) -> Done<S> {
+        let mut failed = Vec::new();
+        let mut sizes = Vec::new();
+        for (database, batch) in batches {
+            let Some(open) = self.files.get_mut(&database) else {
+                continue;
+            };
+            let result = if batch.whole {
+                open.log.rewrite(&batch.bytes)
+            } else {
+                open.log.write(&batch.bytes)
+            };
+            match result {
+                Ok(()) => sizes.push((database, open.log.len())),
+                Err(error) => {
+                    open.lost = open.lost.saturating_add(1);
+                    failed.push((database, error));
                 }
             }
-            Done::Written {
-                ticket,
-                failed,
-                sizes,
-            }
         }
-        Job::Compact {
-            database,
-            schema,
-            contents,
-            date_ms,
-        } => {
-            let bytes = compact(&schema, &contents, date_ms);
-            let result = match logs.get_mut(&database) {
-                Some(log) => log.replace(&bytes).map(|()| log.len()),
-                None => Err(std::io::ErrorKind::NotFound.into()),
-            };
-            Done::Compacted { database, result }
+        Done::Written {
+            ticket,
+            failed,
+            sizes,
         }
+    }
+
+    /// Starts a thread that makes the text of the new file and writes it.
+    fn begin(
+        &mut self,
+        database: &Arc<str>,
+        lost: u64,
+        text: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Result<(), CompactError> {
+        let open = self.files.get_mut(database).ok_or(CompactError::Closed)?;
+        if open.compaction.is_some() {
+            return Err(CompactError::Twice);
+        }
+        if open.lost != lost {
+            return Err(CompactError::Stale);
+        }
+        let mut new = open
+            .log
+            .begin_replacement()
+            .map_err(log::ReplaceError::from)?;
+        self.compactions = self.compactions.saturating_add(1);
+        let number = self.compactions;
+        let (name, done) = (database.clone(), self.done.clone());
+        std::thread::Builder::new()
+            .name("compaction".to_owned())
+            .spawn(move || {
+                let new = new.fill(&text()).map(|()| new);
+                done(Done::Continue(Job::Install {
+                    database: name,
+                    number,
+                    new,
+                }));
+            })
+            .map_err(log::ReplaceError::from)?;
+        open.compaction = Some(number);
+        Ok(())
+    }
+
+    fn install(
+        &mut self,
+        database: &Arc<str>,
+        number: u64,
+        new: io::Result<Replacement<S>>,
+    ) -> Result<u64, CompactError> {
+        let open = self
+            .files
+            .get_mut(database)
+            .filter(|open| open.compaction == Some(number))
+            .ok_or(CompactError::Closed)?;
+        open.compaction = None;
+        open.log.replace(new.map_err(log::ReplaceError::from)?)?;
+        Ok(open.log.len())
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Client, Process, command};
+use common::{Client, Process, appctl, command};
 use ovsdb::jsonrpc::Message;
 use serde_json::{Value, json};
 
@@ -186,10 +186,16 @@ fn full_disk_refuses_writes_keeps_reads_and_heals() {
             error.contains("I/O error") && error.contains("No space left"),
             "{error}"
         );
+        let status = || {
+            let command = "ovsdb-server/get-db-storage-status";
+            appctl(&disk.join("db.ctl"), command, &["Open_vSwitch"]).unwrap()
+        };
+        assert!(status().contains("No space left"), "{}", status());
         // Reads go on, and show what was acknowledged.
         assert_eq!(count(&mut reader), acknowledged);
         std::fs::remove_file(&filler).unwrap();
         assert!(writer.transact(&[insert(&text)]).is_ok());
+        assert_eq!(status(), "status: ok\n");
         assert_eq!(count(&mut reader), acknowledged + 1);
         drop(server);
         let server = Process::start(&disk, &[]);
@@ -207,7 +213,7 @@ fn options_and_exit_codes() {
     for (args, expected) in [
         (&["--remote=bogus:x"][..], "bogus:x"),
         (&["--remote=pssl:6640"], "TLS"),
-        (&["--sync-from=tcp:127.0.0.1:1"], "--sync-from"),
+        (&["--sync-from=bogus:1"], "--sync-from"),
         (&["--no-such-option"], "no-such-option"),
         (&["--remote=db:Open_vSwitch,Nope,x"], "no table named Nope"),
         (

@@ -6,23 +6,25 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use daemon::rate_limit::RateLimit;
-use ovsdb::DatabaseSchema;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::Client;
 use crate::connection::Outgoing;
-use crate::database::Delta;
-use crate::log::{self, FileStorage, Log, WriteError};
+use crate::log::{self, FileStorage, Log, ReplaceError, WriteError};
+use crate::record;
 use crate::server::{Nature, Output, Server, SessionId, lost_reply};
-use crate::writer::{self, Batch, Done, Job};
+use crate::writer::{self, Batch, CompactError, Done, Job};
 
-/// The open logs by database.
-pub type Files = BTreeMap<Arc<str>, Log<FileStorage>>;
-
-/// A file is compacted when it is at least this long and twice as long as after the last time.
+/// A file is compacted when it is at least this long and twice as long as after the last time,
+/// but not before this many transactions or this much time. Once a day that many transactions are
+/// enough. Source: ovsdb-server(1), `ovsdb-server/compact`.
 const COMPACT_MIN: u64 = 10 << 20;
+const COMPACT_COMMITS: u64 = 100;
+const COMPACT_PAUSE: Duration = Duration::from_secs(600);
+const COMPACT_DAILY: Duration = Duration::from_secs(24 * 3600);
 
 /// Bounds of what gathers while the writer is busy.
 const MAX_HELD: usize = 1 << 16;
@@ -31,11 +33,63 @@ const MAX_PENDING: usize = 16 << 20;
 /// Write errors are told at most this often.
 static WRITE_ERRORS: RateLimit = RateLimit::new(12, 1);
 
-/// A file's length now and after it was last short.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
-    pub now: u64,
-    pub compact: u64,
+/// What is known of a database's file.
+#[derive(Debug)]
+pub(crate) struct FileState {
+    /// Its length now and after it was last short.
+    size: u64,
+    base: u64,
+    /// Transactions since it was last compacted or opened, and when that was.
+    commits: u64,
+    since: Instant,
+    /// Batches that could not be written, and why the last one could not, if none has been since.
+    lost: u64,
+    error: Option<String>,
+    compaction: Compaction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compaction {
+    No,
+    Wanted,
+    Running,
+}
+
+impl FileState {
+    fn new(log: &Log<FileStorage>, now: Instant) -> Self {
+        Self {
+            size: log.len(),
+            base: log.base(),
+            commits: 0,
+            since: now,
+            lost: 0,
+            error: None,
+            compaction: Compaction::No,
+        }
+    }
+
+    /// Why transactions are refused, if they are.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.since);
+        let many = self.commits >= COMPACT_COMMITS;
+        let grown = self.size >= COMPACT_MIN && self.size / 2 >= self.base;
+        (grown && (many || age >= COMPACT_PAUSE)) || (many && age >= COMPACT_DAILY)
+    }
+}
+
+/// What has ended, for who waits for it.
+#[derive(Debug)]
+pub(crate) enum Finished {
+    Compacted(Arc<str>, Result<(), String>),
+    Closed(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -67,25 +121,13 @@ pub(crate) struct Delivery {
     settled: u64,
     held: VecDeque<Held>,
     held_by: HashMap<SessionId, usize>,
-    sizes: BTreeMap<Arc<str>, Size>,
+    files: BTreeMap<Arc<str>, FileState>,
 }
 
 impl Delivery {
-    pub fn new(files: Files) -> (Self, UnboundedReceiver<Done>) {
+    pub fn new() -> (Self, UnboundedReceiver<Done>) {
         let (sender, done) = mpsc::unbounded_channel();
-        let sizes = files
-            .iter()
-            .map(|(name, log)| {
-                (
-                    name.clone(),
-                    Size {
-                        now: log.len(),
-                        compact: log.len(),
-                    },
-                )
-            })
-            .collect();
-        let jobs = writer::start(files, move |done| {
+        let jobs = writer::start(move |done| {
             let _ = sender.send(done);
         });
         let this = Self {
@@ -98,9 +140,31 @@ impl Delivery {
             settled: 0,
             held: VecDeque::new(),
             held_by: HashMap::new(),
-            sizes,
+            files: BTreeMap::new(),
         };
         (this, done)
+    }
+
+    /// Takes the file of a database.
+    pub fn open(&mut self, database: Arc<str>, log: Log<FileStorage>) {
+        let state = FileState::new(&log, Instant::now());
+        self.files.insert(database.clone(), state);
+        self.start(Job::Open { database, log });
+    }
+
+    /// Closes the file of a database that is no more; [`Finished::Closed`] tells when. Nothing may
+    /// be under way for it.
+    pub fn close(&mut self, database: &Arc<str>) -> Option<Finished> {
+        let file = self.files.remove(database);
+        self.start(Job::Close {
+            database: database.clone(),
+        });
+        // The writer knows nothing of a compaction that has not begun.
+        let waits = file.is_some_and(|file| file.compaction == Compaction::Wanted);
+        waits.then(|| {
+            let error = CompactError::Closed.to_string();
+            Finished::Compacted(database.clone(), Err(error))
+        })
     }
 
     /// Whether records are being written or wait to be.
@@ -117,9 +181,9 @@ impl Delivery {
                 .all(|pending| pending.bytes.len() < MAX_PENDING)
     }
 
-    /// The files' lengths.
-    pub fn sizes(&self) -> &BTreeMap<Arc<str>, Size> {
-        &self.sizes
+    /// The files by database.
+    pub fn files(&self) -> &BTreeMap<Arc<str>, FileState> {
+        &self.files
     }
 
     /// Takes one output; true when a database changed.
@@ -134,6 +198,9 @@ impl Delivery {
                 ticket,
                 record,
             } => {
+                if let Some(file) = self.files.get_mut(&database) {
+                    file.commits = file.commits.saturating_add(1);
+                }
                 let pending = self.pending.entry(database).or_default();
                 pending.bytes.append(&mut log::frame(record));
                 self.last = ticket;
@@ -217,6 +284,7 @@ impl Delivery {
             return;
         }
         let batches = std::mem::take(&mut self.pending);
+        self.busy = true;
         self.start(Job::Write {
             batches,
             ticket: self.last,
@@ -229,17 +297,20 @@ impl Delivery {
         done: Done,
         server: &mut Server,
         clients: &mut HashMap<SessionId, Client>,
-    ) {
-        self.busy = false;
+    ) -> Option<Finished> {
         match done {
             Done::Written {
                 ticket,
                 failed,
                 sizes,
             } => {
+                self.busy = false;
                 for (database, size) in sizes {
-                    if let Some(entry) = self.sizes.get_mut(&database) {
-                        entry.now = size;
+                    if let Some(file) = self.files.get_mut(&database) {
+                        file.size = size;
+                        if file.error.take().is_some() {
+                            tracing::info!("{database}: the file can be written again");
+                        }
                     }
                 }
                 for (database, error) in failed {
@@ -254,27 +325,46 @@ impl Delivery {
                 };
                 self.release(clients);
             }
-            Done::Compacted { database, result } => match result {
-                Ok(size) => {
-                    tracing::info!("{database}: compacted to {size} bytes");
-                    self.sizes.insert(
-                        database,
-                        Size {
-                            now: size,
-                            compact: size,
-                        },
-                    );
-                }
-                Err(error) => {
-                    tracing::error!("{database}: compacting failed: {error}");
-                    if let Some(entry) = self.sizes.get_mut(&database) {
-                        // Not again until it has grown once more.
-                        entry.compact = entry.now;
-                    }
-                }
-            },
+            Done::Continue(job) => self.start(job),
+            Done::Closed { database } => return Some(Finished::Closed(database)),
+            Done::Compacted { database, result } => return self.compacted(database, result),
         }
         self.submit();
+        None
+    }
+
+    fn compacted(
+        &mut self,
+        database: Arc<str>,
+        result: Result<u64, CompactError>,
+    ) -> Option<Finished> {
+        let Some(file) = self.files.get_mut(&database) else {
+            let error = CompactError::Closed.to_string();
+            return Some(Finished::Compacted(database, Err(error)));
+        };
+        let result = match result {
+            Ok(size) => {
+                tracing::info!("{database}: compacted from {} to {size} bytes", file.size);
+                file.size = size;
+                file.base = size;
+                // A whole new file ends whatever was wrong with the old one.
+                file.error = None;
+                Ok(())
+            }
+            Err(CompactError::Stale | CompactError::Replace(ReplaceError::Overtaken)) => {
+                file.compaction = Compaction::Wanted;
+                return None;
+            }
+            Err(error) => {
+                tracing::error!("{database}: compacting failed: {error}");
+                Err(error.to_string())
+            }
+        };
+        // After a failure it is not tried again by itself until it has grown once more.
+        file.compaction = Compaction::No;
+        file.commits = 0;
+        file.since = Instant::now();
+        Some(Finished::Compacted(database, result))
     }
 
     /// Drops what is held for a client that has left.
@@ -284,37 +374,53 @@ impl Delivery {
         }
     }
 
-    /// The databases whose files have grown enough to be compacted.
-    pub fn to_compact(&self) -> Vec<Arc<str>> {
-        self.sizes
-            .iter()
-            .filter(|(_, size)| size.now >= COMPACT_MIN && size.now / 2 >= size.compact)
-            .map(|(name, _)| name.clone())
-            .collect()
-    }
-
-    /// Starts to compact a file; false when the writer is busy or there is no such file.
-    pub fn compact(
-        &mut self,
-        database: &str,
-        schema: Arc<DatabaseSchema>,
-        contents: Delta,
-        date_ms: u64,
-    ) -> bool {
-        let Some((name, _)) = self.sizes.get_key_value(database) else {
+    /// Asks for a compaction; false when there is no such file. [`Finished::Compacted`] tells how
+    /// it ended.
+    pub fn want_compaction(&mut self, database: &str) -> bool {
+        let Some(file) = self.files.get_mut(database) else {
             return false;
         };
-        if self.is_busy() {
-            return false;
+        if file.compaction == Compaction::No {
+            file.compaction = Compaction::Wanted;
         }
-        let database = name.clone();
-        self.start(Job::Compact {
-            database,
-            schema,
-            contents,
-            date_ms,
-        });
         true
+    }
+
+    /// Asks for the compaction of files that have grown enough.
+    pub fn want_due_compactions(&mut self, now: Instant) {
+        for file in self.files.values_mut() {
+            if file.compaction == Compaction::No && file.is_due(now) {
+                file.compaction = Compaction::Wanted;
+            }
+        }
+    }
+
+    /// Begins the compactions that are wanted. The server's databases have to be what all records
+    /// that came out lead to, so nothing starts while some have not reached the writer yet.
+    pub fn start_compactions(&mut self, server: &Server, date_ms: u64) {
+        if !self.pending.is_empty() {
+            return;
+        }
+        let mut jobs = Vec::new();
+        for (name, file) in &mut self.files {
+            if file.compaction != Compaction::Wanted {
+                continue;
+            }
+            let Some(db) = server.database(name) else {
+                continue;
+            };
+            file.compaction = Compaction::Running;
+            jobs.push(Job::Compact {
+                database: name.clone(),
+                schema: db.schema().clone(),
+                contents: record::snapshot(db),
+                date_ms,
+                lost: file.lost,
+            });
+        }
+        for job in jobs {
+            self.start(job);
+        }
     }
 
     fn start(&mut self, job: Job) {
@@ -326,7 +432,6 @@ impl Delivery {
             // The thread never ends by itself; without it nothing can be acknowledged any more.
             tracing::error!("the writer is gone: transactions are not acknowledged");
         }
-        self.busy = true;
     }
 
     fn hold(&mut self, session: SessionId, what: HeldWhat) {
@@ -366,8 +471,12 @@ impl Delivery {
 
     /// What was held for records of `database` is not told, because it is not so.
     fn lose(&mut self, database: &str, error: &WriteError, server: &mut Server) {
-        if WRITE_ERRORS.allow(std::time::Instant::now()).is_some() {
+        if WRITE_ERRORS.allow(Instant::now()).is_some() {
             tracing::error!("{database}: {error}; transactions are refused, reads go on");
+        }
+        if let Some(file) = self.files.get_mut(database) {
+            file.lost = file.lost.saturating_add(1);
+            file.error = Some(error.to_string());
         }
         server.handle_lost(database);
         self.pending.remove(database);

@@ -4,13 +4,17 @@
 //! What the server hands out passes through [`delivery`], which holds messages until the records
 //! that they depend on are durable.
 
+mod databases;
 mod delivery;
+mod follower;
 mod managers;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use daemon::rate_limit::RateLimit;
 use daemon::reconnect::Config;
 use daemon::stream::Connection;
 use daemon::unixctl;
@@ -18,13 +22,15 @@ use ovsdb::jsonrpc::Message;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::connection::{self, FullOutboxes, Outbox, Outgoing, sleep_until};
+use crate::files::File;
+use crate::log::LockFile;
 use crate::remote::{self, Running, Spec};
 use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
-use crate::{control, record};
+use crate::{control, replication};
 use delivery::Delivery;
 
-pub use delivery::Files;
+pub use follower::{Settings as ReplicationSettings, parse_active};
 
 /// Everything that can wake the event loop besides signals and time.
 #[derive(Debug)]
@@ -45,8 +51,51 @@ pub enum Event {
     },
     Disconnected {
         session: SessionId,
-        reason: String,
+        reason: connection::End,
     },
+    /// From the task that follows the active server.
+    Replication {
+        number: u64,
+        event: replication::Event,
+    },
+}
+
+/// How to run, besides the databases.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Each remote, as given and as parsed.
+    pub specs: Vec<(String, Spec)>,
+    /// Columns that TLS settings are to be read from.
+    pub tls_columns: Vec<String>,
+    pub replication: ReplicationSettings,
+    pub limits: Limits,
+}
+
+/// How many clients there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub sessions: usize,
+    pub sessions_per_remote: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            sessions_per_remote: 10_000,
+        }
+    }
+}
+
+/// Refused clients are told of at most this often.
+static REFUSALS: RateLimit = RateLimit::new(12, 1);
+
+/// A database's file, and the lock that keeps others off it.
+#[derive(Debug)]
+struct OpenFile {
+    /// Without links.
+    path: PathBuf,
+    _lock: LockFile,
 }
 
 /// Most events that are answered before their outputs are looked at.
@@ -59,6 +108,8 @@ const TICK: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Client {
     remote: Arc<str>,
+    /// The other end, for the log.
+    peer: String,
     outgoing: Arc<Outbox>,
     over: Option<oneshot::Sender<()>>,
 }
@@ -78,6 +129,12 @@ pub struct EventLoop {
     inbox: mpsc::Receiver<Event>,
     done: mpsc::UnboundedReceiver<Done>,
     tls_columns: Vec<String>,
+    files: BTreeMap<Arc<str>, OpenFile>,
+    waiting: Vec<databases::Waiting>,
+    /// Whether memory goes back to the system after a compaction.
+    trim_memory: bool,
+    follower: follower::Follower,
+    limits: Limits,
 }
 
 impl EventLoop {
@@ -87,12 +144,12 @@ impl EventLoop {
     /// there. Those that a column names are tried again later.
     pub async fn new(
         server: Server,
-        files: Files,
-        specs: Vec<(String, Spec)>,
-        tls_columns: Vec<String>,
+        files: Vec<File>,
+        settings: Settings,
     ) -> Result<Self, remote::Error> {
         let (events, inbox) = mpsc::channel(BATCH);
-        let (delivery, done) = Delivery::new(files);
+        let (delivery, done) = Delivery::new();
+        let backup = settings.replication.backup;
         let mut this = Self {
             server,
             clients: HashMap::new(),
@@ -105,9 +162,22 @@ impl EventLoop {
             events,
             inbox,
             done,
-            tls_columns,
+            tls_columns: settings.tls_columns,
+            files: BTreeMap::new(),
+            waiting: Vec::new(),
+            trim_memory: false,
+            follower: follower::Follower::new(settings.replication),
+            limits: settings.limits,
         };
-        for (text, spec) in specs {
+        for file in files {
+            let path = file.path.display().to_string();
+            this.take_database(file)
+                .map_err(|error| remote::Error::Database { path, error })?;
+        }
+        if backup {
+            this.connect_active();
+        }
+        for (text, spec) in settings.specs {
             this.add_remote(text, spec).await?;
         }
         this.flush().await;
@@ -119,6 +189,7 @@ impl EventLoop {
         mut self,
         mut control: Option<(unixctl::Server, mpsc::Receiver<unixctl::Request>)>,
         mut termination: daemon::signals::Termination,
+        mut stop: oneshot::Receiver<()>,
     ) {
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -130,11 +201,8 @@ impl EventLoop {
                     tracing::info!("terminating with signal {signal}");
                     break;
                 }
-                Some(done) = self.done.recv() => self.delivery.handle_done(
-                    done,
-                    &mut self.server,
-                    &mut self.clients,
-                ),
+                Ok(()) = &mut stop => break,
+                Some(done) = self.done.recv() => self.handle_done(done),
                 Some(request) = receive(&mut control) => {
                     if request.command == "exit" {
                         self.shut_down().await;
@@ -166,6 +234,15 @@ impl EventLoop {
         self.shut_down().await;
     }
 
+    fn handle_done(&mut self, done: Done) {
+        let finished = self
+            .delivery
+            .handle_done(done, &mut self.server, &mut self.clients);
+        if let Some(finished) = finished {
+            self.finish(finished);
+        }
+    }
+
     fn drain_inbox(&mut self) {
         for _ in 0..BATCH {
             let Ok(event) = self.inbox.try_recv() else {
@@ -184,9 +261,16 @@ impl EventLoop {
                 config,
                 over,
             } => {
+                if let Some(why) = self.refusal(&remote) {
+                    if REFUSALS.allow(Instant::now()).is_some() {
+                        tracing::warn!("{remote}: {} refused: {why}", connection.peer);
+                    }
+                    return;
+                }
                 self.next_session = self.next_session.saturating_add(1);
                 let session = self.next_session;
                 tracing::debug!("{}: connected to {remote}", connection.peer);
+                let name = connection.peer.clone();
                 let (incoming, outgoing) = connection::split(connection, &self.full);
                 tokio::spawn(connection::serve(
                     session,
@@ -200,6 +284,7 @@ impl EventLoop {
                     session,
                     Client {
                         remote,
+                        peer: name,
                         outgoing,
                         over,
                     },
@@ -218,8 +303,12 @@ impl EventLoop {
                 self.server.handle_disconnect(session);
                 self.delivery.forget(session);
                 if let Some(client) = self.clients.remove(&session) {
-                    if reason.starts_with("received bad") || reason.contains("bytes wait") {
-                        tracing::warn!("{}: {reason}; connection dropped", client.remote);
+                    if reason.is_fault() {
+                        tracing::warn!(
+                            "{}: {}: {reason}; connection dropped",
+                            client.remote,
+                            client.peer
+                        );
                     }
                     self.managers.disconnected(&client.remote, Instant::now());
                     if let Some(over) = client.over {
@@ -227,7 +316,28 @@ impl EventLoop {
                     }
                 }
             }
+            Event::Replication { number, event } => self.handle_replication(number, event),
         }
+    }
+
+    /// Why another client of a remote is one too many.
+    fn refusal(&self, remote: &str) -> Option<String> {
+        let Limits {
+            sessions,
+            sessions_per_remote,
+        } = self.limits;
+        if self.clients.len() >= sessions {
+            return Some(format!("there are {sessions} clients already"));
+        }
+        // Counted only when it can matter.
+        if self.clients.len() >= sessions_per_remote {
+            let of_remote = self.clients.values().filter(|c| *c.remote == *remote);
+            if of_remote.count() >= sessions_per_remote {
+                let why = format!("it has {sessions_per_remote} clients already");
+                return Some(why);
+            }
+        }
+        None
     }
 
     /// Takes out what the server has to say until it has said everything, and writes it.
@@ -243,16 +353,20 @@ impl EventLoop {
                 changed |= self.delivery.handle_output(output, &mut self.clients);
             }
             self.delivery.submit();
+            self.delivery.start_compactions(&self.server, date_ms());
             if changed {
                 self.reconfigure().await;
             }
-            self.managers.update(
-                &mut self.server,
-                &self.remotes,
-                &self.clients,
-                Instant::now(),
-                date_ms(),
-            );
+            // A backup's contents are the active server's alone.
+            if !self.is_backup() {
+                self.managers.update(
+                    &mut self.server,
+                    &self.remotes,
+                    &self.clients,
+                    Instant::now(),
+                    date_ms(),
+                );
+            }
             let Some(output) = self.server.poll_output() else {
                 return;
             };
@@ -353,19 +467,7 @@ impl EventLoop {
     async fn handle_tick(&mut self) {
         self.managers.tick();
         self.reconfigure().await;
-        for database in self.delivery.to_compact() {
-            self.compact(&database);
-        }
-    }
-
-    /// Starts a compaction; false when there is no such file.
-    pub(crate) fn compact(&mut self, database: &str) -> bool {
-        let Some(db) = self.server.database(database) else {
-            return false;
-        };
-        let contents = record::snapshot(db);
-        self.delivery
-            .compact(database, db.schema().clone(), contents, date_ms())
+        self.delivery.want_due_compactions(Instant::now());
     }
 
     /// Adds what `--remote` or `ovsdb-server/add-remote` names.
@@ -408,6 +510,10 @@ impl EventLoop {
         &self.specs
     }
 
+    pub(crate) fn set_trim_memory(&mut self, on: bool) {
+        self.trim_memory = on;
+    }
+
     pub(crate) fn delivery(&self) -> &Delivery {
         &self.delivery
     }
@@ -421,16 +527,21 @@ impl EventLoop {
 
     /// Finishes what is under way, so that nothing that was taken is lost.
     async fn shut_down(&mut self) {
+        self.follower = follower::Follower::default();
         for (_, running) in std::mem::take(&mut self.remotes) {
             running.stop().await;
         }
+        self.settle().await;
+    }
+
+    /// Returns when all records that came out are durable or lost.
+    async fn settle(&mut self) {
         self.flush_without_remotes();
         while self.delivery.is_busy() {
             let Some(done) = self.done.recv().await else {
                 return;
             };
-            self.delivery
-                .handle_done(done, &mut self.server, &mut self.clients);
+            self.handle_done(done);
             self.flush_without_remotes();
         }
     }

@@ -24,7 +24,7 @@ use thiserror::Error;
 use crate::database::Database;
 use crate::record::{self, Replay, Rows};
 
-pub use storage::{FileStorage, LockFile, OpenError, Storage};
+pub use storage::{FileStorage, InstallError, LockFile, OpenError, Storage};
 
 /// What a file of this kind starts with.
 pub const MAGIC: &str = "OVSDB JSON ";
@@ -129,6 +129,8 @@ pub struct Loaded {
     pub rows: Rows,
     /// Where the last whole record ends.
     pub end: u64,
+    /// Where the first transaction ends: in a file that was compacted that is the whole database.
+    pub base: u64,
     /// What is wrong with the bytes after `end`, if there are any.
     pub torn: Option<Damage>,
     /// Transactions read.
@@ -149,6 +151,7 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
     );
     let mut replay = Replay::new(&db);
     let mut records = 0usize;
+    let mut base = at as u64;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         let end = at as u64;
@@ -157,6 +160,7 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
                 rows: replay.finish(),
                 db,
                 end,
+                base,
                 torn: None,
                 records,
             });
@@ -170,6 +174,9 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
                     source: Box::new(source),
                 })?;
                 at = at.saturating_add(length);
+                if records == 0 {
+                    base = at as u64;
+                }
                 records = records.saturating_add(1);
             }
             Err(damage) if whole_record_follows(rest) => {
@@ -184,6 +191,7 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
                     rows: replay.finish(),
                     db,
                     end,
+                    base,
                     torn: Some(damage),
                     records,
                 });
@@ -214,6 +222,41 @@ pub struct Log<S> {
     end: u64,
     /// Set when the storage can no longer be trusted.
     failed: bool,
+    /// See [`Loaded::base`].
+    base: u64,
+    /// How often the file was replaced.
+    generation: u64,
+}
+
+/// A whole new file in the making, which is to take the place of a log's.
+#[derive(Debug)]
+pub struct Replacement<S> {
+    storage: S,
+    /// Where the log stood when its contents were taken.
+    from: u64,
+    len: u64,
+    generation: u64,
+}
+
+impl<S: Storage> Replacement<S> {
+    /// Writes and syncs the contents that the log had when this was begun. May take long, and
+    /// may be on another thread than the log.
+    pub fn fill(&mut self, contents: &[u8]) -> io::Result<()> {
+        self.storage.write_at(0, contents)?;
+        self.len = contents.len() as u64;
+        self.storage.sync()
+    }
+}
+
+/// Why a log's file was not replaced.
+#[derive(Debug, Error)]
+pub enum ReplaceError {
+    #[error("cannot write the new file: {0}")]
+    Write(#[from] io::Error),
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    #[error("the file was replaced meanwhile")]
+    Overtaken,
 }
 
 /// Why a batch is not in the file.
@@ -225,6 +268,8 @@ pub enum WriteError {
     /// What the kernel holds and what the disk holds may differ: nothing more is written.
     #[error("cannot sync the database file: {0}")]
     Sync(#[source] io::Error),
+    #[error("cannot replace the database file: {0}")]
+    Rewrite(#[source] ReplaceError),
     #[error("the database file could not be written earlier and is left alone")]
     Failed,
 }
@@ -240,7 +285,20 @@ impl<S: Storage> Log<S> {
             storage,
             end,
             failed: false,
+            base: end,
+            generation: 0,
         })
+    }
+
+    /// The same with what was known of the file when it was read.
+    #[must_use]
+    pub fn with_base(self, base: u64) -> Self {
+        Self { base, ..self }
+    }
+
+    /// The length that the file has, or would have had, when it is short.
+    pub fn base(&self) -> u64 {
+        self.base
     }
 
     /// The length of the file.
@@ -275,12 +333,63 @@ impl<S: Storage> Log<S> {
         Ok(())
     }
 
-    /// Replaces the whole contents, atomically; afterwards the log is good again if it was not.
-    pub fn replace(&mut self, contents: &[u8]) -> io::Result<()> {
-        self.storage.replace(contents)?;
-        self.end = contents.len() as u64;
-        self.failed = false;
-        Ok(())
+    /// Begins to replace the whole file. The log goes on in the old one meanwhile.
+    pub fn begin_replacement(&self) -> io::Result<Replacement<S>> {
+        Ok(Replacement {
+            storage: self.storage.aside()?,
+            from: self.end,
+            len: 0,
+            generation: self.generation,
+        })
+    }
+
+    /// Adds what was written since to the new file and puts it in place, atomically; afterwards
+    /// the log is good again if it was not. On an error the old file is still in use, unless it
+    /// cannot be told which one a crash would leave: then the log has failed.
+    pub fn replace(&mut self, new: Replacement<S>) -> Result<(), ReplaceError> {
+        let Replacement {
+            mut storage,
+            from,
+            len,
+            generation,
+        } = new;
+        if generation != self.generation {
+            return Err(ReplaceError::Overtaken);
+        }
+        let mut chunk = vec![0u8; 1 << 20];
+        let (mut at, mut end) = (from, len);
+        while at < self.end {
+            let rest = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let wanted = chunk.len().min(rest);
+            let count = match chunk.get_mut(..wanted) {
+                Some(part) => self.storage.read_at(at, part)?,
+                None => 0,
+            };
+            let part = chunk.get(..count).unwrap_or_default();
+            if part.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            storage.write_at(end, part)?;
+            at = at.saturating_add(count as u64);
+            end = end.saturating_add(count as u64);
+        }
+        storage.sync()?;
+        match self.storage.install(storage) {
+            Err(error @ InstallError::Kept(_)) => Err(error.into()),
+            installed => {
+                self.end = end;
+                self.generation = self.generation.saturating_add(1);
+                self.failed = installed.is_err();
+                Ok(installed?)
+            }
+        }
+    }
+
+    /// Replaces the whole contents, atomically.
+    pub fn rewrite(&mut self, contents: &[u8]) -> Result<(), WriteError> {
+        let mut new = self.begin_replacement().map_err(WriteError::Write)?;
+        new.fill(contents).map_err(WriteError::Write)?;
+        self.replace(new).map_err(WriteError::Rewrite)
     }
 }
 

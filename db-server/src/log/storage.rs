@@ -3,20 +3,36 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// A file-like thing with explicit durability.
-pub trait Storage {
+/// A file-like thing with explicit durability, and the way to put a new one in its place.
+pub trait Storage: Sized {
     fn size(&mut self) -> io::Result<u64>;
+    /// Reads up to the length of `bytes` at `at`; 0 at the end.
+    fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<usize>;
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Returns when everything written is durable.
     fn sync(&mut self) -> io::Result<()>;
-    /// Replaces the contents: after a crash either the old or the new ones are there.
-    fn replace(&mut self, contents: &[u8]) -> io::Result<()>;
+    /// An empty one beside this one, to be filled and then [installed](Storage::install).
+    fn aside(&self) -> io::Result<Self>;
+    /// Puts `aside`, which is synced, in the place of this one: after a crash either the old
+    /// contents or the new ones are there.
+    fn install(&mut self, aside: Self) -> Result<(), InstallError>;
+}
+
+/// Why a new file did not take the place of the old one.
+#[derive(Debug, Error)]
+pub enum InstallError {
+    /// The old one is still there.
+    #[error("cannot rename: {0}")]
+    Kept(#[source] io::Error),
+    /// The new one is there, but a crash might bring back the old one.
+    #[error("cannot sync the directory: {0}")]
+    Unsure(#[source] io::Error),
 }
 
 /// Why a database file cannot be opened.
@@ -99,6 +115,8 @@ impl LockFile {
 pub struct FileStorage {
     file: File,
     path: PathBuf,
+    /// Where it is as long as it is not in place at `path`.
+    aside: Option<PathBuf>,
 }
 
 impl FileStorage {
@@ -118,7 +136,12 @@ impl FileStorage {
             return Ok(None);
         }
         let path = std::fs::canonicalize(path).map_err(refuse)?;
-        Ok(Some((Self { file, path }, bytes)))
+        // What a compaction left that a crash ended.
+        for aside in aside_paths(&path) {
+            let _ = std::fs::remove_file(aside);
+        }
+        let aside = None;
+        Ok(Some((Self { file, path, aside }, bytes)))
     }
 
     /// Makes the file with these contents, durably.
@@ -127,15 +150,38 @@ impl FileStorage {
             path: path.to_owned(),
             source,
         };
-        let file = write_aside(path, contents).map_err(refuse)?;
+        let (aside, mut file) = open_aside(path).map_err(refuse)?;
+        file.write_all(contents)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| std::fs::rename(&aside, path))
+            .and_then(|()| sync_directory(path))
+            .inspect_err(|_| drop(std::fs::remove_file(&aside)))
+            .map_err(refuse)?;
         let path = std::fs::canonicalize(path).map_err(refuse)?;
-        Ok(Self { file, path })
+        Ok(Self {
+            file,
+            path,
+            aside: None,
+        })
+    }
+}
+
+impl Drop for FileStorage {
+    fn drop(&mut self) {
+        if let Some(aside) = &self.aside {
+            // A new file that was given up.
+            let _ = std::fs::remove_file(aside);
+        }
     }
 }
 
 impl Storage for FileStorage {
     fn size(&mut self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(bytes, at)
     }
 
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
@@ -150,37 +196,60 @@ impl Storage for FileStorage {
         self.file.sync_data()
     }
 
-    fn replace(&mut self, contents: &[u8]) -> io::Result<()> {
-        self.file = write_aside(&self.path, contents)?;
-        Ok(())
+    fn aside(&self) -> io::Result<Self> {
+        let (aside, file) = open_aside(&self.path)?;
+        let this = Self {
+            file,
+            path: self.path.clone(),
+            aside: Some(aside),
+        };
+        let metadata = self.file.metadata()?;
+        this.file.set_permissions(metadata.permissions())?;
+        // Only root may give files away, and only then can they be another one's.
+        let _ = std::os::unix::fs::fchown(&this.file, Some(metadata.uid()), Some(metadata.gid()));
+        Ok(this)
+    }
+
+    fn install(&mut self, mut aside: Self) -> Result<(), InstallError> {
+        let Some(from) = aside.aside.clone() else {
+            return Err(InstallError::Kept(io::ErrorKind::InvalidInput.into()));
+        };
+        std::fs::rename(from, &self.path).map_err(InstallError::Kept)?;
+        aside.aside = None;
+        *self = aside;
+        sync_directory(&self.path).map_err(InstallError::Unsure)
     }
 }
 
-/// Writes `contents` to a file beside `path` and renames it to `path`.
-fn write_aside(path: &Path, contents: &[u8]) -> io::Result<File> {
+/// Where a file may be written before it takes the place of `path`: two can be under way when a
+/// compaction is overtaken.
+fn aside_paths(path: &Path) -> impl Iterator<Item = PathBuf> {
     let name = path
         .file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let aside = path.with_file_name(format!("{name}.tmp"));
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o640)
-        .open(&aside)?;
-    let result = file
-        .write_all(contents)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&aside, path))
-        .and_then(|()| sync_directory(path));
-    if let Err(error) = result {
-        let _ = std::fs::remove_file(&aside);
-        return Err(error);
+    ["tmp", "tmp1", "tmp2", "tmp3"]
+        .map(|end| path.with_file_name(format!("{name}.{end}")))
+        .into_iter()
+}
+
+fn open_aside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    for aside in aside_paths(path) {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o640)
+            .open(&aside);
+        match file {
+            Ok(file) => return Ok((aside, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => result = Err(error),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(file)
+    result
 }
 
 /// Makes a rename in the directory of `path` durable.

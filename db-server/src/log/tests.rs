@@ -14,6 +14,7 @@ struct Stub {
     /// Bytes that still fit.
     space: Option<usize>,
     sync_fails: bool,
+    aside_fails: Fails,
 }
 
 impl Stub {
@@ -57,11 +58,53 @@ impl Storage for Stub {
         Ok(())
     }
 
-    fn replace(&mut self, contents: &[u8]) -> io::Result<()> {
-        self.cache = contents.to_vec();
-        self.sync_fails = false;
-        self.sync()
+    fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let rest = self.cache.get(at as usize..).unwrap_or_default();
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
     }
+
+    fn aside(&self) -> io::Result<Self> {
+        match self.aside_fails {
+            Fails::Aside => Err(io::Error::from_raw_os_error(libc::EACCES)),
+            Fails::Write => Ok(Self {
+                space: Some(10),
+                ..Self::default()
+            }),
+            Fails::Sync => Ok(Self {
+                sync_fails: true,
+                ..Self::default()
+            }),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn install(&mut self, aside: Self) -> Result<(), InstallError> {
+        let error = || io::Error::from_raw_os_error(libc::EIO);
+        if self.aside_fails == Fails::Rename {
+            return Err(InstallError::Kept(error()));
+        }
+        assert_eq!(aside.disk, aside.cache, "installed before it is synced");
+        let unsure = self.aside_fails == Fails::Directory;
+        *self = aside;
+        if unsure {
+            return Err(InstallError::Unsure(error()));
+        }
+        Ok(())
+    }
+}
+
+/// The step of a replacement that fails.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Fails {
+    #[default]
+    Nothing,
+    Aside,
+    Write,
+    Sync,
+    Rename,
+    Directory,
 }
 
 fn schema() -> Value {
@@ -220,9 +263,57 @@ fn failed_sync_stops_writing() {
     assert_eq!(values(&log.storage.cache), [0]);
     let mut contents = encode(&schema());
     contents.extend(insert(&mut db, 9));
-    log.replace(&contents).unwrap();
+    let mut late = log.begin_replacement().unwrap();
+    log.rewrite(&contents).unwrap();
+    late.fill(&encode(&schema())).unwrap();
+    assert!(matches!(log.replace(late), Err(ReplaceError::Overtaken)));
     log.write(&insert(&mut db, 3)).unwrap();
     assert_eq!(values(&log.storage.disk), [3, 9]);
+}
+
+/// A compaction that fails, or ends in a crash, at any of its steps leaves a whole file with all
+/// that was acknowledged, also what was acknowledged while it ran.
+#[test]
+fn replacement_at_every_step() {
+    for fails in [
+        Fails::Nothing,
+        Fails::Aside,
+        Fails::Write,
+        Fails::Sync,
+        Fails::Rename,
+        Fails::Directory,
+    ] {
+        let mut db = database();
+        let mut log = Log::new(Stub::default(), 0).unwrap();
+        log.write(&encode(&schema())).unwrap();
+        log.write(&insert(&mut db, 1)).unwrap();
+        log.write(&insert(&mut db, 2)).unwrap();
+        log.storage.aside_fails = fails;
+        let mut contents = encode(&schema());
+        let snapshot = record::snapshot(&db);
+        contents.extend(frame(
+            record::encode(&db, &snapshot, None, 0, false).unwrap(),
+        ));
+        let begun = log.begin_replacement();
+        log.write(&insert(&mut db, 3)).unwrap();
+        assert_eq!(values(&log.storage.disk), [1, 2, 3], "{fails:?}");
+        let filled = begun.and_then(|mut new| new.fill(&contents).map(|()| new));
+        assert_eq!(
+            filled.is_err(),
+            [Fails::Aside, Fails::Write, Fails::Sync].contains(&fails)
+        );
+        log.write(&insert(&mut db, 4)).unwrap();
+        if let Ok(new) = filled {
+            assert_eq!(log.replace(new).is_ok(), fails == Fails::Nothing);
+        }
+        assert_eq!(values(&log.storage.disk), [1, 2, 3, 4], "{fails:?}");
+        // Nothing more is promised when a crash might bring the old file back.
+        let more = log.write(&insert(&mut db, 5));
+        assert_eq!(more.is_err(), fails == Fails::Directory, "{fails:?}");
+        if more.is_ok() {
+            assert_eq!(values(&log.storage.disk), [1, 2, 3, 4, 5], "{fails:?}");
+        }
+    }
 }
 
 proptest! {

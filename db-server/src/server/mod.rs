@@ -361,6 +361,27 @@ impl Server {
         self.wake(now);
     }
 
+    /// Carries out what the active server did, as its backup.
+    ///
+    /// Errors: the result of the operation that failed.
+    pub fn apply(
+        &mut self,
+        database: &str,
+        operations: Vec<Value>,
+        now: Instant,
+        date_ms: u64,
+    ) -> Result<(), Value> {
+        self.date_ms = date_ms;
+        let result = self.try_own(database, operations);
+        self.wake(now);
+        result
+    }
+
+    /// The identity that `get_server_id` tells.
+    pub fn server_id(&self) -> Uuid {
+        self.server_id
+    }
+
     /// Lines for `memory/show`.
     pub fn memory(&self) -> Vec<(&'static str, usize)> {
         let rows = self

@@ -107,8 +107,15 @@ impl Server {
 
     /// Executes operations that come from the server itself.
     pub(super) fn run_own(&mut self, database: &str, operations: Vec<Value>) {
+        if let Err(error) = self.try_own(database, operations) {
+            tracing::error!("{database}: the server's own transaction failed: {error}");
+        }
+    }
+
+    /// The same, for who can do something about an error.
+    pub(super) fn try_own(&mut self, database: &str, operations: Vec<Value>) -> Result<(), Value> {
         let Some(managed) = self.databases.get_mut(database) else {
-            return;
+            return Ok(());
         };
         let mut context = Context {
             holds_lock: &|_| false,
@@ -122,17 +129,19 @@ impl Server {
                 ..
             } => {
                 self.committed(database, committed);
+                Ok(())
             }
             Outcome::Done {
                 results,
                 committed: None,
             } => {
-                let error = results.iter().find(|result| result.get("error").is_some());
-                if let Some(error) = error {
-                    tracing::error!("{database}: the server's own transaction failed: {error}");
+                let mut results = results.into_iter();
+                match results.find(|result| result.get("error").is_some()) {
+                    Some(error) => Err(error),
+                    None => Ok(()),
                 }
             }
-            Outcome::Wait { .. } => {}
+            Outcome::Wait { .. } => Ok(()),
         }
     }
 

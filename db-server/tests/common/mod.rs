@@ -134,3 +134,106 @@ impl Client {
         }
     }
 }
+
+/// Sends a command to the control socket at `path`.
+pub fn appctl(path: &Path, command: &str, args: &[&str]) -> Result<String, String> {
+    let mut client = daemon::unixctl::client::Client::connect(path).expect("control socket");
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    client.transact(command, &args).expect("an answer")
+}
+
+/// Waits until `condition` gives something.
+pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Writes a database file without rows.
+pub fn create(path: &Path, schema: &Value) {
+    std::fs::write(path, db_server::log::encode(schema)).unwrap();
+}
+
+/// A schema with tables T and U.
+pub fn small_schema(name: &str) -> Value {
+    let columns = json!({"a": {"type": "string"}, "n": {"type": "integer"}});
+    let table = json!({"isRoot": true, "columns": columns});
+    json!({"name": name, "version": "1.0.0", "tables": {"T": table, "U": table}})
+}
+
+/// A server with its own sockets `<name>.sock` and `<name>.ctl`, ours or the stock one.
+pub struct Named {
+    child: Child,
+    pub socket: PathBuf,
+    pub ctl: PathBuf,
+}
+
+impl Named {
+    /// `None` when it is the stock one and that is not installed.
+    pub fn start(directory: &Path, name: &str, stock: bool, args: &[&str]) -> Option<Self> {
+        let program = match stock {
+            true => "ovsdb-server",
+            false => env!("CARGO_BIN_EXE_db-server"),
+        };
+        let (socket, ctl) = (
+            directory.join(format!("{name}.sock")),
+            directory.join(format!("{name}.ctl")),
+        );
+        let spawned = Command::new(program)
+            .env("OVS_RUNDIR", directory)
+            .env("OVS_LOGDIR", directory)
+            .env("OVS_DBDIR", directory)
+            .current_dir(directory)
+            .arg("-vconsole:off")
+            .arg(format!("--unixctl={}", ctl.display()))
+            .arg(format!("--remote=punix:{}", socket.display()))
+            .arg(format!(
+                "--log-file={}",
+                directory.join(name).with_extension("log").display()
+            ))
+            .args(args)
+            .stdin(Stdio::null())
+            .spawn();
+        let mut child = match spawned {
+            Err(error) if stock && error.kind() == std::io::ErrorKind::NotFound => {
+                eprintln!("skipped: ovsdb-server is not installed");
+                return None;
+            }
+            other => other.expect("the server starts"),
+        };
+        eventually("the server listens", || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the server ended with {status}");
+            }
+            (UnixStream::connect(&socket).is_ok() && ctl.exists()).then_some(())
+        });
+        Some(Self { child, socket, ctl })
+    }
+
+    pub fn appctl(&self, command: &str, args: &[&str]) -> Result<String, String> {
+        appctl(&self.ctl, command, args)
+    }
+
+    /// Executes operations and gives their results.
+    pub fn transact(&self, params: Value) -> Value {
+        let mut client = Client::connect(&self.socket).expect("the server accepts");
+        client.call("transact", params).unwrap().unwrap()
+    }
+
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
