@@ -14,6 +14,10 @@ use ovsdb::jsonrpc::Message;
 use ovsdb::{DatabaseSchema, Uuid};
 use serde_json::{Value, json};
 
+/// The one of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROWS: usize = 10_000;
 
 fn schema() -> DatabaseSchema {
