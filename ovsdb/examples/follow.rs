@@ -10,9 +10,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ovsdb::Datum;
 use ovsdb::connection::{Connection, Endpoint};
 use ovsdb::replica::{Change, ColumnError, Selection, Transaction};
+use ovsdb::{DatabaseSchema, Datum};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -32,11 +32,8 @@ async fn run() -> Result<(), Error> {
         .skip(1)
         .map(|text| Endpoint::parse(&text))
         .collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = endpoints.first() else {
-        return Err("usage: follow SERVER...".into());
-    };
-    let schema = Arc::new(first.get_schema("Open_vSwitch").await?);
-    let mut selection = Selection::new(schema);
+    let schema = get_schema(&endpoints).await?;
+    let mut selection = Selection::new(Arc::new(schema));
     selection.columns("Bridge", &["name", "external_ids"])?;
 
     let mut db = Connection::new(selection, endpoints);
@@ -49,6 +46,18 @@ async fn run() -> Result<(), Error> {
         }
         db.ensure(mark).await?;
     }
+}
+
+/// The schema, from the first server that answers.
+async fn get_schema(endpoints: &[Endpoint]) -> Result<DatabaseSchema, Error> {
+    let mut failure = "usage: follow SERVER...".to_owned();
+    for endpoint in endpoints {
+        match endpoint.get_schema("Open_vSwitch").await {
+            Ok(schema) => return Ok(schema),
+            Err(error) => failure = format!("{}: {error}", endpoint.name()),
+        }
+    }
+    Err(failure.into())
 }
 
 /// Sets `external_ids:followed` where it is not `true`.

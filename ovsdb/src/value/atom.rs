@@ -94,6 +94,7 @@ impl Atom {
         }
     }
 
+    /// Which type this is of.
     pub fn atomic_type(&self) -> AtomicType {
         match self {
             Self::Integer(_) => AtomicType::Integer,
@@ -104,6 +105,7 @@ impl Atom {
         }
     }
 
+    /// The string, when it is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -111,6 +113,7 @@ impl Atom {
         }
     }
 
+    /// The integer, when it is one.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -118,6 +121,7 @@ impl Atom {
         }
     }
 
+    /// The real number, when it is one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Real(number) => Some(number.0),
@@ -125,6 +129,7 @@ impl Atom {
         }
     }
 
+    /// The boolean, when it is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Boolean(flag) => Some(*flag),
@@ -132,6 +137,7 @@ impl Atom {
         }
     }
 
+    /// The UUID, when it is one.
     pub fn as_uuid(&self) -> Option<Uuid> {
         match self {
             Self::Uuid(uuid) => Some(*uuid),
