@@ -35,6 +35,7 @@ impl Function {
         Self::Excludes,
     ];
 
+    /// The spelling on the wire, such as `<=`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Less => "<",
@@ -48,6 +49,7 @@ impl Function {
         }
     }
 
+    /// The function that is spelled so.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -68,6 +70,7 @@ pub enum Clause {
 }
 
 impl Clause {
+    /// `column function value`.
     pub fn new(column: &str, function: Function, value: Datum) -> Self {
         Self::Compare {
             column: column.to_owned(),
@@ -81,6 +84,7 @@ impl Clause {
         Self::new("_uuid", Function::Equal, Datum::uuid(uuid))
     }
 
+    /// Reads one clause on `table`; a column or value that does not fit is refused.
     pub fn from_json(json: &Value, table: &TableSchema, names: &mut dyn Names) -> Result<Self> {
         if let Value::Bool(flag) = json {
             return Ok(Self::Bool(*flag));
@@ -145,6 +149,7 @@ impl Clause {
         Ok(Self::new(column_name, function, value))
     }
 
+    /// The clause on the wire; UUIDs in `names` become `named-uuid`s.
     pub fn to_json(&self, table: &TableSchema, names: &UuidNames) -> Value {
         match self {
             Self::Bool(flag) => json!(flag),

@@ -280,10 +280,14 @@ impl Connection {
             if let Some(event) = self.poll_event() {
                 return event;
             }
-            self.send();
-            if self.failed.is_some() {
-                continue;
-            }
+            self.advance().await;
+        }
+    }
+
+    /// Moves the connection by one step, which may make events.
+    async fn advance(&mut self) {
+        self.send();
+        if self.failed.is_none() {
             let progress = self.progress().await;
             self.handle(progress);
         }

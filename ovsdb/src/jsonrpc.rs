@@ -42,6 +42,7 @@ pub enum Message {
 }
 
 impl Message {
+    /// A request; `id` must not be null.
     pub fn request(id: impl Into<Value>, method: &str, params: Value) -> Self {
         Self::Request {
             id: id.into(),
@@ -50,6 +51,7 @@ impl Message {
         }
     }
 
+    /// A request that wants no answer.
     pub fn notification(method: &str, params: Value) -> Self {
         Self::Notification {
             method: method.to_owned(),
@@ -57,6 +59,7 @@ impl Message {
         }
     }
 
+    /// The answer to the request `id`.
     pub fn reply(id: Value, result: Value) -> Self {
         Self::Response {
             id,
@@ -64,6 +67,7 @@ impl Message {
         }
     }
 
+    /// The refusal of the request `id`.
     pub fn error(id: Value, error: Value) -> Self {
         Self::Response {
             id,
@@ -103,6 +107,7 @@ impl Message {
         }
     }
 
+    /// The message as one JSON object.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Request { id, method, params } => {
@@ -181,6 +186,7 @@ impl Framer {
     /// Deepest nesting, what `serde_json` parses without growing the stack beyond bounds.
     pub const MAX_DEPTH: usize = 126;
 
+    /// A framer for messages of at most `max_bytes`.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             buffer: Vec::new(),

@@ -32,6 +32,7 @@ impl Mutator {
         Self::Delete,
     ];
 
+    /// The spelling on the wire, such as `+=`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "+=",
@@ -44,6 +45,7 @@ impl Mutator {
         }
     }
 
+    /// The mutator that is spelled so.
     pub fn from_text(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -54,12 +56,16 @@ impl Mutator {
 /// One mutation of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mutation {
+    /// The column that changes.
     pub column: String,
+    /// How it changes.
     pub mutator: Mutator,
+    /// The other operand.
     pub value: Datum,
 }
 
 impl Mutation {
+    /// `column mutator value`.
     pub fn new(column: &str, mutator: Mutator, value: Datum) -> Self {
         Self {
             column: column.to_owned(),
@@ -153,6 +159,7 @@ impl Mutation {
         Ok(Self::new(column_name, mutator, value))
     }
 
+    /// The mutation on the wire; UUIDs in `names` become `named-uuid`s.
     pub fn to_json(&self, table: &TableSchema, names: &UuidNames) -> Value {
         let any = ColumnType::scalar(AtomicType::String);
         let column_type = table

@@ -226,6 +226,7 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// A replica without rows; a [`Session`] fills it.
     pub fn new(selection: Selection) -> Self {
         let tables = selection
             .tables

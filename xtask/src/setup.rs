@@ -50,7 +50,10 @@ const TESTS: &[Need] = &[
 /// that has a manager program, and an older one that still brings the example applications.
 const OS_KEN: &str = "os-ken==2.11.2";
 const OS_KEN_APPS: &str = "os-ken==1.4.1";
-/// Where both go.
+/// Clients of the database in Python: of the Open vSwitch release that is compared with, and the
+/// library of that time which OpenStack uses. The former is pure Python where no compiler is.
+const DATABASE_CLIENTS: &[(&str, &str)] = &[("ovs", "3.1.7"), ("ovsdbapp", "2.3.0")];
+/// Where all of them go.
 const VENV: &str = "target/venv";
 
 /// Version of the checker of licences and advisories; runs with the pinned toolchain.
@@ -70,6 +73,7 @@ pub fn everything() -> Result<()> {
     for_demo()?;
     packages(TESTS)?;
     controller_framework()?;
+    database_clients()?;
     if find_program("cargo-deny").is_none() && !in_cargo_home("cargo-deny") {
         crate::cargo(
             &["install", "cargo-deny", "--version", CARGO_DENY, "--locked"],
@@ -191,11 +195,7 @@ fn controller_framework() -> Result<()> {
     step(&format!(
         "pip install {OS_KEN}, and the applications of {OS_KEN_APPS}, into {VENV}"
     ));
-    let make = || Command::new("python3").args(["-m", "venv", VENV]).status();
-    if !make().is_ok_and(|s| s.success()) {
-        install(&["python3-venv"])?;
-        ensure!(make()?.success(), "python3 -m venv {VENV} failed");
-    }
+    venv()?;
     pip(&["install", OS_KEN])?;
     pip(&[
         "install",
@@ -207,6 +207,43 @@ fn controller_framework() -> Result<()> {
     // Away from a directory called like the framework, which would hide the framework.
     let brought = format!("{VENV}/apps/os_ken/app/simple_switch_13.py");
     std::fs::copy(&brought, &app).with_context(|| format!("{OS_KEN_APPS} brought no {brought}"))?;
+    Ok(())
+}
+
+/// After the controller framework, which would bring another release of one of them.
+fn database_clients() -> Result<()> {
+    let wanted: Vec<String> = DATABASE_CLIENTS
+        .iter()
+        .map(|(name, version)| format!("{name}=={version}"))
+        .collect();
+    let checks: Vec<String> = DATABASE_CLIENTS
+        .iter()
+        .map(|(name, version)| format!("assert version('{name}') == '{version}'"))
+        .collect();
+    let script = format!(
+        "from importlib.metadata import version; {}",
+        checks.join("; ")
+    );
+    let there = Command::new(format!("{VENV}/bin/python"))
+        .args(["-c", &script])
+        .stderr(std::process::Stdio::null())
+        .status();
+    if there.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    step(&format!("pip install {} into {VENV}", wanted.join(" ")));
+    venv()?;
+    let mut args = vec!["install"];
+    args.extend(wanted.iter().map(String::as_str));
+    pip(&args)
+}
+
+fn venv() -> Result<()> {
+    let make = || Command::new("python3").args(["-m", "venv", VENV]).status();
+    if !make().is_ok_and(|s| s.success()) {
+        install(&["python3-venv"])?;
+        ensure!(make()?.success(), "python3 -m venv {VENV} failed");
+    }
     Ok(())
 }
 

@@ -94,10 +94,12 @@ impl Connection {
             self.outcome = None;
             self.awaited = Some(self.session.transact(request));
             let outcome = loop {
+                // What else happens shows in the state of the handle.
+                while self.poll_event().is_some() {}
                 if let Some(outcome) = self.outcome.take() {
                     break outcome;
                 }
-                self.next().await;
+                self.advance().await;
             };
             match outcome {
                 Outcome::Committed {

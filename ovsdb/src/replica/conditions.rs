@@ -9,6 +9,10 @@
 //!   change is asked for once the replica is up to date.
 //! - The change was asked for and not answered: the server may have sent rows for it or not. The
 //!   replica then resumes from nothing, with the new conditions.
+//! - The change was answered, and no update came since: the contents are of the time of the
+//!   change, the last transaction seen is older. Of a row that the new conditions select, that
+//!   changed in between and was then changed back, the server would say nothing, and the replica
+//!   would lack it. It resumes from nothing here too.
 //!
 //! Source: ovsdb-server(7), 4.1.12 and 4.1.13 (`where` of `monitor_cond` and
 //! `monitor_cond_change`).

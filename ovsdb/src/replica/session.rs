@@ -482,6 +482,9 @@ impl Session {
             },
             (Pending::Conditions, Ok(_)) => {
                 self.conditions.handle_changed();
+                // Until the next update names a transaction, the last one seen is too old to
+                // resume from: see `conditions`.
+                self.replica.set_last_id(Uuid::nil());
                 self.request_conditions();
                 Ok(())
             }

@@ -80,6 +80,7 @@ pub struct Transaction<'r> {
 }
 
 impl<'r> Transaction<'r> {
+    /// No changes yet to what `replica` holds.
     pub fn new(replica: &'r Replica) -> Self {
         Self {
             replica,
@@ -92,6 +93,7 @@ impl<'r> Transaction<'r> {
         }
     }
 
+    /// The rows as they are without this transaction.
     pub fn replica(&self) -> &'r Replica {
         self.replica
     }

@@ -21,8 +21,11 @@ pub use types::{AtomicType, BaseType, ColumnType, Constraint, RefKind};
 /// `<column-schema>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnSchema {
+    /// Which values the column may have.
     pub column_type: ColumnType,
+    /// Whether the values are lost when the server ends.
     pub ephemeral: bool,
+    /// Whether the values of a row may be changed once it is there.
     pub mutable: bool,
 }
 
@@ -31,6 +34,7 @@ pub struct ColumnSchema {
 pub struct TableSchema {
     /// The name that the database schema has the table under.
     pub name: String,
+    /// All columns but `_uuid` and `_version`.
     pub columns: BTreeMap<String, ColumnSchema>,
     /// Most rows after a transaction; `None` for no limit.
     pub max_rows: Option<u64>,
@@ -43,9 +47,13 @@ pub struct TableSchema {
 /// `<database-schema>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseSchema {
+    /// The name that requests give.
     pub name: String,
+    /// `x.y.z`; empty when there is none.
     pub version: String,
+    /// Of the text that the schema was made from.
     pub cksum: Option<String>,
+    /// All tables.
     pub tables: BTreeMap<String, TableSchema>,
 }
 
@@ -136,6 +144,7 @@ impl DatabaseSchema {
         Value::Object(map)
     }
 
+    /// The named table.
     pub fn table(&self, name: &str) -> Option<&TableSchema> {
         self.tables.get(name)
     }

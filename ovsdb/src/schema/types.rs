@@ -20,6 +20,7 @@ pub enum AtomicType {
 }
 
 impl AtomicType {
+    /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Integer => "integer",
@@ -30,6 +31,7 @@ impl AtomicType {
         }
     }
 
+    /// The type of that name.
     pub fn from_text(text: &str) -> Option<Self> {
         [
             Self::Integer,
@@ -77,14 +79,18 @@ pub enum Constraint {
 /// `<base-type>`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BaseType {
+    /// The type of the atoms.
     pub atomic: AtomicType,
+    /// Which atoms of that type.
     pub constraint: Constraint,
 }
 
 /// `<type>`: a base type for elements or keys, one for values of a map, and how many there are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnType {
+    /// Elements of a set, or keys of a map.
     pub key: BaseType,
+    /// Values of a map; `None` for a set.
     pub value: Option<BaseType>,
     /// 0 or 1.
     pub min: u32,
@@ -106,10 +112,12 @@ impl ColumnType {
         }
     }
 
+    /// Whether there is always exactly one atom.
     pub fn is_scalar(&self) -> bool {
         self.value.is_none() && self.min == 1 && self.max == 1
     }
 
+    /// Whether this is a map.
     pub fn is_map(&self) -> bool {
         self.value.is_some()
     }
@@ -119,6 +127,7 @@ impl ColumnType {
         self.value.is_none() && self.min == 0 && self.max == 1
     }
 
+    /// Whether there may be any number of elements.
     pub fn is_unlimited(&self) -> bool {
         self.max == Self::UNLIMITED
     }
@@ -213,6 +222,7 @@ impl ColumnType {
 }
 
 impl BaseType {
+    /// Any atom of type `atomic`.
     pub fn plain(atomic: AtomicType) -> Self {
         Self {
             atomic,

@@ -103,6 +103,7 @@ impl Atom {
         }
     }
 
+    /// Which type this is of.
     pub fn atomic_type(&self) -> AtomicType {
         match self {
             Self::Integer(_) => AtomicType::Integer,
@@ -113,6 +114,7 @@ impl Atom {
         }
     }
 
+    /// The string, when it is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -120,6 +122,7 @@ impl Atom {
         }
     }
 
+    /// The integer, when it is one.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),
@@ -127,6 +130,7 @@ impl Atom {
         }
     }
 
+    /// The real number, when it is one.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Real(number) => Some(number.0),
@@ -134,6 +138,7 @@ impl Atom {
         }
     }
 
+    /// The boolean, when it is one.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Boolean(flag) => Some(*flag),
@@ -141,6 +146,7 @@ impl Atom {
         }
     }
 
+    /// The UUID, when it is one.
     pub fn as_uuid(&self) -> Option<Uuid> {
         match self {
             Self::Uuid(uuid) => Some(*uuid),

@@ -47,8 +47,10 @@ enum Side {
 }
 
 impl Datum {
+    /// The empty set, and the empty map.
     pub const EMPTY: Self = Self(Repr::Empty);
 
+    /// The empty set, and the empty map.
     pub fn empty() -> Self {
         Self::EMPTY
     }
@@ -58,22 +60,27 @@ impl Datum {
         Self(Repr::One(atom.into()))
     }
 
+    /// A string.
     pub fn string(text: &str) -> Self {
         Self::scalar(text)
     }
 
+    /// An integer.
     pub fn integer(number: i64) -> Self {
         Self::scalar(number)
     }
 
+    /// A real number, which has to be finite.
     pub fn real(number: f64) -> Self {
         Self::scalar(Atom::Real(Real(number)))
     }
 
+    /// A boolean.
     pub fn boolean(flag: bool) -> Self {
         Self::scalar(flag)
     }
 
+    /// A UUID.
     pub fn uuid(uuid: Uuid) -> Self {
         Self::scalar(uuid)
     }
@@ -155,10 +162,12 @@ impl Datum {
         )
     }
 
+    /// How many elements or entries there are.
     pub fn len(&self) -> usize {
         self.keys().len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         matches!(self.0, Repr::Empty)
     }
@@ -225,22 +234,27 @@ impl Datum {
         self.keys().first()
     }
 
+    /// The first atom, when it is a string.
     pub fn as_str(&self) -> Option<&str> {
         self.first().and_then(Atom::as_str)
     }
 
+    /// The first atom, when it is an integer.
     pub fn as_i64(&self) -> Option<i64> {
         self.first().and_then(Atom::as_i64)
     }
 
+    /// The first atom, when it is a real number.
     pub fn as_f64(&self) -> Option<f64> {
         self.first().and_then(Atom::as_f64)
     }
 
+    /// The first atom, when it is a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         self.first().and_then(Atom::as_bool)
     }
 
+    /// The first atom, when it is a UUID.
     pub fn as_uuid(&self) -> Option<Uuid> {
         self.first().and_then(Atom::as_uuid)
     }

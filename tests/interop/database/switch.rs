@@ -1,4 +1,4 @@
-//! Stock `ovs-vsctl` and `ovsdb-client` configure and monitor db-server.
+//! Stock `ovs-vsctl` and `ovsdb-client` configure and monitor a whole switch.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
