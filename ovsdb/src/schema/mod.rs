@@ -117,10 +117,12 @@ impl DatabaseSchema {
 
     /// The `<database-schema>`.
     pub fn to_json(&self) -> Value {
+        // As it came: where every table is a root, none of them says so.
+        let all_roots = self.tables.values().all(|table| table.is_root);
         let tables: Map<String, Value> = self
             .tables
             .iter()
-            .map(|(name, table)| (name.clone(), table.to_json()))
+            .map(|(name, table)| (name.clone(), table.to_json(!all_roots)))
             .collect();
         let mut map = Map::new();
         if let Some(cksum) = &self.cksum {
@@ -249,7 +251,7 @@ impl TableSchema {
         Ok(())
     }
 
-    fn to_json(&self) -> Value {
+    fn to_json(&self, says_root: bool) -> Value {
         let mut map = Map::new();
         let columns: Map<String, Value> = self
             .columns
@@ -260,7 +262,7 @@ impl TableSchema {
         if !self.indexes.is_empty() {
             map.insert("indexes".into(), json!(self.indexes));
         }
-        if self.is_root {
+        if self.is_root && says_root {
             map.insert("isRoot".into(), json!(true));
         }
         if let Some(max_rows) = self.max_rows {
@@ -356,4 +358,26 @@ fn within(mut error: Error, part: &str) -> Error {
     let details = error.details.take().unwrap_or_default();
     error.details = Some(format!("{part}: {details}"));
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As ovsdb-server does: it says `isRoot` only where some tables are roots and others are not.
+    #[test]
+    fn roots_are_named_only_among_others() {
+        let columns = json!({"c": {"type": "integer"}});
+        let schema = |a: bool, b: bool| {
+            let table = |root| json!({"columns": columns, "isRoot": root});
+            let json = json!({"name": "d", "tables": {"a": table(a), "b": table(b)}});
+            let schema = DatabaseSchema::from_json(&json).unwrap();
+            let again = DatabaseSchema::from_json(&schema.to_json()).unwrap();
+            assert_eq!(schema, again);
+            schema.to_json().to_string().matches("isRoot").count()
+        };
+        assert_eq!(schema(false, false), 0);
+        assert_eq!(schema(true, true), 0);
+        assert_eq!(schema(true, false), 1);
+    }
 }
