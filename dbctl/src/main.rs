@@ -113,7 +113,12 @@ fn run(program: &str, personality: Personality, mut options: Options) -> Result<
     }
     match choose::face(personality, options.face, &name, &args)? {
         Some(Face::File) => {
+            // Nothing on a file goes on in the background.
+            options.daemon.detach = daemon::detach::Detach::default();
             let _startup = options.daemon.start()?;
+            if options.timeout.is_some() {
+                daemon::timeout::arm(options.timeout);
+            }
             Ok(file::run(program, &options, &name, &args)?)
         }
         Some(Face::Server) => {

@@ -323,6 +323,27 @@ fn backup_is_a_database() {
     assert_eq!(dump(), before);
 }
 
+/// On servers of their own: a stock server now and then dies of a conversion that it refuses.
+#[test]
+fn convert_that_does_not_fit() {
+    if !stock_is_there() {
+        return;
+    }
+    let run = |program: &str| {
+        let server = start(Path::new("ovsdb-server"));
+        let row = r#"["things",{"op":"insert","table":"things","row":{"number":2}}]"#;
+        transact(&server, row);
+        finish(
+            spawn(program, &server, "convert things3.json"),
+            server.path(),
+        )
+    };
+    let (got, expected) = (run(OURS), run("ovsdb-client"));
+    let complaints = difference(&got, &expected, false);
+    assert!(complaints.is_empty(), "{complaints:?}");
+    assert_eq!(got.status, Some(1));
+}
+
 /// What the stock client does not survive.
 #[test]
 fn where_the_stock_client_crashes() {

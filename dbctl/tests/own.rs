@@ -72,12 +72,12 @@ fn check_says_what_is_wrong_and_where() {
     let good = row("T", A, json!({"n": 1, "s": ["uuid", B]}));
     let child = row("U", B, json!({"x": "y"}));
     let both = json!({"T": {A: {"n": 1, "s": ["uuid", B]}}, "U": {B: {"x": "y"}}});
-    dir.write("good", file(&[both.clone()]));
+    dir.write("good", file(std::slice::from_ref(&both)));
     let shown = dir.run("check good");
     assert_eq!(shown.stdout, "good: 2 records, 2 rows: good\n");
     assert_eq!(shown.status, Some(0));
 
-    let mut torn = file(&[both.clone()]);
+    let mut torn = file(std::slice::from_ref(&both));
     torn.truncate(torn.len() - 3);
     let mut flipped = file(&[both.clone(), row("T", A, json!({"n": 2}))]);
     flipped[first + 70] ^= 1;
@@ -88,7 +88,7 @@ fn check_says_what_is_wrong_and_where() {
             format!("record 1 at byte {first}: syntax error: bad: "),
         ),
         (
-            file(&[good.clone()]),
+            file(std::slice::from_ref(&good)),
             format!("table T row {A} column s: refers to row {B} of table U, which is not there"),
         ),
         (

@@ -40,6 +40,8 @@ pub enum Error {
     Open(OpenError),
     #[error("I/O error: {path}: write failed ({reason})")]
     Write { path: String, reason: String },
+    #[error("{path}: its rows cannot be put into another schema: {reason}")]
+    Rows { path: String, reason: String },
     #[error("\"{text}\": {why}")]
     Json { text: String, why: String },
     #[error(
@@ -90,8 +92,12 @@ fn contents(db: &Database, comment: &str) -> Vec<u8> {
     let date_ms = now_ms();
     let record = record::encode(db, &record::snapshot(db), Some(comment), date_ms, false)
         // An empty database says when it was written, too.
-        .unwrap_or_else(|| json!({"_date": date_ms, "_comment": comment}));
-    bytes.append(&mut log::encode(&record));
+        .unwrap_or_else(|| {
+            json!({"_date": date_ms, "_comment": comment})
+                .to_string()
+                .into_bytes()
+        });
+    bytes.append(&mut log::frame(record));
     bytes
 }
 
@@ -185,7 +191,13 @@ fn rewrite(
 /// The same rows under another schema: tables and columns that it does not have are left out, those
 /// that it adds get their defaults, and all of its constraints hold.
 fn converted(path: &str, db: &Database, schema: DatabaseSchema) -> Result<Database, Error> {
-    let mut record = record::encode(db, &record::snapshot(db), None, 0, false).unwrap_or_default();
+    let mut record = match record::encode(db, &record::snapshot(db), None, 0, false) {
+        None => json!({}),
+        Some(text) => serde_json::from_slice(&text).map_err(|error| Error::Rows {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?,
+    };
     if let Value::Object(tables) = &mut record {
         tables.retain(|name, _| schema.table(name).is_some());
         for (name, rows) in tables.iter_mut() {
@@ -202,8 +214,6 @@ fn converted(path: &str, db: &Database, schema: DatabaseSchema) -> Result<Databa
                 });
             }
         }
-    } else {
-        record = json!({});
     }
     let mut db = Database::new(schema);
     let mut rows = Rows::new();
@@ -258,7 +268,7 @@ pub fn transact(call: &Call<'_>) -> Result<u8, FileError> {
         record::encode(&loaded.db, &committed.delta, comment, now_ms(), true)
     });
     if let Some(record) = record {
-        append(&path, loaded.end, &log::encode(&record))?;
+        append(&path, loaded.end, &log::frame(record))?;
     }
     print(&format!("{}\n", sorted_json(&result)))?;
     Ok(0)
@@ -334,6 +344,7 @@ fn attempt(db: &mut Database, operations: &[Value]) -> Outcome {
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
         reserved: false,
+        read_only: false,
     };
     txn::execute(db, operations, &mut context)
 }
