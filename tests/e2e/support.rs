@@ -359,6 +359,14 @@ const VSCTL: &str = "add add-aa-mapping add-bond add-bond-iface add-br add-port 
     list-ports list-zone-tp port-to-br remove set set-controller set-fail-mode set-manager \
     set-ssl show wait-until";
 
+/// ovsdb-tool's and ovsdb-client's together.
+const DBCTL: &str = "backup check-cluster cluster-to-standalone compact compare-versions convert create \
+    create-cluster db-cid db-cksum db-is-clustered db-is-standalone db-local-address db-name \
+    db-sid db-version dump get-schema get-schema-cksum get-schema-version join-cluster \
+    list-columns list-dbs list-tables lock monitor monitor-cond monitor-cond-since \
+    needs-conversion query restore schema-cksum schema-name schema-version show-log steal \
+    transact unlock wait";
+
 /// First words of the lines of `list-commands`.
 fn listed(text: &str) -> BTreeSet<String> {
     let lines = text.lines().skip(1);
@@ -420,8 +428,30 @@ fn the_document_names_every_command() -> Result<()> {
         .arg(s.dir().join("db-server.ctl"))
         .arg("list-commands");
     let db_server = listed(&output(&mut ask)?);
+    let mut dbctl = listed(&output(s.tool("dbctl")?.arg("list-commands"))?);
+    let cluster = s.dir().join("cluster.db");
+    std::fs::write(&cluster, "OVSDB CLUSTER 1 x\n")?;
+    for (name, args) in [
+        ("check-cluster", 1),
+        ("cluster-to-standalone", 2),
+        ("create-cluster", 3),
+        ("db-cid", 1),
+        ("db-local-address", 1),
+        ("db-sid", 1),
+        ("join-cluster", 4),
+    ] {
+        let mut ask = s.tool("dbctl")?;
+        ask.arg(name).args(std::iter::repeat_n(&cluster, args));
+        let error = format!("{:#}", output(&mut ask).expect_err("refused"));
+        assert!(
+            error.contains(name) && error.contains("not supported"),
+            "{error}"
+        );
+        dbctl.remove(name);
+    }
     let all = [
         rows("vsctl", VSCTL, &vsctl),
+        rows("dbctl", DBCTL, &dbctl),
         rows("ofctl", OFCTL, &ofctl),
         rows("appctl (vswitchd)", VSWITCHD, &vswitchd),
         rows("appctl (db-server)", DB_SERVER, &db_server),

@@ -17,6 +17,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("db-server", &["ovsdb", "daemon"]),
     ("vsctl", &["ovsdb", "daemon"]),
+    ("dbctl", &["ovsdb", "daemon", "db-server"]),
     ("ofctl", &["packet", "openflow", "daemon"]),
     ("appctl", &["daemon"]),
 ];

@@ -214,6 +214,15 @@ pub fn init(program: &str, console: Level) {
     }));
 }
 
+/// A time as log-like texts have it: `2026-01-02 03:04:05.678`, in UTC.
+pub fn date_text(time: SystemTime) -> String {
+    let utc = time::Utc::from(time);
+    format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}",
+        utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.millisecond
+    )
+}
+
 /// Names modules before they log for the first time, so that `vlog/list` shows them and
 /// `vlog/set` takes them.
 pub fn declare(modules: &[&str]) {

@@ -359,3 +359,25 @@ fn within(mut error: Error, part: &str) -> Error {
     error.details = Some(format!("{part}: {details}"));
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As ovsdb-server does: it says `isRoot` only where some tables are roots and others are not.
+    #[test]
+    fn roots_are_named_only_among_others() {
+        let columns = json!({"c": {"type": "integer"}});
+        let schema = |a: bool, b: bool| {
+            let table = |root| json!({"columns": columns, "isRoot": root});
+            let json = json!({"name": "d", "tables": {"a": table(a), "b": table(b)}});
+            let schema = DatabaseSchema::from_json(&json).unwrap();
+            let again = DatabaseSchema::from_json(&schema.to_json()).unwrap();
+            assert_eq!(schema, again);
+            schema.to_json().to_string().matches("isRoot").count()
+        };
+        assert_eq!(schema(false, false), 0);
+        assert_eq!(schema(true, true), 0);
+        assert_eq!(schema(true, false), 1);
+    }
+}
