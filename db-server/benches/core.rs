@@ -42,7 +42,6 @@ fn execute(db: &mut Database, operations: &[Value]) -> (Vec<Value>, Option<txn::
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        read_only: false,
         access: Default::default(),
     };
     match txn::execute(db, operations, &mut context) {
