@@ -8,6 +8,7 @@ use daemon::options::{DaemonOptions, Taken};
 use thiserror::Error;
 
 use crate::remote::{self, Spec};
+use crate::web;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -22,6 +23,8 @@ pub enum Error {
     },
     #[error("--remote={0}")]
     Remote(remote::Error),
+    #[error(transparent)]
+    Web(#[from] web::Error),
 }
 
 /// What the command line asks for.
@@ -44,10 +47,18 @@ pub struct Options {
     pub column_diff: bool,
     /// Columns that TLS settings are to be read from.
     pub tls_columns: Vec<String>,
+    /// The JSON-RPC 2.0 face.
+    pub web: web::Config,
 }
 
 const OPTIONS: &[Opt] = &[
     Opt::new("remote", None, Value::Required),
+    Opt::new("http", None, Value::Required),
+    Opt::new("http-allow-remote", None, Value::None),
+    Opt::new("http-allow-host", None, Value::Required),
+    Opt::new("http-allow-origin", None, Value::Required),
+    Opt::new("http-token-file", None, Value::Required),
+    Opt::new("http-client-ca-cert", None, Value::Required),
     Opt::new("run", None, Value::Required),
     Opt::new("private-key", Some('p'), Value::Required),
     Opt::new("certificate", Some('c'), Value::Required),
@@ -80,6 +91,7 @@ pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Co
         remotes: Vec::new(),
         column_diff: true,
         tls_columns: Vec::new(),
+        web: web::Config::default(),
     };
     let parsed = getopt::parse(&DaemonOptions::with(OPTIONS), args)?;
     for (opt, value) in parsed.options {
@@ -90,6 +102,7 @@ pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Co
             Taken::No => options.take(opt.long, value.unwrap_or_default())?,
         }
     }
+    options.web.check()?;
     let no_dbs = parsed.arguments.is_empty();
     options.files = parsed
         .arguments
@@ -122,6 +135,18 @@ impl Options {
                 self.column_diff = false;
                 return Ok(());
             }
+            "http" => return Ok(self.web.add_address(&value)?),
+            "http-allow-remote" => {
+                self.web.allow_remote();
+                return Ok(());
+            }
+            "http-allow-host" => return Ok(self.web.add_host(&value)?),
+            "http-allow-origin" => return Ok(self.web.add_origin(&value)?),
+            "http-token-file" => {
+                self.web.set_token_file(absolute(Path::new(&value)));
+                return Ok(());
+            }
+            "http-client-ca-cert" => NO_TLS,
             "run" => "start the program beside this one",
             "private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert" | "peer-ca-cert"
             | "ssl-protocols" | "ssl-ciphers" | "ssl-ciphersuites" => NO_TLS,
@@ -154,6 +179,14 @@ Passive JSON-RPC connection methods:
   ptcp:PORT[:IP]          listen to TCP PORT on IP
   punix:FILE              listen on Unix domain socket FILE
   db:DB,TABLE,COLUMN      what this column of a database names
+
+JSON-RPC 2.0 over HTTP and WebSocket:
+  --http=ADDRESS:PORT     listen to HTTP on this loopback address
+  --http-allow-remote     other addresses than loopback ones are good too
+  --http-allow-host=NAME  clients may call the server by this name
+  --http-allow-origin=ORIGIN
+                          web pages of this origin may call the server
+  --http-token-file=FILE  who has the token in FILE may write; others read
 {}  --disable-file-column-diff
                           write whole values of changed sets and maps
 ",

@@ -21,7 +21,7 @@ use crate::connection::{self, Outgoing, sleep_until};
 use crate::remote::{self, Running, Spec};
 use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
-use crate::{control, record};
+use crate::{control, record, web};
 use delivery::Delivery;
 
 pub use delivery::Files;
@@ -36,6 +36,13 @@ pub enum Event {
         config: watch::Receiver<Config>,
         /// Resolves when the connection has ended.
         over: Option<oneshot::Sender<()>>,
+    },
+    /// A client whose connection is not ours to serve.
+    Attached {
+        remote: Arc<str>,
+        peer: Peer,
+        outgoing: mpsc::UnboundedSender<Outgoing>,
+        session: oneshot::Sender<SessionId>,
     },
     Message {
         session: SessionId,
@@ -77,6 +84,7 @@ pub struct EventLoop {
     inbox: mpsc::Receiver<Event>,
     done: mpsc::UnboundedReceiver<Done>,
     tls_columns: Vec<String>,
+    web: Option<web::Face>,
 }
 
 impl EventLoop {
@@ -104,6 +112,7 @@ impl EventLoop {
             inbox,
             done,
             tls_columns,
+            web: None,
         };
         for (text, spec) in specs {
             this.add_remote(text, spec).await?;
@@ -180,8 +189,7 @@ impl EventLoop {
                 config,
                 over,
             } => {
-                self.next_session = self.next_session.saturating_add(1);
-                let session = self.next_session;
+                let session = self.new_session();
                 let (outgoing, sending) = mpsc::unbounded_channel();
                 let events = self.events.clone();
                 tracing::debug!("{}: connected to {remote}", connection.peer);
@@ -199,6 +207,25 @@ impl EventLoop {
                 );
                 self.server.handle_connect(session, peer);
             }
+            Event::Attached {
+                remote,
+                peer,
+                outgoing,
+                session: told,
+            } => {
+                let session = self.new_session();
+                let over = None;
+                self.clients.insert(
+                    session,
+                    Client {
+                        remote,
+                        outgoing,
+                        over,
+                    },
+                );
+                self.server.handle_connect(session, peer);
+                let _ = told.send(session);
+            }
             Event::Message {
                 session,
                 message,
@@ -214,13 +241,26 @@ impl EventLoop {
                     if reason.starts_with("received bad") || reason.contains("bytes wait") {
                         tracing::warn!("{}: {reason}; connection dropped", client.remote);
                     }
-                    self.managers.disconnected(&client.remote, Instant::now());
+                    if self.remotes.contains_key(&*client.remote) {
+                        self.managers.disconnected(&client.remote, Instant::now());
+                    }
                     if let Some(over) = client.over {
                         let _ = over.send(());
                     }
                 }
             }
         }
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        self.next_session = self.next_session.saturating_add(1);
+        self.next_session
+    }
+
+    /// Starts the JSON-RPC 2.0 face, if it is configured.
+    pub async fn serve_web(&mut self, config: web::Config) -> Result<(), web::Error> {
+        self.web = web::start(config, self.events.clone()).await?;
+        Ok(())
     }
 
     /// Takes out what the server has to say until it has said everything.
@@ -411,6 +451,9 @@ impl EventLoop {
     async fn shut_down(&mut self) {
         for (_, running) in std::mem::take(&mut self.remotes) {
             running.stop().await;
+        }
+        if let Some(web) = self.web.take() {
+            web.stop().await;
         }
         self.flush_without_remotes();
         while self.delivery.is_busy() {
