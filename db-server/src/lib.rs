@@ -13,6 +13,7 @@
 //! | [`monitor`], [`history`] | what a client that watches tables is told, and what it missed |
 //! | [`event_loop`] | the one place that owns everything and answers every event |
 //! | [`connection`], [`remote`] | clients' sockets, and where they come from |
+//! | [`web`] | JSON-RPC 2.0 over HTTP and WebSocket |
 //! | [`writer`] | the thread that writes and syncs the files |
 //! | [`control`], [`options`] | unixctl commands, the command line |
 //! | [`server`] | sessions, locks, requests: everything between a message and what follows from it |
@@ -34,4 +35,5 @@ pub mod replication;
 pub mod server;
 pub mod txn;
 pub mod uuids;
+pub mod web;
 pub mod writer;

@@ -63,7 +63,8 @@ fn run(options: Options) -> anyhow::Result<()> {
         .context("cannot start")?;
     runtime.block_on(async {
         let termination = Termination::new()?;
-        let event_loop = EventLoop::new(server, files, options.settings).await?;
+        let mut event_loop = EventLoop::new(server, files, options.settings).await?;
+        event_loop.serve_web(options.web).await?;
         let commands = control::commands(&options.daemon.program);
         let control = match options.daemon.unixctl_path() {
             Some(path) => Some(unixctl::Server::listen(&path, commands)?),

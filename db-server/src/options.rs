@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::event_loop::{self, Settings};
 use crate::remote::{self, Spec};
 use crate::replication;
+use crate::web;
 
 #[derive(Debug, Error)]
 pub enum Error {
@@ -32,6 +33,8 @@ pub enum Error {
     },
     #[error("--no-dbs excludes the database {}", .0.display())]
     NoDbs(PathBuf),
+    #[error(transparent)]
+    Web(#[from] web::Error),
 }
 
 /// What the command line asks for.
@@ -54,12 +57,20 @@ pub struct Options {
     pub run: Option<String>,
     /// Records of changed sets and maps hold differences.
     pub column_diff: bool,
+    /// The JSON-RPC 2.0 face.
+    pub web: web::Config,
     active: bool,
     no_dbs: bool,
 }
 
 const OPTIONS: &[Opt] = &[
     Opt::new("remote", None, Value::Required),
+    Opt::new("http", None, Value::Required),
+    Opt::new("http-allow-remote", None, Value::None),
+    Opt::new("http-allow-host", None, Value::Required),
+    Opt::new("http-allow-origin", None, Value::Required),
+    Opt::new("http-token-file", None, Value::Required),
+    Opt::new("http-client-ca-cert", None, Value::Required),
     Opt::new("run", None, Value::Required),
     Opt::new("private-key", Some('p'), Value::Required),
     Opt::new("certificate", Some('c'), Value::Required),
@@ -93,6 +104,7 @@ pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Co
         settings: Settings::default(),
         run: None,
         column_diff: true,
+        web: web::Config::default(),
         active: false,
         no_dbs: false,
     };
@@ -105,6 +117,7 @@ pub fn parse(program: &str, args: impl IntoIterator<Item = String>) -> Result<Co
             Taken::No => options.take(opt.long, value.unwrap_or_default())?,
         }
     }
+    options.web.check()?;
     let replication = &mut options.settings.replication;
     replication.backup = replication.active.is_some() && !options.active;
     options.files = parsed
@@ -177,6 +190,18 @@ impl Options {
                 self.column_diff = false;
                 return Ok(());
             }
+            "http" => return Ok(self.web.add_address(&value)?),
+            "http-allow-remote" => {
+                self.web.allow_remote();
+                return Ok(());
+            }
+            "http-allow-host" => return Ok(self.web.add_host(&value)?),
+            "http-allow-origin" => return Ok(self.web.add_origin(&value)?),
+            "http-token-file" => {
+                self.web.set_token_file(absolute(Path::new(&value)));
+                return Ok(());
+            }
+            "http-client-ca-cert" => NO_TLS,
             "private-key" | "certificate" | "ca-cert" | "bootstrap-ca-cert" | "peer-ca-cert"
             | "ssl-protocols" | "ssl-ciphers" | "ssl-ciphersuites" => NO_TLS,
             "record" | "replay" => NO_REPLAY,
@@ -206,6 +231,14 @@ Passive JSON-RPC connection methods:
   ptcp:PORT[:IP]          listen to TCP PORT on IP
   punix:FILE              listen on Unix domain socket FILE
   db:DB,TABLE,COLUMN      what this column of a database names
+
+JSON-RPC 2.0 over HTTP and WebSocket:
+  --http=ADDRESS:PORT     listen to HTTP on this loopback address
+  --http-allow-remote     other addresses than loopback ones are good too
+  --http-allow-host=NAME  clients may call the server by this name
+  --http-allow-origin=ORIGIN
+                          web pages of this origin may call the server
+  --http-token-file=FILE  who has the token in FILE may write; others read
 {}
 Syncing options:
   --sync-from=SERVER      sync DATABASE from active SERVER and start in

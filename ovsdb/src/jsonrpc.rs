@@ -300,7 +300,8 @@ impl Framer {
     }
 }
 
-fn has_null_byte(json: &Value) -> bool {
+/// Whether a string in it has a null byte, which no program of Open vSwitch could read back.
+pub fn has_null_byte(json: &Value) -> bool {
     match json {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(has_null_byte),

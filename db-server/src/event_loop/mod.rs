@@ -27,7 +27,7 @@ use crate::log::LockFile;
 use crate::remote::{self, Running, Spec};
 use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
-use crate::{control, replication};
+use crate::{control, replication, web};
 use delivery::Delivery;
 
 pub use follower::{Settings as ReplicationSettings, parse_active};
@@ -42,6 +42,13 @@ pub enum Event {
         config: watch::Receiver<Config>,
         /// Resolves when the connection has ended.
         over: Option<oneshot::Sender<()>>,
+    },
+    /// A client whose connection is not ours to serve.
+    Attached {
+        remote: Arc<str>,
+        peer: Peer,
+        outgoing: mpsc::UnboundedSender<Outgoing>,
+        session: oneshot::Sender<SessionId>,
     },
     Message {
         session: SessionId,
@@ -110,8 +117,34 @@ struct Client {
     remote: Arc<str>,
     /// The other end, for the log.
     peer: String,
-    outgoing: Arc<Outbox>,
+    outgoing: Sink,
     over: Option<oneshot::Sender<()>>,
+}
+
+/// Where what a client is sent goes.
+#[derive(Debug)]
+enum Sink {
+    Socket(Arc<Outbox>),
+    /// To a task that serves the client in its own way.
+    Task(mpsc::UnboundedSender<Outgoing>),
+}
+
+impl Sink {
+    fn send(&self, message: Outgoing) {
+        match self {
+            Self::Socket(outbox) => outbox.send(message),
+            // A task that has just ended will say so itself.
+            Self::Task(task) => drop(task.send(message)),
+        }
+    }
+
+    /// Sends what may wait for more of its kind.
+    fn send_later(&self, message: Outgoing) {
+        match self {
+            Self::Socket(outbox) => outbox.send_later(message),
+            Self::Task(_) => self.send(message),
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -135,6 +168,7 @@ pub struct EventLoop {
     trim_memory: bool,
     follower: follower::Follower,
     limits: Limits,
+    web: Option<web::Face>,
 }
 
 impl EventLoop {
@@ -168,6 +202,7 @@ impl EventLoop {
             trim_memory: false,
             follower: follower::Follower::new(settings.replication),
             limits: settings.limits,
+            web: None,
         };
         for file in files {
             let path = file.path.display().to_string();
@@ -267,8 +302,7 @@ impl EventLoop {
                     }
                     return;
                 }
-                self.next_session = self.next_session.saturating_add(1);
-                let session = self.next_session;
+                let session = self.new_session();
                 tracing::debug!("{}: connected to {remote}", connection.peer);
                 let name = connection.peer.clone();
                 let (incoming, outgoing) = connection::split(connection, &self.full);
@@ -285,11 +319,38 @@ impl EventLoop {
                     Client {
                         remote,
                         peer: name,
-                        outgoing,
+                        outgoing: Sink::Socket(outgoing),
                         over,
                     },
                 );
                 self.server.handle_connect(session, peer);
+            }
+            Event::Attached {
+                remote,
+                peer,
+                outgoing,
+                session: told,
+            } => {
+                // The face counts its own clients; here only the sum is bounded. Without an answer
+                // the task knows that it is not wanted.
+                if self.clients.len() >= self.limits.sessions {
+                    if REFUSALS.allow(Instant::now()).is_some() {
+                        tracing::warn!("{remote}: client refused: there are too many already");
+                    }
+                    return;
+                }
+                let session = self.new_session();
+                self.clients.insert(
+                    session,
+                    Client {
+                        peer: remote.to_string(),
+                        remote,
+                        outgoing: Sink::Task(outgoing),
+                        over: None,
+                    },
+                );
+                self.server.handle_connect(session, peer);
+                let _ = told.send(session);
             }
             Event::Message {
                 session,
@@ -310,7 +371,9 @@ impl EventLoop {
                             client.peer
                         );
                     }
-                    self.managers.disconnected(&client.remote, Instant::now());
+                    if self.remotes.contains_key(&*client.remote) {
+                        self.managers.disconnected(&client.remote, Instant::now());
+                    }
                     if let Some(over) = client.over {
                         let _ = over.send(());
                     }
@@ -338,6 +401,17 @@ impl EventLoop {
             }
         }
         None
+    }
+
+    fn new_session(&mut self) -> SessionId {
+        self.next_session = self.next_session.saturating_add(1);
+        self.next_session
+    }
+
+    /// Starts the JSON-RPC 2.0 face, if it is configured.
+    pub async fn serve_web(&mut self, config: web::Config) -> Result<(), web::Error> {
+        self.web = web::start(config, self.events.clone()).await?;
+        Ok(())
     }
 
     /// Takes out what the server has to say until it has said everything, and writes it.
@@ -530,6 +604,9 @@ impl EventLoop {
         self.follower = follower::Follower::default();
         for (_, running) in std::mem::take(&mut self.remotes) {
             running.stop().await;
+        }
+        if let Some(web) = self.web.take() {
+            web.stop().await;
         }
         self.settle().await;
     }
