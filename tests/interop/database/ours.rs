@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ovsdb::connection::{Connection, Endpoint, Event, TransactError};
 use ovsdb::replica::{ColumnError, Replica, Selection, Transaction};
-use ovsdb::{Clause, Function, Uuid};
+use ovsdb::{Clause, DatabaseSchema, Function, Uuid};
 
 use super::server::{BOTH, Driver, Kind, Server, ready};
 
@@ -199,6 +199,54 @@ fn library_holds_a_lock() -> Result<()> {
         assert!(!db.has_lock());
         db.locked().await;
         assert_eq!(db.transact(count).await?.value, 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn library_sees_a_conversion() -> Result<()> {
+    if !ready("library_sees_a_conversion") {
+        return Ok(());
+    }
+    with_root(async |server| {
+        server.vsctl(&["add-br", "br0"])?;
+        // A program that was written for a schema to come.
+        let endpoint = Endpoint::parse(&server.db())?;
+        let mut schema = endpoint.get_schema("Open_vSwitch").await?.to_json();
+        schema["version"] = serde_json::json!("9.0.0");
+        schema["tables"]["Bridge"]["columns"]["note"] = serde_json::json!({"type": "string"});
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), schema.to_string())?;
+        let schema = DatabaseSchema::from_json(&schema)?;
+        let mut selection = Selection::new(Arc::new(schema));
+        selection.columns("Bridge", &["name", "note"])?;
+        let mut db = Connection::new(selection, vec![endpoint]);
+        db.synced().await;
+        let note = |db: &Connection| {
+            let row = db.replica().find("Bridge", "name", "br0").expect("br0");
+            row.value::<String>("note")
+        };
+        let lacking = note(&db).map_err(|error| error.to_string());
+        let text = "the server has no column note in table Bridge";
+        assert_eq!(lacking, Err(text.to_owned()));
+        let schema = file.path().display().to_string();
+        server.client(&["convert", "DB", &schema])?;
+        let converted = async {
+            while !db.is_synced() || note(&db).is_err() {
+                db.next().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(15), converted).await?;
+        assert_eq!(note(&db), Ok(String::new()));
+        let update = r#"["Open_vSwitch",{"op":"update","table":"Bridge","where":[],
+            "row":{"note":"x"}}]"#;
+        server.client(&["transact", "DB", update])?;
+        let changed = async {
+            while note(&db) != Ok("x".to_owned()) {
+                db.next().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(15), changed).await?;
         Ok(())
     })
 }

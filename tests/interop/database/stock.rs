@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tests::process::wait_for;
 
-use super::server::{BOTH, Driver, Server, ready};
+use super::server::{BOTH, Driver, Server, ready, vswitch_schema};
 
 /// Inserts bridge number `n`; its UUID is given, so that both servers print the same.
 fn insert(n: u32) -> String {
@@ -254,6 +256,65 @@ fn ovsdb_client_backs_up_and_restores() -> Result<()> {
             ])?,
             server.client(&["dump", "DB", "Open_vSwitch", "Open_vSwitch", "other_config"])?,
         ])
+    })
+}
+
+/// The schema of a switch with bridges changed by `change`.
+fn changed_schema(version: &str, change: impl Fn(&mut Value)) -> Result<NamedTempFile> {
+    let mut schema: Value = serde_json::from_slice(&std::fs::read(vswitch_schema())?)?;
+    schema["version"] = json!(version);
+    change(&mut schema["tables"]["Bridge"]["columns"]);
+    let file = NamedTempFile::new()?;
+    std::fs::write(file.path(), schema.to_string())?;
+    Ok(file)
+}
+
+#[test]
+fn ovsdb_client_converts() -> Result<()> {
+    if !ready("ovsdb_client_converts") {
+        return Ok(());
+    }
+    let old = vswitch_schema().display().to_string();
+    let more = changed_schema("9.0.0", |columns| {
+        columns["note"] = json!({"type": {"key": "string", "min": 0}});
+        columns["stp_enable"]["type"] = json!({"key": "boolean", "min": 0});
+    })?;
+    let less = changed_schema("9.1.0", |columns| {
+        columns["external_ids"] = json!({"type": "string"});
+    })?;
+    let (more, less) = (
+        more.path().display().to_string(),
+        less.path().display().to_string(),
+    );
+    let (note, column) = (
+        r#"["Open_vSwitch",{"op":"update","table":"Bridge","where":[],"row":{"note":"x"}}]"#,
+        "name,note",
+    );
+    compare("ovsdb_client_converts", |server| {
+        let commands: &[&[&str]] = &[
+            &["transact", "DB", &insert(1)],
+            &["transact", "DB", note],
+            &["needs-conversion", "DB", &old],
+            &["needs-conversion", "DB", &more],
+            &["convert", "DB", &more],
+            &["needs-conversion", "DB", &more],
+            &["get-schema-version", "DB", "Open_vSwitch"],
+            &["transact", "DB", note],
+            &["dump", "DB", "Open_vSwitch", "Bridge"],
+            // A map of one is no string.
+            &["convert", "DB", &less],
+            &["dump", "DB", "Open_vSwitch", "Bridge"],
+            // The column goes, and comes back empty.
+            &["convert", "DB", &old],
+            &["convert", "DB", &more],
+            &["dump", "DB", "Open_vSwitch", "Bridge", column],
+            &["dump", "DB", "Open_vSwitch", "Bridge", "name", "note"],
+        ];
+        let answers = commands.iter().map(|args| {
+            let answer = server.client(args)?;
+            Ok(format!("{args:?}\n{answer}"))
+        });
+        answers.collect()
     })
 }
 
