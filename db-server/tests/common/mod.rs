@@ -210,7 +210,8 @@ impl Named {
             if let Ok(Some(status)) = child.try_wait() {
                 panic!("the server ended with {status}");
             }
-            (UnixStream::connect(&socket).is_ok() && ctl.exists()).then_some(())
+            let listens = |path| UnixStream::connect(path).is_ok();
+            (listens(&socket) && listens(&ctl)).then_some(())
         });
         Some(Self { child, socket, ctl })
     }
