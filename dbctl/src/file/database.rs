@@ -343,8 +343,7 @@ fn attempt(db: &mut Database, operations: &[Value]) -> Outcome {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        reserved: false,
-        read_only: false,
+        access: db_server::rbac::Access::default(),
     };
     txn::execute(db, operations, &mut context)
 }
