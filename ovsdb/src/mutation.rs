@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::condition::type_text;
 use crate::error::{Error, ErrorKind, Result};
-use crate::schema::{AtomicType, BaseType, ColumnType, TableSchema};
+use crate::schema::{AtomicType, ColumnType, TableSchema};
 use crate::value::{Atom, Datum, Names, Real, UuidNames};
 
 /// `<mutator>`.
@@ -204,8 +204,11 @@ impl Mutation {
                 let before = result.len();
                 let atoms: Vec<Atom> = result
                     .iter()
-                    .map(|atom| self.compute(atom, operand, &column_type.key))
+                    .map(|atom| self.compute(atom, operand))
                     .collect::<Result<_>>()?;
+                for atom in &atoms {
+                    column_type.key.check(atom)?;
+                }
                 result = Datum::set(atoms);
                 if result.len() != before {
                     return Err(Error::new(
@@ -235,19 +238,17 @@ impl Mutation {
         ))
     }
 
-    fn compute(&self, atom: &Atom, operand: &Atom, base: &BaseType) -> Result<Atom> {
-        let result = match (atom, operand) {
-            (Atom::Integer(a), Atom::Integer(b)) => Atom::Integer(self.integer(*a, *b)?),
-            (Atom::Real(a), Atom::Real(b)) => Atom::Real(Real(self.real(a.0, b.0)?)),
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::InternalError,
-                    "operands of a mutation have different types",
-                ));
+    fn compute(&self, atom: &Atom, operand: &Atom) -> Result<Atom> {
+        match (atom, operand) {
+            (Atom::Integer(a), Atom::Integer(b)) => self.integer(*a, *b).map(Atom::Integer),
+            (Atom::Real(a), Atom::Real(b)) => {
+                self.real(a.0, b.0).map(|number| Atom::Real(Real(number)))
             }
-        };
-        base.check(&result)?;
-        Ok(result)
+            _ => Err(Error::new(
+                ErrorKind::InternalError,
+                "operands of a mutation have different types",
+            )),
+        }
     }
 
     fn integer(&self, a: i64, b: i64) -> Result<i64> {

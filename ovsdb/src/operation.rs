@@ -103,6 +103,7 @@ impl Operation {
                     Some(_) => return Err(members.mismatch("uuid")),
                 };
                 members.finish()?;
+                let uuid = names.insert(&table, uuid_name.as_deref(), uuid)?;
                 let row = row_from_json(row_json, table_schema, names)?;
                 Ok(Self::Insert {
                     table,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ovsdb::error::Result;
 use ovsdb::value::Names;
 use ovsdb::{Datum, Error, ErrorKind, Operation, Uuid};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::database::{Change, Database, Delta, Row, TableId};
 use crate::rbac::Access;
@@ -65,7 +65,12 @@ pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_
     let schema = txn.db.schema().clone();
     for (i, json) in operations.iter().enumerate() {
         let position = format!("{} of {}", i.saturating_add(1), operations.len());
-        let result = Operation::from_json(json, &schema, &mut symbols, &position).and_then(|op| {
+        let mut names = Naming {
+            symbols: &mut symbols,
+            txn: &txn,
+        };
+        let operation = Operation::from_json(json, &schema, &mut names, &position);
+        let result = operation.and_then(|op| {
             if let Operation::Comment { comment } = &op {
                 comments.push(comment.clone());
             }
@@ -170,14 +175,61 @@ struct Symbols<'a> {
     new_uuid: &'a mut dyn FnMut() -> Uuid,
 }
 
-impl Names for Symbols<'_> {
+/// The names as an operation is read, when the rows can tell which UUIDs are taken.
+struct Naming<'a, 'b> {
+    symbols: &'a mut Symbols<'b>,
+    txn: &'a Txn<'a>,
+}
+
+impl Names for Naming<'_, '_> {
     fn resolve(&mut self, name: &str) -> Result<Uuid> {
-        if let Some((uuid, _)) = self.map.get(name) {
+        if let Some((uuid, _)) = self.symbols.map.get(name) {
             return Ok(*uuid);
         }
-        let uuid = (self.new_uuid)();
-        self.map.insert(name.to_owned(), (uuid, false));
+        let uuid = (self.symbols.new_uuid)();
+        self.symbols.map.insert(name.to_owned(), (uuid, false));
         Ok(uuid)
+    }
+
+    fn insert(
+        &mut self,
+        table: &str,
+        uuid_name: Option<&str>,
+        uuid: Option<Uuid>,
+    ) -> Result<Option<Uuid>> {
+        if let Some((uuid, table_id)) = uuid.zip(self.txn.db.table_id(table))
+            && (self.txn.db.row(table_id, &uuid).is_some()
+                || self.txn.before(table_id, &uuid).is_some())
+        {
+            return Err(Error::with_syntax(
+                ErrorKind::DuplicateUuid,
+                &json!(uuid.hyphenated().to_string()),
+                "This UUID would duplicate a UUID already present within the table or deleted \
+                 within the same transaction.",
+            ));
+        }
+        let Some(name) = uuid_name else {
+            return Ok(uuid);
+        };
+        let refuse = |why: &str| {
+            let error = Error::with_syntax(ErrorKind::DuplicateUuidName, &json!(name), why);
+            Err(error)
+        };
+        let uuid = match self.symbols.map.get(name) {
+            Some((_, true)) => {
+                return refuse("This \"uuid-name\" appeared on an earlier \"insert\" operation.");
+            }
+            Some((forward, false)) if uuid.is_some_and(|uuid| uuid != *forward) => {
+                return refuse(
+                    "This \"uuid-name\" was used before its \"insert\" operation gave it a \
+                     \"uuid\".",
+                );
+            }
+            Some((forward, false)) => *forward,
+            None => uuid.unwrap_or_else(|| (self.symbols.new_uuid)()),
+        };
+        self.symbols.map.insert(name.to_owned(), (uuid, true));
+        Ok(Some(uuid))
     }
 }
 

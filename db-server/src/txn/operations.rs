@@ -27,11 +27,11 @@ impl Txn<'_> {
     ) -> Result<Step> {
         let result = match operation {
             Operation::Insert {
-                table,
-                row,
-                uuid_name,
-                uuid,
-            } => self.insert(&table, row, uuid_name, uuid, symbols)?,
+                table, row, uuid, ..
+            } => {
+                let uuid = uuid.unwrap_or_else(|| (symbols.new_uuid)());
+                self.insert(&table, row, uuid)?
+            }
             Operation::Select {
                 table,
                 condition,
@@ -76,55 +76,8 @@ impl Txn<'_> {
         Ok(Step::Result(result))
     }
 
-    fn insert(
-        &mut self,
-        table: &str,
-        values: RowJson,
-        uuid_name: Option<String>,
-        uuid: Option<Uuid>,
-        symbols: &mut Symbols<'_>,
-    ) -> Result<Value> {
+    fn insert(&mut self, table: &str, values: RowJson, uuid: Uuid) -> Result<Value> {
         let (table_id, table) = self.find_table(table)?;
-        if let Some(uuid) =
-            uuid.filter(|uuid| table.row(uuid).is_some() || self.before(table_id, uuid).is_some())
-        {
-            return Err(Error::with_syntax(
-                ErrorKind::DuplicateUuid,
-                &json!(uuid.hyphenated().to_string()),
-                "This UUID would duplicate a UUID already present within the table or deleted \
-                 within the same transaction.",
-            ));
-        }
-        let uuid = match uuid_name {
-            None => uuid.unwrap_or_else(|| (symbols.new_uuid)()),
-            Some(name) => match symbols.map.get(&name) {
-                Some((_, true)) => {
-                    return Err(Error::with_syntax(
-                        ErrorKind::DuplicateUuidName,
-                        &json!(name),
-                        "This \"uuid-name\" appeared on an earlier \"insert\" operation.",
-                    ));
-                }
-                Some((forward, false)) => {
-                    let forward = *forward;
-                    if uuid.is_some_and(|uuid| uuid != forward) {
-                        return Err(Error::with_syntax(
-                            ErrorKind::DuplicateUuidName,
-                            &json!(name),
-                            "This \"uuid-name\" was used before its \"insert\" operation gave it \
-                             a \"uuid\".",
-                        ));
-                    }
-                    symbols.map.insert(name, (forward, true));
-                    forward
-                }
-                None => {
-                    let uuid = uuid.unwrap_or_else(|| (symbols.new_uuid)());
-                    symbols.map.insert(name, (uuid, true));
-                    uuid
-                }
-            },
-        };
         let mut row = table.default_row(uuid);
         assign(table, &mut row, values);
         check_defaults(table, &row)?;

@@ -74,6 +74,17 @@ static EMPTY_STRING: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 pub trait Names {
     /// The UUID for `name`, or the reason why none can be given.
     fn resolve(&mut self, name: &str) -> Result<Uuid>;
+
+    /// An `insert` into `table` says this of the new row's UUID; gives the UUID if it is known. The
+    /// row's own columns are read afterwards, because they may refer to it.
+    fn insert(
+        &mut self,
+        _table: &str,
+        _uuid_name: Option<&str>,
+        uuid: Option<Uuid>,
+    ) -> Result<Option<Uuid>> {
+        Ok(uuid)
+    }
 }
 
 /// Refuses every `named-uuid`: for places where no transaction is under way.
