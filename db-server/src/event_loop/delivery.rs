@@ -202,7 +202,7 @@ impl Delivery {
                     file.commits = file.commits.saturating_add(1);
                 }
                 let pending = self.pending.entry(database).or_default();
-                pending.bytes.append(&mut log::frame(record));
+                log::append(&mut pending.bytes, &record);
                 self.last = ticket;
             }
             Output::Replace {
@@ -210,7 +210,7 @@ impl Delivery {
                 ticket,
                 records,
             } => {
-                let bytes = records.into_iter().flat_map(log::frame).collect();
+                let bytes = records.iter().flat_map(|record| log::frame(record)).collect();
                 // What was pending is in the records.
                 let batch = Batch { bytes, whole: true };
                 self.pending.insert(database, batch);

@@ -6,9 +6,11 @@
 //! ```
 //!
 //! The first record is the schema; each further one is a transaction (see [`crate::record`]). A
-//! last record that is torn, as a crash or a full disk leaves it, is cut off when the file is
-//! opened for writing. Damage before the last record is an error, because cutting there would
-//! lose what was acknowledged.
+//! batch of records is written and synced together; in it every record but the first has a space
+//! before its JSON. A crash or a full disk leaves part of the last batch, and of its sectors not
+//! always the first ones: a damaged record is cut off, with what follows it, when the file is
+//! opened for writing and no record after it is whole and starts a batch. Otherwise damage is an
+//! error, because that batch was synced and cutting would lose what was acknowledged.
 //!
 //! Source: ovsdb(5), "Standalone Database Files"; checked against ovsdb-server 3.1.
 
@@ -72,15 +74,27 @@ pub enum Damage {
 
 /// One record as it is in the file.
 pub fn encode(json: &Value) -> Vec<u8> {
-    frame(json.to_string().into_bytes())
+    frame(json.to_string().as_bytes())
 }
 
 /// The text of one record as it is in the file.
-pub fn frame(mut text: Vec<u8>) -> Vec<u8> {
-    text.push(b'\n');
-    let mut bytes = format!("{MAGIC}{} {}\n", text.len(), hex(&Sha1::digest(&text))).into_bytes();
-    bytes.append(&mut text);
+pub fn frame(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len().saturating_add(64));
+    append(&mut bytes, text);
     bytes
+}
+
+/// Adds a record of this JSON text to a batch.
+pub fn append(batch: &mut Vec<u8>, text: &[u8]) {
+    let mark: &[u8] = if batch.is_empty() { b"" } else { b" " };
+    let data = [mark, text, b"\n"];
+    let length: usize = data.iter().map(|part| part.len()).sum();
+    let sum = data
+        .iter()
+        .fold(Sha1::new(), |sum, part| sum.chain_update(part));
+    let header = format!("{MAGIC}{length} {}\n", hex(&sum.finalize()));
+    batch.extend_from_slice(header.as_bytes());
+    data.iter().for_each(|part| batch.extend_from_slice(part));
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -179,7 +193,7 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
                 }
                 records = records.saturating_add(1);
             }
-            Err(damage) if whole_record_follows(rest) => {
+            Err(damage) if batch_follows(rest) => {
                 return Err(Error::Damaged {
                     number,
                     at: end,
@@ -200,14 +214,17 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Error> {
     }
 }
 
-/// Whether a whole record starts somewhere after the first byte.
-fn whole_record_follows(bytes: &[u8]) -> bool {
+/// Whether a whole record that starts a batch is somewhere after the first byte.
+fn batch_follows(bytes: &[u8]) -> bool {
     let magic = MAGIC.as_bytes();
     let mut rest = bytes.get(1..).unwrap_or_default();
     while let Some(at) = rest.windows(magic.len()).position(|window| window == magic) {
         rest = rest.get(at..).unwrap_or_default();
         if decode(rest).is_ok() {
-            return true;
+            let data = rest.iter().skip_while(|byte| **byte != b'\n').nth(1);
+            if data != Some(&b' ') {
+                return true;
+            }
         }
         rest = rest.get(1..).unwrap_or_default();
     }
@@ -316,8 +333,10 @@ impl<S: Storage> Log<S> {
             return Err(WriteError::Failed);
         }
         if let Err(error) = self.storage.write_at(self.end, batch) {
-            // Half a batch must not be taken for a torn tail later, after more was appended.
-            self.failed = self.storage.truncate(self.end).is_err();
+            // Half a batch must not be taken for a torn tail later, after more was appended, nor
+            // come back after a crash.
+            let cut = self.storage.truncate(self.end);
+            self.failed = cut.and_then(|()| self.storage.sync()).is_err();
             return Err(WriteError::Write(error));
         }
         if let Err(error) = self.storage.sync() {
