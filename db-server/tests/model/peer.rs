@@ -1,0 +1,132 @@
+//! What a sequence of requests is put to: the server's core, or a stock server.
+
+use std::time::Instant;
+
+use db_server::database::Database;
+use db_server::log;
+use db_server::server::{Output, Server};
+use db_server::txn;
+use ovsdb::jsonrpc::Message;
+use ovsdb::{DatabaseSchema, Uuid};
+use serde_json::{Value, json};
+
+use super::reference::schema::Schema;
+use super::source::Source;
+
+/// Notifications in the order in which they came: method and parameters.
+pub type Notes = Vec<(String, Value)>;
+
+/// One connection to a server.
+pub trait Peer {
+    /// Sends a request; gives the notifications that came before its reply, and the reply.
+    fn call(&mut self, method: &str, params: Value) -> (Notes, Result<Value, Value>);
+
+    /// The core under test, when it is one.
+    fn core(&mut self) -> Option<&mut Core> {
+        None
+    }
+}
+
+/// The server's core with one session, and what it would have written.
+pub struct Core {
+    server: Server,
+    name: String,
+    next_id: u64,
+    ticket: u64,
+    /// The file as it is, and the records that are not durable yet.
+    file: Vec<u8>,
+    unsynced: Vec<Vec<u8>>,
+}
+
+const SESSION: u64 = 7;
+
+impl Core {
+    pub fn new(schema: &Schema, seed: u64, column_diff: bool) -> Self {
+        let schema_json = schema.to_json();
+        let parsed = DatabaseSchema::from_json(&schema_json).expect("a valid schema");
+        let mut uuids = Source::seeded(seed ^ 0x5eed);
+        let new_uuid = move || {
+            let words = [uuids.below(1 << 62), uuids.below(1 << 62)];
+            Uuid::from_u64_pair(words[0] as u64, words[1] as u64)
+        };
+        let mut server = Server::new(Box::new(new_uuid), column_diff);
+        server.add_database(Database::new(parsed));
+        server.handle_connect(SESSION);
+        while server.poll_output().is_some() {}
+        Self {
+            server,
+            name: schema.name.clone(),
+            next_id: 0,
+            ticket: 0,
+            file: log::encode(&schema_json),
+            unsynced: Vec::new(),
+        }
+    }
+
+    /// The records so far are written, or cannot be.
+    pub fn settle(&mut self, durable: bool) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        if durable {
+            self.file.extend(unsynced.concat());
+            self.server.handle_durable(self.ticket);
+        } else {
+            self.server.handle_lost(&self.name);
+        }
+        while self.server.poll_output().is_some() {}
+    }
+
+    /// Compares what is derived from rows with the rows.
+    pub fn check_derived(&self) -> Result<(), String> {
+        let db = self.server.database(&self.name).ok_or("no database")?;
+        db.check_derived()
+    }
+
+    /// A core that has read this one's file.
+    pub fn reopened(&self, schema: &Schema) -> Result<Self, String> {
+        let loaded = log::load(&self.file).map_err(|error| error.to_string())?;
+        if loaded.end != self.file.len() as u64 {
+            return Err(format!("only {} bytes of the file are read", loaded.end));
+        }
+        let mut db = loaded.db;
+        txn::adopt(&mut db, loaded.rows, &mut Uuid::new_v4).map_err(|error| error.to_string())?;
+        let mut core = Self::new(schema, 1, true);
+        core.server.add_database(db);
+        while core.server.poll_output().is_some() {}
+        core.check_derived()?;
+        Ok(core)
+    }
+}
+
+impl Peer for Core {
+    fn call(&mut self, method: &str, params: Value) -> (Notes, Result<Value, Value>) {
+        self.next_id += 1;
+        let request = Message::request(json!(self.next_id), method, params);
+        self.server
+            .handle_message(SESSION, request, Instant::now(), 0);
+        let mut notes = Notes::new();
+        let mut reply = None;
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Record { ticket, record, .. } => {
+                    self.ticket = ticket;
+                    self.unsynced.push(log::encode(&record));
+                }
+                Output::Send { message, .. } => match message {
+                    Message::Notification { method, params } => {
+                        assert!(reply.is_none(), "an update after the reply");
+                        notes.push((method, params));
+                    }
+                    Message::Response { result, .. } => reply = Some(result),
+                    Message::Request { .. } => panic!("a request from the server"),
+                },
+                Output::Close { reason, .. } => panic!("closed: {reason}"),
+                Output::Changed { .. } => {}
+            }
+        }
+        (notes, reply.expect("a reply"))
+    }
+
+    fn core(&mut self) -> Option<&mut Core> {
+        Some(self)
+    }
+}
