@@ -3,6 +3,8 @@
 
 mod mutants;
 
+use std::process::Command;
+
 use db_server::database::Database;
 use db_server::log;
 use db_server::record;
@@ -83,11 +85,11 @@ fn any_byte_of_a_file_flipped() {
     assert!(refused > 1000 && cut > 100);
 }
 
-#[test]
-fn any_node_of_a_schema_wrong() {
+/// A schema with something of everything.
+fn schema() -> Value {
     let reference = json!({"key": {"type": "uuid", "refTable": "U", "refType": "weak"},
         "min": 0, "max": 3});
-    let schema = json!({"name": "Db", "version": "1.2.3", "cksum": "1 2", "tables": {
+    json!({"name": "Db", "version": "1.2.3", "cksum": "1 2", "tables": {
         "T": {"isRoot": true, "maxRows": 5, "indexes": [["i", "s"]], "columns": {
             "i": {"type": {"key": {"type": "integer", "minInteger": 0, "maxInteger": 9}}},
             "r": {"type": {"key": {"type": "real", "minReal": 0.0, "maxReal": 9.5}, "min": 0}},
@@ -96,7 +98,12 @@ fn any_node_of_a_schema_wrong() {
                 "value": "boolean", "min": 0, "max": "unlimited"}, "mutable": false},
             "w": {"type": reference},
             "p": {"type": "string", "ephemeral": true}}},
-        "U": {"columns": {"x": {"type": "uuid"}}}}});
+        "U": {"columns": {"x": {"type": "uuid"}}}}})
+}
+
+#[test]
+fn any_node_of_a_schema_wrong() {
+    let schema = schema();
     DatabaseSchema::from_json(&schema).unwrap();
     let (mut refused, mut taken) = (0, 0);
     let mut nameless = Vec::new();
@@ -129,4 +136,36 @@ fn any_node_of_a_schema_wrong() {
     println!("{refused} refused, {taken} taken");
     assert!(nameless.is_empty(), "{}", nameless.join("\n"));
     assert!(refused > 500 && taken > 50);
+}
+
+/// What ovsdb-tool takes for a schema is taken here, and nothing else.
+#[test]
+fn wrong_schemas_as_ovsdb_tool_sees_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("schema");
+    let mut differences = Vec::new();
+    for (place, mutant) in mutants::mutants(&schema()) {
+        std::fs::write(&path, mutant.to_string()).unwrap();
+        let output = Command::new("ovsdb-tool")
+            .arg("schema-version")
+            .arg(&path)
+            .output();
+        let output = match output {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let strict = std::env::var_os("SLUICE_REQUIRE_ROOT").is_some();
+                assert!(!strict, "ovsdb-tool is not installed");
+                eprintln!("skipped: ovsdb-tool is not installed");
+                return;
+            }
+            other => other.unwrap(),
+        };
+        let ours = DatabaseSchema::from_json(&mutant);
+        if ours.is_ok() != output.status.success() {
+            let theirs = String::from_utf8_lossy(&output.stderr).into_owned();
+            differences.push(format!(
+                "{place:?}: ours {ours:.0?}, theirs {theirs:?} for {mutant}"
+            ));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
