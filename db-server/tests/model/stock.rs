@@ -152,7 +152,7 @@ fn stock_server_agrees_with_the_reference() {
             let mut peer = server.connect();
             let result = sequence::run(&mut source, &schema, &mut peer, LENGTH, true, &mut counts);
             if peer.closed {
-                // It died of an assertion: that is for its own authors.
+                // It died: that is for its own authors.
                 crashes += 1;
                 if std::env::var_os("SLUICE_MODEL_VERBOSE").is_some() {
                     println!("ovsdb-server died: {result:?}");
