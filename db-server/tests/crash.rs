@@ -260,7 +260,7 @@ impl Machine {
         });
         let mut server = Server::new(Box::new(Uuid::new_v4), true);
         server.add_database(db);
-        server.handle_connect(SESSION);
+        server.handle_connect(SESSION, Default::default());
         while server.poll_output().is_some() {}
         Self {
             server,

@@ -12,7 +12,7 @@ use ovsdb::DatabaseSchema;
 use serde_json::{Value, json};
 
 /// What a file holds: its rows as one record, or why it cannot be read; and whether an end was cut.
-fn read(bytes: &[u8]) -> Result<(Value, bool), String> {
+fn read(bytes: &[u8]) -> Result<(String, bool), String> {
     let loaded = log::load(bytes).map_err(|error| error.to_string())?;
     let mut db = loaded.db;
     let mut next = 0u128;
@@ -22,7 +22,9 @@ fn read(bytes: &[u8]) -> Result<(Value, bool), String> {
     };
     db_server::txn::adopt(&mut db, loaded.rows, &mut uuids).map_err(|error| error.to_string())?;
     let contents = record::encode(&db, &record::snapshot(&db), None, 0, false);
-    Ok((contents.unwrap_or_default(), loaded.torn.is_some()))
+    let text =
+        String::from_utf8(contents.unwrap_or_default()).map_err(|error| error.to_string())?;
+    Ok((text, loaded.torn.is_some()))
 }
 
 #[test]
@@ -43,7 +45,7 @@ fn any_byte_of_a_file_flipped() {
         let mut batch = Vec::new();
         for _ in 0..size {
             n += 1;
-            log::append(&mut batch, &row(n).to_string());
+            log::append(&mut batch, row(n).to_string().as_bytes());
             states.push(read(&[&file[..], &batch].concat()).unwrap().0);
         }
         file.extend(batch);

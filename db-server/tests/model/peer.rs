@@ -6,7 +6,7 @@ use db_server::database::Database;
 use db_server::log;
 use db_server::server::{Output, Server};
 use db_server::txn;
-use ovsdb::jsonrpc::Message;
+use ovsdb::jsonrpc::{Framer, Message};
 use ovsdb::{DatabaseSchema, Uuid};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ pub struct Core {
     name: String,
     next_id: u64,
     ticket: u64,
-    /// The file as it is, and the records that are not durable yet.
+    /// The file as it is, and the texts of the records that are not durable yet.
     file: Vec<u8>,
     unsynced: Vec<Vec<u8>>,
 }
@@ -51,7 +51,7 @@ impl Core {
         };
         let mut server = Server::new(Box::new(new_uuid), column_diff);
         server.add_database(Database::new(parsed));
-        server.handle_connect(SESSION);
+        server.handle_connect(SESSION, Default::default());
         while server.poll_output().is_some() {}
         Self {
             server,
@@ -63,11 +63,19 @@ impl Core {
         }
     }
 
+    pub fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
     /// The records so far are written, or cannot be.
     pub fn settle(&mut self, durable: bool) {
         let unsynced = std::mem::take(&mut self.unsynced);
         if durable {
-            self.file.extend(unsynced.concat());
+            let mut batch = Vec::new();
+            for record in unsynced {
+                log::append(&mut batch, &record);
+            }
+            self.file.extend(batch);
             self.server.handle_durable(self.ticket);
         } else {
             self.server.handle_lost(&self.name);
@@ -103,24 +111,33 @@ impl Peer for Core {
         let request = Message::request(json!(self.next_id), method, params);
         self.server
             .handle_message(SESSION, request, Instant::now(), 0);
-        let mut notes = Notes::new();
-        let mut reply = None;
+        let mut messages = Vec::new();
         while let Some(output) = self.server.poll_output() {
             match output {
                 Output::Record { ticket, record, .. } => {
                     self.ticket = ticket;
-                    self.unsynced.push(log::encode(&record));
+                    self.unsynced.push(record);
                 }
-                Output::Send { message, .. } => match message {
-                    Message::Notification { method, params } => {
-                        assert!(reply.is_none(), "an update after the reply");
-                        notes.push((method, params));
-                    }
-                    Message::Response { result, .. } => reply = Some(result),
-                    Message::Request { .. } => panic!("a request from the server"),
-                },
+                Output::Send { message, .. } => messages.push(message),
+                Output::Text { text, .. } => {
+                    let mut framer = Framer::default();
+                    framer.push(&text);
+                    messages.push(framer.poll_message().expect("valid").expect("whole"));
+                }
                 Output::Close { reason, .. } => panic!("closed: {reason}"),
                 Output::Changed { .. } => {}
+            }
+        }
+        let mut notes = Notes::new();
+        let mut reply = None;
+        for message in messages {
+            match message {
+                Message::Notification { method, params } => {
+                    assert!(reply.is_none(), "an update after the reply");
+                    notes.push((method, params));
+                }
+                Message::Response { result, .. } => reply = Some(result),
+                Message::Request { .. } => panic!("a request from the server"),
             }
         }
         (notes, reply.expect("a reply"))

@@ -257,8 +257,10 @@ impl Run<'_> {
     }
 
     /// The records become durable, or are lost with their transactions.
-    fn settle(&mut self, durable: bool) -> Result<(), String> {
+    fn settle(&mut self, mut durable: bool) -> Result<(), String> {
         if let Some(core) = self.peer.core() {
+            // What is ephemeral has no record to lose.
+            durable |= !core.has_unsynced();
             core.settle(durable);
         }
         if durable {
