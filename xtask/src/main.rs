@@ -2,6 +2,7 @@
 
 mod demo;
 mod ebpf;
+mod fuzz;
 mod setup;
 mod support;
 mod tidy;
@@ -52,6 +53,12 @@ enum Task {
     },
     /// Build the eBPF programs
     BuildEbpf,
+    /// Run a fuzz target (json_stream, log_reader, operations)
+    Fuzz {
+        target: String,
+        #[arg(default_value_t = 60)]
+        seconds: u64,
+    },
     /// Write the tables of docs/support.md from the code
     Support,
     /// Install what the machine lacks for building the eBPF programs and for the tests
@@ -74,6 +81,7 @@ fn main() -> Result<()> {
             setup::toolchain()?;
             ebpf::build()
         }
+        Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Task::Support => {
             setup::for_demo()?;
             support::write()

@@ -1,0 +1,8 @@
+//! See `log_reader` in the targets' module.
+#![no_main]
+
+#[allow(dead_code, reason = "one target of several")]
+#[path = "../../db-server/tests/fuzz/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::log_reader(data));
