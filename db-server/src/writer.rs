@@ -251,7 +251,7 @@ pub fn compact(schema: &DatabaseSchema, contents: &Delta, date_ms: u64) -> Vec<u
     let codec = Database::new(schema.clone());
     let comment = Some("compacting database online");
     if let Some(record) = record::encode(&codec, contents, comment, date_ms, false) {
-        bytes.append(&mut log::frame(&record));
+        bytes.append(&mut log::frame(record));
     }
     bytes
 }

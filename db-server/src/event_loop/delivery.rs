@@ -210,7 +210,7 @@ impl Delivery {
                 ticket,
                 records,
             } => {
-                let bytes = records.iter().flat_map(|record| log::frame(record)).collect();
+                let bytes = records.into_iter().flat_map(log::frame).collect();
                 // What was pending is in the records.
                 let batch = Batch { bytes, whole: true };
                 self.pending.insert(database, batch);

@@ -78,7 +78,8 @@ pub fn encode(json: &Value) -> Vec<u8> {
 }
 
 /// The text of one record as it is in the file.
-pub fn frame(text: &[u8]) -> Vec<u8> {
+pub fn frame(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let text = text.as_ref();
     let mut bytes = Vec::with_capacity(text.len().saturating_add(64));
     append(&mut bytes, text);
     bytes
