@@ -15,11 +15,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use db_server::log::{self, Log, Storage};
+use db_server::log::{self, InstallError, Log, Storage};
 use db_server::record;
 use db_server::server::{Output, Server};
 use db_server::txn;
-use db_server::writer::{self, Done, Job};
+use db_server::writer::{self, Batch, Done, Job};
 use ovsdb::jsonrpc::{Framer, Message};
 use ovsdb::{DatabaseSchema, Uuid};
 use serde_json::{Value, json};
@@ -58,13 +58,21 @@ fn apply(image: &mut Vec<u8>, piece: &Piece) {
     }
 }
 
-struct State {
-    random: Random,
+/// One file, under a name or not.
+#[derive(Default)]
+struct Contents {
     /// What a crash cannot take.
     synced: Vec<u8>,
     /// What the process reads back.
     cache: Vec<u8>,
     unsynced: Vec<Piece>,
+}
+
+struct State {
+    random: Random,
+    files: Vec<Contents>,
+    /// The file that has the database's name after a crash.
+    named: usize,
     /// Calls until the machine dies.
     calls_left: usize,
     dead: bool,
@@ -75,29 +83,30 @@ impl State {
     /// Counts a call; an error when the machine is dead. True when it dies in this one.
     fn call(&mut self) -> io::Result<bool> {
         if self.dead {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+            return Err(error(libc::EIO));
         }
         self.dead = self.calls_left == 0;
         self.calls_left = self.calls_left.saturating_sub(1);
         Ok(self.dead)
     }
 
-    fn change(&mut self, piece: Piece) {
-        apply(&mut self.cache, &piece);
-        self.unsynced.push(piece);
+    fn change(&mut self, file: usize, piece: Piece) {
+        let file = &mut self.files[file];
+        apply(&mut file.cache, &piece);
+        file.unsynced.push(piece);
     }
 
-    /// What is on the disk after the power failure.
-    fn image(&mut self) -> Vec<u8> {
+    /// What is of a file on the disk after a power failure.
+    fn image(&mut self, file: usize) -> Vec<u8> {
         let kept = [0, 30, 60, 90, 100][self.random.below(5)];
         let in_order = self.random.below(3) == 0;
-        let mut pieces = std::mem::take(&mut self.unsynced);
+        let mut pieces = std::mem::take(&mut self.files[file].unsynced);
         if !in_order {
             for i in (1..pieces.len()).rev() {
                 pieces.swap(i, self.random.below(i + 1));
             }
         }
-        let mut image = self.synced.clone();
+        let mut image = self.files[file].synced.clone();
         for piece in pieces {
             if self.random.below(100) < kept {
                 apply(&mut image, &piece);
@@ -107,34 +116,63 @@ impl State {
     }
 }
 
+fn error(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
 #[derive(Clone)]
-struct Disk(Arc<Mutex<State>>);
+struct Disk {
+    state: Arc<Mutex<State>>,
+    file: usize,
+}
 
 impl Disk {
-    fn new(contents: Vec<u8>, seed: u64, calls_left: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            random: Random(seed),
+    fn new(contents: Vec<u8>, seed: u64) -> Self {
+        let file = Contents {
             synced: contents.clone(),
             cache: contents,
             unsynced: Vec::new(),
-            calls_left,
+        };
+        let state = State {
+            random: Random(seed),
+            files: vec![file],
+            named: 0,
+            calls_left: usize::MAX,
             dead: false,
             faults: 0,
-        })))
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            file: 0,
+        }
     }
-}
 
-fn died() -> io::Error {
-    io::Error::from_raw_os_error(libc::EIO)
+    fn is_dead(&self) -> bool {
+        self.state.lock().unwrap().dead
+    }
 }
 
 impl Storage for Disk {
     fn size(&mut self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().cache.len() as u64)
+        Ok(self.state.lock().unwrap().files[self.file].cache.len() as u64)
+    }
+
+    fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        let state = &mut *self.state.lock().unwrap();
+        if state.call()? {
+            return Err(error(libc::EIO));
+        }
+        let rest = state.files[self.file]
+            .cache
+            .get(at as usize..)
+            .unwrap_or_default();
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
     }
 
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let state = &mut *self.0.lock().unwrap();
+        let state = &mut *self.state.lock().unwrap();
         let dies = state.call()?;
         let full = state.random.below(15) == 0;
         let fits = if full {
@@ -146,56 +184,77 @@ impl Storage for Disk {
         let mut rest = &bytes[..fits];
         while !rest.is_empty() {
             let (sector, next) = rest.split_at(rest.len().min(SECTOR - at % SECTOR));
-            state.change(Piece::Sector {
-                at,
-                bytes: sector.to_vec(),
-            });
+            let bytes = sector.to_vec();
+            state.change(self.file, Piece::Sector { at, bytes });
             at += sector.len();
             rest = next;
         }
         if dies {
-            return Err(died());
+            return Err(error(libc::EIO));
         }
         if full {
             state.faults += 1;
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            return Err(error(libc::ENOSPC));
         }
         Ok(())
     }
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
-        let state = &mut *self.0.lock().unwrap();
+        let state = &mut *self.state.lock().unwrap();
         let dies = state.call()?;
-        state.change(Piece::Truncate(len as usize));
-        if dies { Err(died()) } else { Ok(()) }
+        state.change(self.file, Piece::Truncate(len as usize));
+        if dies { Err(error(libc::EIO)) } else { Ok(()) }
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let state = &mut *self.0.lock().unwrap();
+        let state = &mut *self.state.lock().unwrap();
         if state.call()? {
-            return Err(died());
+            return Err(error(libc::EIO));
         }
         if state.random.below(40) == 0 {
             // As Linux has it: what was not written stays so, and the next sync says nothing.
             state.faults += 1;
-            state.synced = state.image();
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+            state.files[self.file].synced = state.image(self.file);
+            return Err(error(libc::EIO));
         }
-        state.synced = state.cache.clone();
-        state.unsynced.clear();
+        let file = &mut state.files[self.file];
+        file.synced = file.cache.clone();
+        file.unsynced.clear();
         Ok(())
     }
 
-    fn replace(&mut self, contents: &[u8]) -> io::Result<()> {
-        let state = &mut *self.0.lock().unwrap();
-        let dies = state.call()?;
-        // The rename reaches the disk, or does not.
-        if !dies || state.random.below(2) == 0 {
-            state.synced = contents.to_vec();
-            state.cache = contents.to_vec();
-            state.unsynced.clear();
+    fn aside(&self) -> io::Result<Self> {
+        let state = &mut *self.state.lock().unwrap();
+        if state.call()? {
+            return Err(error(libc::EIO));
         }
-        if dies { Err(died()) } else { Ok(()) }
+        state.files.push(Contents::default());
+        Ok(Self {
+            state: self.state.clone(),
+            file: state.files.len() - 1,
+        })
+    }
+
+    fn install(&mut self, aside: Self) -> Result<(), InstallError> {
+        let state = &mut *self.state.lock().unwrap();
+        let dies = state.call().map_err(InstallError::Kept)?;
+        let fault = state.random.below(10);
+        if dies || fault == 1 {
+            // The rename may reach the disk, or not.
+            if state.random.below(2) == 0 {
+                state.named = aside.file;
+            }
+            state.faults += 1;
+            self.file = aside.file;
+            return Err(InstallError::Unsure(error(libc::EIO)));
+        }
+        if fault == 0 {
+            state.faults += 1;
+            return Err(InstallError::Kept(error(libc::EACCES)));
+        }
+        state.named = aside.file;
+        self.file = aside.file;
+        Ok(())
     }
 }
 
@@ -210,6 +269,8 @@ fn schema() -> Value {
 struct Known {
     there: BTreeSet<usize>,
     unsure: BTreeSet<usize>,
+    /// What was refused and could not be cut off.
+    doubtful: BTreeSet<usize>,
 }
 
 /// A transaction and what it does to the rows.
@@ -228,9 +289,12 @@ fn answer(message: Message) -> Vec<Value> {
 
 struct Machine {
     server: Server,
-    jobs: Sender<Job>,
-    done: Receiver<Done>,
+    jobs: Sender<Job<Disk>>,
+    done: Receiver<Done<Disk>>,
     disk: Disk,
+    /// Batches that could not be written.
+    lost: u64,
+    compacting: bool,
     calls: u64,
     acknowledged: usize,
     compactions: usize,
@@ -245,7 +309,7 @@ impl Machine {
         let mut db = loaded.db;
         txn::adopt(&mut db, loaded.rows, &mut Uuid::new_v4).unwrap();
         // The cut of a torn end has to work; the crash comes later.
-        let disk = Disk::new(image, seed, usize::MAX);
+        let disk = Disk::new(image, seed);
         let log = loop {
             match Log::new(disk.clone(), loaded.end) {
                 Ok(log) => break log,
@@ -253,20 +317,25 @@ impl Machine {
                 Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EIO)),
             }
         };
-        disk.0.lock().unwrap().calls_left = calls_left;
+        disk.state.lock().unwrap().calls_left = calls_left;
         let (sender, done) = channel();
-        let jobs = writer::start(BTreeMap::from([(Arc::from("d"), log)]), move |done| {
+        let jobs = writer::start(move |done| {
             let _ = sender.send(done);
         });
+        let jobs = jobs.unwrap();
+        let database = Arc::from("d");
+        jobs.send(Job::Open { database, log }).unwrap();
         let mut server = Server::new(Box::new(Uuid::new_v4), true);
         server.add_database(db);
         server.handle_connect(SESSION, Default::default());
         while server.poll_output().is_some() {}
         Self {
             server,
-            jobs: jobs.unwrap(),
+            jobs,
             done,
             disk,
+            lost: 0,
+            compacting: false,
             calls: 0,
             acknowledged: 0,
             compactions: 0,
@@ -320,14 +389,18 @@ impl Machine {
             .expect("it changes something")
     }
 
+    fn faults(&self) -> usize {
+        self.disk.state.lock().unwrap().faults
+    }
+
     /// Works until the machine dies.
     fn work(&mut self, random: &mut Random, known: &mut Known, next: &mut usize) {
-        while !self.disk.0.lock().unwrap().dead {
-            if random.below(12) == 0 {
+        while !self.disk.is_dead() {
+            // It goes on beside the batches that follow.
+            if random.below(8) == 0 {
                 self.compact();
-                continue;
             }
-            let mut batch = Vec::new();
+            let mut bytes = Vec::new();
             let mut last = 0;
             let mut changes = Vec::new();
             let mut there = known.there.clone();
@@ -345,60 +418,97 @@ impl Machine {
                     Change::Delete(n) => there.remove(&n),
                 };
                 let (ticket, record) = self.change(&change, random.below(900));
-                log::append(&mut batch, &record);
+                log::append(&mut bytes, &record);
                 last = ticket;
                 changes.push(change);
             }
+            let faults = self.faults();
+            let batch = Batch {
+                bytes,
+                whole: false,
+            };
             let batches = BTreeMap::from([(Arc::from("d"), batch)]);
-            let job = Job::Write {
-                batches,
-                ticket: last,
+            let ticket = last;
+            self.jobs.send(Job::Write { batches, ticket }).unwrap();
+            let failed = loop {
+                if let Some(failed) = self.answer() {
+                    break failed;
+                }
             };
-            self.jobs.send(job).unwrap();
-            let Done::Written { failed, .. } = self.done.recv().unwrap() else {
-                panic!("another answer than to the write");
-            };
-            if failed.is_empty() {
+            let Some((_, reason)) = failed.first() else {
                 self.server.handle_durable(last);
                 self.acknowledged += changes.len();
                 known.there = there;
+                known.doubtful.clear();
                 continue;
+            };
+            self.lost += 1;
+            if self.faults() > faults + 1 {
+                // The cut of what was refused failed as well: until something is written again,
+                // nobody knows what a crash leaves.
+                known
+                    .doubtful
+                    .extend(changes.iter().map(|change| match change {
+                        Change::Insert(n) | Change::Delete(n) => *n,
+                    }));
             }
-            if self.disk.0.lock().unwrap().dead {
+            if self.disk.is_dead() {
                 // Nobody was told anything of these.
                 for change in changes {
                     let (Change::Insert(n) | Change::Delete(n)) = change;
-                    known.there.remove(&n);
                     known.unsure.insert(n);
                 }
-                return;
+                break;
             }
             self.server.handle_lost("d");
             while self.server.poll_output().is_some() {}
-            assert_eq!(
-                self.rows("A"),
-                known.there,
-                "reads show what was acknowledged"
-            );
-            if let log::WriteError::Sync(_) | log::WriteError::Failed = failed[0].1 {
+            let there = self.rows("A");
+            assert_eq!(there, known.there, "reads show what was acknowledged");
+            if !matches!(reason, log::WriteError::Write(_)) {
+                // Only a new file ends this state.
                 self.compact();
+                let before = self.compactions;
+                while self.compacting {
+                    assert!(self.answer().is_none());
+                }
+                if self.compactions > before {
+                    known.doubtful.clear();
+                }
             }
         }
+        let doubtful = std::mem::take(&mut known.doubtful);
+        known.unsure.extend(doubtful);
+        known.there.retain(|n| !known.unsure.contains(n));
+    }
+
+    /// Takes one message of the writer's; when it tells of a batch, what failed of it.
+    fn answer(&mut self) -> Option<Vec<(Arc<str>, log::WriteError)>> {
+        match self.done.recv().unwrap() {
+            Done::Written { failed, .. } => return Some(failed),
+            Done::Continue(job) => self.jobs.send(job).unwrap(),
+            Done::Compacted { result, .. } => {
+                self.compacting = false;
+                self.compactions += usize::from(result.is_ok());
+            }
+            Done::Closed { .. } => panic!("nothing was to be closed"),
+        }
+        None
     }
 
     fn compact(&mut self) {
+        if self.compacting {
+            return;
+        }
+        self.compacting = true;
         let db = self.server.database("d").unwrap();
         let job = Job::Compact {
             database: Arc::from("d"),
             schema: db.schema().clone(),
             contents: record::snapshot(db),
             date_ms: 0,
+            lost: self.lost,
         };
         self.jobs.send(job).unwrap();
-        let Done::Compacted { result, .. } = self.done.recv().unwrap() else {
-            panic!("another answer than to the compaction");
-        };
-        self.compactions += usize::from(result.is_ok());
     }
 }
 
@@ -438,15 +548,16 @@ fn acknowledged_transactions_survive_power_failures() {
         );
         known = Known {
             there: a,
-            unsure: BTreeSet::new(),
+            ..Known::default()
         };
         machine.work(&mut random, &mut known, &mut next);
         acknowledged += machine.acknowledged;
         compactions += machine.compactions;
         drop(machine.jobs);
-        let mut state = machine.disk.0.lock().unwrap();
+        let mut state = machine.disk.state.lock().unwrap();
         faults += state.faults;
-        image = state.image();
+        let named = state.named;
+        image = state.image(named);
     }
     println!(
         "{rounds} power failures, {acknowledged} acknowledged transactions, {torn} torn ends, \

@@ -42,15 +42,18 @@ const SESSION: u64 = 7;
 
 impl Core {
     pub fn new(schema: &Schema, seed: u64, column_diff: bool) -> Self {
-        let schema_json = schema.to_json();
-        let parsed = DatabaseSchema::from_json(&schema_json).expect("a valid schema");
+        let parsed = DatabaseSchema::from_json(&schema.to_json()).expect("a valid schema");
+        Self::with(Database::new(parsed), schema, seed, column_diff)
+    }
+
+    fn with(db: Database, schema: &Schema, seed: u64, column_diff: bool) -> Self {
         let mut uuids = Source::seeded(seed ^ 0x5eed);
         let new_uuid = move || {
             let words = [uuids.below(1 << 62), uuids.below(1 << 62)];
             Uuid::from_u64_pair(words[0] as u64, words[1] as u64)
         };
         let mut server = Server::new(Box::new(new_uuid), column_diff);
-        server.add_database(Database::new(parsed));
+        server.add_database(db);
         server.handle_connect(SESSION, Default::default());
         while server.poll_output().is_some() {}
         Self {
@@ -58,7 +61,7 @@ impl Core {
             name: schema.name.clone(),
             next_id: 0,
             ticket: 0,
-            file: log::encode(&schema_json),
+            file: log::encode(&schema.to_json()),
             unsynced: Vec::new(),
         }
     }
@@ -97,9 +100,7 @@ impl Core {
         }
         let mut db = loaded.db;
         txn::adopt(&mut db, loaded.rows, &mut Uuid::new_v4).map_err(|error| error.to_string())?;
-        let mut core = Self::new(schema, 1, true);
-        core.server.add_database(db);
-        while core.server.poll_output().is_some() {}
+        let core = Self::with(db, schema, 1, true);
         core.check_derived()?;
         Ok(core)
     }
@@ -108,6 +109,7 @@ impl Core {
 impl Peer for Core {
     fn call(&mut self, method: &str, params: Value) -> (Notes, Result<Value, Value>) {
         self.next_id += 1;
+        let asked = format!("no reply to {method} {params}");
         let request = Message::request(json!(self.next_id), method, params);
         self.server
             .handle_message(SESSION, request, Instant::now(), 0);
@@ -125,6 +127,7 @@ impl Peer for Core {
                     messages.push(framer.poll_message().expect("valid").expect("whole"));
                 }
                 Output::Close { reason, .. } => panic!("closed: {reason}"),
+                Output::Replace { .. } => panic!("nobody asked for a conversion"),
                 Output::Changed { .. } => {}
             }
         }
@@ -140,7 +143,7 @@ impl Peer for Core {
                 Message::Request { .. } => panic!("a request from the server"),
             }
         }
-        (notes, reply.expect("a reply"))
+        (notes, reply.expect(&asked))
     }
 
     fn core(&mut self) -> Option<&mut Core> {
