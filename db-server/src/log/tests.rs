@@ -128,7 +128,7 @@ fn insert(db: &mut Database, n: i64) -> Vec<u8> {
         Outcome::Done {
             committed: Some(committed),
             ..
-        } => frame(&record::encode(db, &committed.delta, None, 0, true).unwrap()),
+        } => frame(record::encode(db, &committed.delta, None, 0, true).unwrap()),
         other => panic!("{other:?}"),
     }
 }
