@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -213,7 +214,8 @@ impl Server {
             .unwrap();
         let server = Self { dir, child };
         until("the server starts", || {
-            server.dir.path().join("db.sock").exists()
+            // The file is there before anybody listens.
+            UnixStream::connect(server.dir.path().join("db.sock")).is_ok()
         });
         server
     }

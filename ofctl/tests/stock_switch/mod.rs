@@ -63,7 +63,7 @@ impl Switch {
         self.run("ovsdb-tool", &["create", &db, schema], None).ok();
         let remote = format!("--remote=punix:{}", self.path("db.sock"));
         self.daemon("ovsdb-server", &[&db, &remote]);
-        self.wait_for_file("db.sock");
+        self.wait_for_socket("db.sock");
         self.vsctl(&["--no-wait", "init"]);
         let db = format!("unix:{}", self.path("db.sock"));
         self.daemon(
@@ -192,7 +192,7 @@ impl Switch {
             .stderr(File::create(log).expect("log"))
             .spawn()
             .expect("monitor");
-        self.wait_for_file("monitor.ctl");
+        self.wait_for_socket("monitor.ctl");
         // It answers barriers once it is in its loop.
         self.appctl(&["-t", &socket, "ofctl/barrier"]).ok();
         child
@@ -212,10 +212,11 @@ impl Switch {
         }
     }
 
-    fn wait_for_file(&self, name: &str) {
+    /// Waits until somebody listens; the file is there before that.
+    fn wait_for_socket(&self, name: &str) {
         let path = PathBuf::from(self.path(name));
         let started = Instant::now();
-        while !path.exists() {
+        while std::os::unix::net::UnixStream::connect(&path).is_err() {
             assert!(started.elapsed() < PATIENCE, "no {}", path.display());
             std::thread::sleep(Duration::from_millis(10));
         }

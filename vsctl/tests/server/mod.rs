@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -95,7 +96,8 @@ impl Server {
 
     fn await_socket(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !self.dir.path().join("db.sock").exists() {
+        // The file is there before anybody listens.
+        while UnixStream::connect(self.dir.path().join("db.sock")).is_err() {
             assert!(Instant::now() < deadline, "ovsdb-server does not start");
             std::thread::sleep(Duration::from_millis(2));
         }
