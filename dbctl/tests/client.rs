@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use common::{
-    OURS, Server, command, difference, finish, normalize, our_server, same_lines, split,
+    OURS, Server, Shown, command, difference, finish, normalize, our_server, same_lines, split,
     stock_is_there, until,
 };
 
@@ -45,7 +45,7 @@ fn spawn(program: &str, server: &Server, line: &str) -> Child {
         .unwrap()
 }
 
-fn side_by_side(program: &Path, is_stock: bool) {
+fn side_by_side(program: &Path) {
     let (mut theirs, mut ours) = (start(Path::new("ovsdb-server")), start(program));
     let (mut count, mut different) = (0, Vec::new());
     for line in LINES
@@ -66,11 +66,6 @@ fn side_by_side(program: &Path, is_stock: bool) {
         let (line, own_words) = match line.strip_prefix("~ ") {
             Some(line) => (line, true),
             None => (line, false),
-        };
-        let line = match line.strip_prefix("stock ") {
-            Some(_) if !is_stock => continue,
-            Some(line) => line,
-            None => line,
         };
         // Together, because those with a time limit use it up.
         let expected = spawn("ovsdb-client", &theirs, line);
@@ -102,7 +97,7 @@ fn side_by_side(program: &Path, is_stock: bool) {
 #[test]
 fn on_the_stock_server() {
     if stock_is_there() {
-        side_by_side(Path::new("ovsdb-server"), true);
+        side_by_side(Path::new("ovsdb-server"));
     }
 }
 
@@ -111,7 +106,7 @@ fn on_our_server() {
     if stock_is_there()
         && let Some(server) = our_server()
     {
-        side_by_side(&server, false);
+        side_by_side(&server);
     }
 }
 
@@ -323,14 +318,87 @@ fn backup_is_a_database() {
     assert_eq!(dump(), before);
 }
 
+/// What a monitor shows and ends with when its database gets another schema.
+fn monitor_until_converted(server: &Path, program: &str, line: &str) -> Shown {
+    let server = start(server);
+    transact(&server, CHANGES[0]);
+    let out = server.path().join("out");
+    let words = split(&format!("-t8 {line}"));
+    let monitor = command(program, "ovsdb-client", server.path(), &words)
+        .stdout(std::fs::File::create(&out).unwrap())
+        .spawn()
+        .unwrap();
+    let read = || std::fs::read_to_string(&out).unwrap();
+    until("the row is printed", || read().contains("initial"));
+    let converted = finish(
+        spawn(program, &server, "convert things2.json"),
+        server.path(),
+    );
+    assert_eq!((converted.status, &*converted.stderr), (Some(0), ""));
+    let ended = finish(monitor, server.path());
+    transact(&server, AFTER_CONVERSION);
+    let version = finish(
+        spawn(program, &server, "get-schema-version things"),
+        server.path(),
+    );
+    assert_eq!(version.stdout, "6.0.0\n");
+    Shown {
+        stdout: read(),
+        ..ended
+    }
+}
+
+const AFTER_CONVERSION: &str = r#"["things",{"op":"insert","table":"more","row":{"x":1.5}}]"#;
+
+/// A monitor that knows of such changes is told, another one is disconnected, by either server.
+#[test]
+fn monitors_end_with_a_conversion() {
+    if !stock_is_there() {
+        return;
+    }
+    let stock = Path::new("ovsdb-server");
+    let ours = our_server();
+    for (line, end) in [
+        ("monitor things things name", "database was removed"),
+        (
+            "--db-change-aware monitor-cond things [] things name",
+            "database was removed",
+        ),
+        (
+            "--no-db-change-aware monitor things things name",
+            "receive failed (End of file)",
+        ),
+        (
+            "--no-db-change-aware monitor-cond-since things [] things name",
+            "receive failed (End of file)",
+        ),
+    ] {
+        let expected = monitor_until_converted(stock, "ovsdb-client", line);
+        assert!(expected.stderr.contains(end), "{line}: {expected:?}");
+        let mut others = vec![(stock, OURS)];
+        if let Some(ours) = &ours {
+            others.extend([(ours.as_path(), "ovsdb-client"), (ours.as_path(), OURS)]);
+        }
+        for (server, program) in others {
+            let got = monitor_until_converted(server, program, line);
+            let complaints = difference(&got, &expected, false);
+            assert!(
+                complaints.is_empty(),
+                "{line}, {program} on {}: {complaints:?}",
+                server.display()
+            );
+        }
+    }
+}
+
 /// On servers of their own: a stock server now and then dies of a conversion that it refuses.
 #[test]
 fn convert_that_does_not_fit() {
     if !stock_is_there() {
         return;
     }
-    let run = |program: &str| {
-        let server = start(Path::new("ovsdb-server"));
+    let run = |server: &Path, program: &str| {
+        let server = start(server);
         let row = r#"["things",{"op":"insert","table":"things","row":{"number":2}}]"#;
         transact(&server, row);
         finish(
@@ -338,10 +406,14 @@ fn convert_that_does_not_fit() {
             server.path(),
         )
     };
-    let (got, expected) = (run(OURS), run("ovsdb-client"));
-    let complaints = difference(&got, &expected, false);
-    assert!(complaints.is_empty(), "{complaints:?}");
-    assert_eq!(got.status, Some(1));
+    let stock = Path::new("ovsdb-server");
+    let expected = run(stock, "ovsdb-client");
+    assert_eq!(expected.status, Some(1));
+    let ours = our_server();
+    for server in [Some(stock), ours.as_deref()].into_iter().flatten() {
+        let complaints = difference(&run(server, OURS), &expected, false);
+        assert!(complaints.is_empty(), "{complaints:?}");
+    }
 }
 
 /// What the stock client does not survive.

@@ -10,8 +10,9 @@ use ovsdb::{DatabaseSchema, Error, ErrorKind};
 use serde_json::{Value, json};
 
 use super::{Nature, Output, Server, SessionId, Undo, Unsynced, meta};
+use crate::convert::{self, Unset};
 use crate::history::History;
-use crate::{convert, record};
+use crate::record;
 
 /// Why connections end after a conversion.
 const CONVERTED: &str = "a database has another schema";
@@ -61,7 +62,7 @@ impl Server {
             );
             return Err(Error::new(ErrorKind::InvalidParameters, details));
         }
-        let db = convert::convert(&managed.db, schema, &mut self.new_uuid)?;
+        let db = convert::convert(&managed.db, schema, Unset::Convert, &mut self.new_uuid)?;
         let mut records = vec![db.schema().to_json().to_string().into_bytes()];
         records.extend(record::encode(
             &db,

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use db_server::convert::{self, Unset};
 use db_server::database::Database;
 use db_server::log::{self, FileStorage, LockFile, Log, OpenError, Storage as _};
 use db_server::record::{self, Rows};
@@ -40,8 +41,6 @@ pub enum Error {
     Open(OpenError),
     #[error("I/O error: {path}: write failed ({reason})")]
     Write { path: String, reason: String },
-    #[error("{path}: its rows cannot be put into another schema: {reason}")]
-    Rows { path: String, reason: String },
     #[error("\"{text}\": {why}")]
     Json { text: String, why: String },
     #[error(
@@ -188,60 +187,29 @@ fn rewrite(
     Ok(0)
 }
 
-/// The same rows under another schema: tables and columns that it does not have are left out, those
-/// that it adds get their defaults, and all of its constraints hold.
+/// The same rows under another schema.
 fn converted(path: &str, db: &Database, schema: DatabaseSchema) -> Result<Database, Error> {
-    let mut record = match record::encode(db, &record::snapshot(db), None, 0, false) {
-        None => json!({}),
-        Some(text) => serde_json::from_slice(&text).map_err(|error| Error::Rows {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })?,
-    };
-    if let Value::Object(tables) = &mut record {
-        tables.retain(|name, _| schema.table(name).is_some());
-        for (name, rows) in tables.iter_mut() {
-            let (Some(table), Value::Object(rows)) = (schema.table(name), rows) else {
-                continue;
-            };
-            for columns in rows.values_mut().filter_map(Value::as_object_mut) {
-                columns.retain(|column, _| {
-                    // Ephemeral columns are not in files.
-                    table
-                        .columns
-                        .get(column)
-                        .is_some_and(|schema| !schema.ephemeral)
-                });
+    convert::convert(db, schema, Unset::Renew, &mut Uuid::new_v4).map_err(|error| {
+        let source = match error {
+            convert::Error::Rows(source) => source,
+            convert::Error::Value {
+                table,
+                uuid,
+                column,
+                mut source,
+            } => {
+                let details = source.details.take().unwrap_or_default();
+                source.details = Some(format!(
+                    "{details} (table {table} row {uuid} column {column})"
+                ));
+                source
             }
-        }
-    }
-    let mut db = Database::new(schema);
-    let mut rows = Rows::new();
-    record::apply(&db, &mut rows, &record).map_err(|source| match source {
-        record::Error::Value {
-            table,
-            uuid,
-            column,
-            mut source,
-        } => {
-            let details = source.details.take().unwrap_or_default();
-            source.details = Some(format!(
-                "{details} (table {table} row {uuid} column {column})"
-            ));
-            Error::Unfit {
-                path: path.to_owned(),
-                source,
-            }
-        }
-        other => Error::Record {
+        };
+        Error::Unfit {
             path: path.to_owned(),
-            number: 0,
-            at: 0,
-            source: Box::new(other),
-        },
-    })?;
-    adopt(path, &mut db, rows)?;
-    Ok(db)
+            source,
+        }
+    })
 }
 
 pub fn query(call: &Call<'_>) -> Result<u8, FileError> {
