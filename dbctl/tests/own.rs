@@ -233,18 +233,6 @@ fn a_served_file_is_locked() {
 }
 
 #[test]
-fn roles_are_refused_where_there_are_any() {
-    let dir = Dir::new();
-    let schema = json!({"name": "d", "tables": {"RBAC_Role": {"columns": {
-        "name": {"type": "string"}}}}});
-    dir.write("d.db", encode(&schema));
-    let shown = dir.run(r#"--rbac-role=r --file query d.db '["d"]'"#);
-    assert_eq!(shown.status, Some(1));
-    assert!(shown.stderr.contains("--rbac-role"), "{}", shown.stderr);
-    assert_eq!(dir.run(r#"query d.db '["d"]'"#).status, Some(0));
-}
-
-#[test]
 fn refused_by_name() {
     let dir = Dir::new();
     dir.write("cl.db", "OVSDB CLUSTER 5 x\n");

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use db_server::convert::{self, Unset};
 use db_server::database::Database;
 use db_server::log::{self, FileStorage, LockFile, Log, OpenError, Storage as _};
+use db_server::rbac::Access;
 use db_server::record::{self, Rows};
 use db_server::txn::{self, Context, Outcome};
 use ovsdb::error::sorted_json;
@@ -43,11 +44,6 @@ pub enum Error {
     Write { path: String, reason: String },
     #[error("\"{text}\": {why}")]
     Json { text: String, why: String },
-    #[error(
-        "--rbac-role: {path} has a table RBAC_Role, and roles are not carried out on files: send \
-         the transaction to the server instead"
-    )]
-    Rbac { path: String },
 }
 
 /// The advisory lock on a database file, as the server takes it.
@@ -216,8 +212,7 @@ pub fn query(call: &Call<'_>) -> Result<u8, FileError> {
     let (path, text) = transaction(call);
     let mut loaded = load(&path)?;
     let request = parse(&text)?;
-    check_role(call, &path, &loaded.db)?;
-    let (result, _) = execute(&mut loaded.db, &request);
+    let (result, _) = execute(&mut loaded.db, &request, access(call));
     print(&format!("{}\n", sorted_json(&result)))?;
     Ok(0)
 }
@@ -229,8 +224,7 @@ pub fn transact(call: &Call<'_>) -> Result<u8, FileError> {
     let _lock = lock(&follow(&path))?;
     let mut loaded = load(&path)?;
     let request = parse(&text)?;
-    check_role(call, &path, &loaded.db)?;
-    let (result, committed) = execute(&mut loaded.db, &request);
+    let (result, committed) = execute(&mut loaded.db, &request, access(call));
     let record = committed.and_then(|committed| {
         let comment = committed.comment.as_deref();
         record::encode(&loaded.db, &committed.delta, comment, now_ms(), true)
@@ -259,14 +253,12 @@ fn parse(text: &str) -> Result<Value, Error> {
     })
 }
 
-/// A role restricts nothing in a database without roles.
-fn check_role(call: &Call<'_>, path: &str, db: &Database) -> Result<(), Error> {
-    if call.options.rbac_role.is_some() && db.schema().table("RBAC_Role").is_some() {
-        return Err(Error::Rbac {
-            path: path.to_owned(),
-        });
+/// Without a role everything is allowed; with one, as for a client of which nobody knows who it is.
+fn access<'a>(call: &'a Call<'_>) -> Access<'a> {
+    Access {
+        role: call.options.rbac_role.as_deref().unwrap_or(""),
+        ..Access::default()
     }
-    Ok(())
 }
 
 fn append(path: &str, end: u64, bytes: &[u8]) -> Result<(), Error> {
@@ -291,7 +283,11 @@ fn append(path: &str, end: u64, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Executes the parameters of a `transact` request. Gives what to print, and what was committed.
-fn execute(db: &mut Database, request: &Value) -> (Value, Option<txn::Committed>) {
+fn execute(
+    db: &mut Database,
+    request: &Value,
+    access: Access<'_>,
+) -> (Value, Option<txn::Committed>) {
     let refuse = |what| (DbError::syntax(request, what).to_json(), None);
     let Some(params) = request.as_array() else {
         return refuse("array expected");
@@ -300,32 +296,32 @@ fn execute(db: &mut Database, request: &Value) -> (Value, Option<txn::Committed>
         Some((Value::String(name), operations)) if *name == db.schema().name => operations,
         _ => return refuse("database name expected as first parameter"),
     };
-    match attempt(db, operations) {
+    match attempt(db, operations, access) {
         Outcome::Done { results, committed } => (Value::Array(results), committed),
-        Outcome::Wait { .. } => (wait_refused(db, operations), None),
+        Outcome::Wait { .. } => (wait_refused(db, operations, access), None),
     }
 }
 
-fn attempt(db: &mut Database, operations: &[Value]) -> Outcome {
+fn attempt(db: &mut Database, operations: &[Value], access: Access<'_>) -> Outcome {
     let mut context = Context {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
         elapsed: Duration::ZERO,
-        access: db_server::rbac::Access::default(),
+        access,
     };
     txn::execute(db, operations, &mut context)
 }
 
 /// The results of a transaction that would have to wait: nobody else changes a file, so that the
 /// `wait` ends it.
-fn wait_refused(db: &mut Database, operations: &[Value]) -> Value {
+fn wait_refused(db: &mut Database, operations: &[Value], access: Access<'_>) -> Value {
     let mut before: Vec<Value> = Vec::new();
     for (at, operation) in operations.iter().enumerate() {
         let mut part: Vec<Value> = operations.iter().take(at).cloned().collect();
         part.push(operation.clone());
         // With an end that takes everything back.
         part.push(json!({"op": "abort"}));
-        match attempt(db, &part) {
+        match attempt(db, &part, access) {
             Outcome::Done { mut results, .. } => {
                 results.pop();
                 before = results;
