@@ -161,6 +161,7 @@ pub fn run_all(keep: bool) -> Result<()> {
             "\nleft running. Look around with\n  \
              export OVS_RUNDIR={} PATH={}:$PATH\n  \
              ovs-vsctl show; ovs-ofctl dump-flows br0; ovs-appctl dpctl/dump-flows\n  \
+             ovsdb-client dump Open_vSwitch Bridge name\n  \
              ip netns exec {} ping 10.0.0.2\nand remove it with\n  cargo xtask demo --clean",
             dir.display(),
             links.display(),
@@ -212,6 +213,8 @@ pub fn clean() -> Result<()> {
 fn link_programs() -> Result<PathBuf> {
     let programs = [
         ("vsctl", "ovs-vsctl"),
+        ("dbctl", "ovsdb-tool"),
+        ("dbctl", "ovsdb-client"),
         ("ofctl", "ovs-ofctl"),
         ("appctl", "ovs-appctl"),
     ];
