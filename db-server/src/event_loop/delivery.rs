@@ -240,9 +240,17 @@ impl Delivery {
                 Some(database),
                 clients,
             ),
-            Output::Close { session, reason } => {
-                if let Some(client) = clients.get(&session) {
-                    tracing::warn!("{}: {reason}; connection dropped", client.remote);
+            Output::Close {
+                session,
+                reason,
+                fault,
+            } => {
+                if let Some(Client { remote, .. }) = clients.get(&session) {
+                    if fault {
+                        tracing::warn!("{remote}: {reason}; connection dropped");
+                    } else {
+                        tracing::info!("{remote}: {reason}; connection dropped");
+                    }
                 }
                 if self.held_by.contains_key(&session) {
                     self.hold(session, HeldWhat::Close);

@@ -170,14 +170,18 @@ impl Server {
         Ok(name)
     }
 
-    /// Closes connections, after what was sent to them.
+    /// Closes connections, after what was sent to them, by no fault of the clients.
     pub(super) fn disconnect(
         &mut self,
         sessions: impl IntoIterator<Item = SessionId>,
         reason: &'static str,
     ) {
         for session in sessions {
-            self.outputs.push_back(Output::Close { session, reason });
+            self.outputs.push_back(Output::Close {
+                session,
+                reason,
+                fault: false,
+            });
             self.handle_disconnect(session);
         }
     }

@@ -66,6 +66,8 @@ pub enum Output {
     Close {
         session: SessionId,
         reason: &'static str,
+        /// Whether the client did something wrong.
+        fault: bool,
     },
     /// The contents of a database changed, for who derives things from it.
     Changed { database: Arc<str> },
@@ -268,7 +270,11 @@ impl Server {
         match message {
             Message::Request { params, .. } if !params.is_array() => {
                 let reason = "\"params\" must be JSON array";
-                self.outputs.push_back(Output::Close { session, reason });
+                self.outputs.push_back(Output::Close {
+                    session,
+                    reason,
+                    fault: true,
+                });
             }
             Message::Request { id, method, params } => {
                 self.handle_request(session, id, &method, params, now);

@@ -12,6 +12,8 @@ struct Harness {
     said: Vec<(SessionId, Value, Nature)>,
     records: Vec<(u64, Value)>,
     closed: Vec<SessionId>,
+    /// Those of `closed` that are to blame for it.
+    faults: Vec<SessionId>,
 }
 
 impl Harness {
@@ -35,6 +37,7 @@ impl Harness {
             said: Vec::new(),
             records: Vec::new(),
             closed: Vec::new(),
+            faults: Vec::new(),
         };
         for session in 1..=3 {
             this.server.handle_connect(session, Peer::default());
@@ -74,7 +77,12 @@ impl Harness {
                     let records = records.map(|record| (ticket, record.unwrap()));
                     self.records.extend(records);
                 }
-                Output::Close { session, .. } => self.closed.push(session),
+                Output::Close { session, fault, .. } => {
+                    self.closed.push(session);
+                    if fault {
+                        self.faults.push(session);
+                    }
+                }
                 Output::Changed { .. } => {}
             }
         }
@@ -480,7 +488,7 @@ fn bad_requests_are_answered_as_ovsdb_server_does() {
         assert_eq!(reply["error"], expected, "{method} {params}");
     }
     h.request(2, json!(1), "echo", json!({}));
-    assert_eq!(h.closed, [2]);
+    assert_eq!((&*h.closed, &*h.faults), (&[2][..], &[2][..]));
 }
 
 #[test]
