@@ -58,7 +58,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("cluster/status", NO_CLUSTER),
     (
         "ovsdb-server/disable-monitor-cond",
-        "monitor_cond cannot be turned off in this build\n",
+        "monitor_cond cannot be turned off",
     ),
     ("ovsdb-server/perf-counters-clear", NO_COUNTERS),
     ("ovsdb-server/perf-counters-show", NO_COUNTERS),
@@ -66,9 +66,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("ovsdb-server/tlog-set", NO_TLOG),
 ];
 
-const NO_CLUSTER: &str = "clustering is not supported by this build\n";
-const NO_COUNTERS: &str = "performance counters are not supported by this build\n";
-const NO_TLOG: &str = "logging of a table's operations is not supported by this build\n";
+const NO_CLUSTER: &str = "this build has no clusters";
+const NO_COUNTERS: &str = "there are no performance counters";
+const NO_TLOG: &str = "operations on tables are not logged";
 
 /// The table of commands.
 pub fn commands(program: &str) -> Commands {
@@ -77,7 +77,7 @@ pub fn commands(program: &str) -> Commands {
         commands.event(name, usage, *least, *most);
     }
     for (name, why) in REFUSED {
-        commands.function(name, "", 0, usize::MAX, |_| Err((*why).to_owned()));
+        commands.refuse(name, why);
     }
     commands
 }

@@ -81,6 +81,8 @@ struct Command {
 /// The table of commands, filled before the server starts.
 pub struct Commands {
     table: BTreeMap<String, Command>,
+    /// Why commands of the program that this one stands for are not carried out.
+    refused: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Commands {
@@ -94,6 +96,7 @@ impl Commands {
     pub fn new(program: &str) -> Commands {
         let mut commands = Commands {
             table: BTreeMap::new(),
+            refused: BTreeMap::new(),
         };
         let text = version::text(program);
         commands.function("version", "", 0, 0, move |_| Ok(text.clone()));
@@ -136,6 +139,11 @@ impl Commands {
         self.register(name, usage, min_args, max_args, Handler::EventLoop);
     }
 
+    /// A command that is not carried out, and therefore not listed; whoever tries is told why.
+    pub fn refuse(&mut self, name: &str, why: &str) {
+        self.refused.insert(name.to_owned(), why.to_owned());
+    }
+
     fn register(
         &mut self,
         name: &str,
@@ -166,6 +174,9 @@ impl Commands {
 
     fn find(&self, name: &str, args: usize) -> Result<&Command, String> {
         let Some(command) = self.table.get(name) else {
+            if let Some(why) = self.refused.get(name) {
+                return Err(format!("\"{name}\" is not supported: {why}"));
+            }
             return Err(format!(
                 "\"{name}\" is not a valid command (use \"list-commands\" to see a list of valid \
                  commands)"
@@ -397,6 +408,7 @@ mod tests {
         runtime().block_on(async {
             let mut commands = Commands::new("vswitchd");
             commands.event("late", "ARG", 1, 1);
+            commands.refuse("cluster/cid", "this build has no clusters");
             let (_server, mut requests) = Server::listen(&path, commands).unwrap();
             tokio::spawn(async move {
                 while let Some(request) = requests.recv().await {
@@ -411,9 +423,10 @@ mod tests {
                     r#"{"id":0,"method":"versio","params":["1"]}"#,
                     r#"{"id":"x","method":"late","params":["a\nb"]}"#,
                     r#"{"id":0,"method":"version","params":[1]}"#,
-                    r#"{"id":7,"method":"late","params":[]}"#
+                    r#"{"id":7,"method":"late","params":[]}"#,
+                    r#"{"id":8,"method":"cluster/cid","params":["x"]}"#
                 ),
-                4,
+                5,
             )
             .await;
             assert_eq!(
@@ -426,6 +439,8 @@ mod tests {
                      arguments\\n\"}",
                     "{\"id\":7,\"error\":\"\\\"late\\\" command requires at least 1 \
                      arguments\\n\"}",
+                    "{\"id\":8,\"error\":\"\\\"cluster/cid\\\" is not supported: this build \
+                     has no clusters\\n\"}",
                 ]
             );
             let listed = exchange(
