@@ -6,6 +6,7 @@
 //! Source: RFC 7047, 5.2; ovsdb-server(7), 4.1.3 for `uuid` in `insert`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -82,9 +83,10 @@ impl Operation {
         json: &Value,
         schema: &DatabaseSchema,
         names: &mut dyn Names,
-        position: &str,
+        position: &dyn fmt::Display,
     ) -> Result<Self> {
-        let members = Members::new(json, &format!("ovsdb operation {position}"))?;
+        let what = format_args!("ovsdb operation {position}");
+        let members = Members::new(json, &what)?;
         let op = members.id("op")?;
         match op {
             "insert" => {

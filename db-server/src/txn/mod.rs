@@ -64,7 +64,7 @@ pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_
     let mut comments: Vec<String> = Vec::new();
     let schema = txn.db.schema().clone();
     for (i, json) in operations.iter().enumerate() {
-        let position = format!("{} of {}", i.saturating_add(1), operations.len());
+        let position = format_args!("{} of {}", i.saturating_add(1), operations.len());
         let mut names = Naming {
             symbols: &mut symbols,
             txn: &txn,
@@ -237,8 +237,22 @@ impl Names for Naming<'_, '_> {
 struct Txn<'a> {
     db: &'a mut Database,
     access: Access<'a>,
-    /// Rows that were touched, as they were before.
-    old: BTreeMap<TableId, BTreeMap<Uuid, Option<Arc<Row>>>>,
+    /// Rows that were touched.
+    old: BTreeMap<TableId, BTreeMap<Uuid, Old>>,
+}
+
+/// A row as it was before the transaction.
+struct Old {
+    row: Option<Arc<Row>>,
+    /// Whether it was put several times, so that it may be again what it was.
+    again: bool,
+}
+
+impl Old {
+    /// Whether the row is another now.
+    fn differs(&self, new: Option<&Arc<Row>>) -> bool {
+        !self.again || self.row.as_ref() != new
+    }
 }
 
 impl<'a> Txn<'a> {
@@ -250,23 +264,23 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// Puts or removes a row, remembering what was there before the transaction.
+    /// Puts a row that differs from what is there, or removes one, remembering what was there
+    /// before the transaction.
     fn put(&mut self, table_id: TableId, uuid: Uuid, row: Option<Arc<Row>>) {
         let Some(table) = self.db.table_mut(table_id) else {
             return;
         };
-        let before = table.replace_row(uuid, row);
-        self.old
-            .entry(table_id)
-            .or_default()
-            .entry(uuid)
-            .or_insert(before);
+        let row = table.replace_row(uuid, row);
+        let rows = self.old.entry(table_id).or_default();
+        rows.entry(uuid)
+            .and_modify(|old| old.again = true)
+            .or_insert(Old { row, again: false });
     }
 
     /// The row as it was before the transaction touched it; the outer `None` says that it did
     /// not.
     fn before(&self, table: TableId, uuid: &Uuid) -> Option<&Option<Arc<Row>>> {
-        self.old.get(&table)?.get(uuid)
+        Some(&self.old.get(&table)?.get(uuid)?.row)
     }
 
     /// Puts every row back.
@@ -275,8 +289,8 @@ impl<'a> Txn<'a> {
             let Some(table) = self.db.table_mut(table_id) else {
                 continue;
             };
-            for (uuid, row) in rows {
-                table.replace_row(uuid, row);
+            for (uuid, old) in rows {
+                table.replace_row(uuid, old.row);
             }
         }
     }
@@ -287,9 +301,9 @@ impl<'a> Txn<'a> {
         for (table, rows) in &self.old {
             for (uuid, old) in rows {
                 let new = self.db.row(*table, uuid);
-                if new != old.as_ref() {
+                if old.differs(new) {
                     let change = Change {
-                        old: old.clone(),
+                        old: old.row.clone(),
                         new: new.cloned(),
                     };
                     delta

@@ -162,6 +162,23 @@ impl Datum {
         )
     }
 
+    /// The same without what it shares with `other`.
+    pub fn weight_beside(&self, other: &Datum) -> usize {
+        match (&self.0, &other.0) {
+            (Repr::Set(mine), Repr::Set(theirs)) | (Repr::Map(mine), Repr::Map(theirs))
+                if Arc::ptr_eq(mine, theirs) =>
+            {
+                size_of::<Self>()
+            }
+            (Repr::One(Atom::String(mine)), Repr::One(Atom::String(theirs)))
+                if Arc::ptr_eq(mine, theirs) =>
+            {
+                size_of::<Self>()
+            }
+            _ => self.weight(),
+        }
+    }
+
     /// How many elements or entries there are.
     pub fn len(&self) -> usize {
         self.keys().len()
