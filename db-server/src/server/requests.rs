@@ -190,6 +190,7 @@ impl Server {
         let result = match last_id {
             None => monitor.initial(&managed.db),
             Some(last_id) => {
+                managed.history.keep();
                 let missed = managed.history.since(last_id);
                 let mut result = format!(
                     "[{},\"{}\",",

@@ -151,7 +151,7 @@ impl Server {
             return;
         };
         let delta = Arc::new(committed.delta);
-        managed.history.push((self.new_uuid)(), delta.clone());
+        managed.history.push((self.new_uuid)(), &delta);
         if managed.durable {
             let comment = committed.comment.as_deref();
             let record =
