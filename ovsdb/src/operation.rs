@@ -5,6 +5,8 @@
 //!
 //! Source: RFC 7047, 5.2; ovsdb-server(7), 4.1.3 for `uuid` in `insert`.
 
+mod text;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -17,6 +19,8 @@ use crate::members::Members;
 use crate::mutation::Mutation;
 use crate::schema::{DatabaseSchema, TableSchema, column_names};
 use crate::value::{Datum, Names, UuidNames, json_integer, parse_uuid};
+
+pub use text::{OperationText, Transact};
 
 /// `<row>`: values by column.
 pub type Row = BTreeMap<String, Datum>;

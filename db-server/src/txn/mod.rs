@@ -9,13 +9,16 @@
 mod commit;
 mod operations;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::HashMap;
 use ovsdb::error::Result;
+use ovsdb::operation::OperationText;
 use ovsdb::value::Names;
-use ovsdb::{Datum, Error, ErrorKind, Operation, Uuid};
+use ovsdb::{DatabaseSchema, Datum, Error, ErrorKind, Operation, Uuid};
 use serde_json::{Value, json};
 
 use crate::database::{Change, Database, Delta, Row, TableId};
@@ -53,23 +56,60 @@ pub struct Committed {
     pub comment: Option<String>,
 }
 
+/// What an operation is read from, when the ones before it are done.
+pub trait Source {
+    /// See [`Operation::from_json`].
+    fn parse(
+        &self,
+        schema: &DatabaseSchema,
+        names: &mut dyn Names,
+        position: &dyn fmt::Display,
+    ) -> Result<Operation>;
+}
+
+impl Source for Value {
+    fn parse(
+        &self,
+        schema: &DatabaseSchema,
+        names: &mut dyn Names,
+        position: &dyn fmt::Display,
+    ) -> Result<Operation> {
+        Operation::from_json(self, schema, names, position)
+    }
+}
+
+impl Source for OperationText {
+    fn parse(
+        &self,
+        schema: &DatabaseSchema,
+        names: &mut dyn Names,
+        position: &dyn fmt::Display,
+    ) -> Result<Operation> {
+        OperationText::parse(self, schema, names, position)
+    }
+}
+
 /// Executes `operations` on `db`.
-pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_>) -> Outcome {
+pub fn execute<O: Source>(
+    db: &mut Database,
+    operations: &[O],
+    context: &mut Context<'_>,
+) -> Outcome {
     let mut txn = Txn::new(db, context.access);
     let mut symbols = Symbols {
-        map: HashMap::new(),
+        map: HashMap::default(),
         new_uuid: context.new_uuid,
     };
     let mut results = Vec::with_capacity(operations.len());
     let mut comments: Vec<String> = Vec::new();
     let schema = txn.db.schema().clone();
-    for (i, json) in operations.iter().enumerate() {
+    for (i, source) in operations.iter().enumerate() {
         let position = format_args!("{} of {}", i.saturating_add(1), operations.len());
         let mut names = Naming {
             symbols: &mut symbols,
             txn: &txn,
         };
-        let operation = Operation::from_json(json, &schema, &mut names, &position);
+        let operation = source.parse(&schema, &mut names, &position);
         let result = operation.and_then(|op| {
             if let Operation::Comment { comment } = &op {
                 comments.push(comment.clone());

@@ -108,6 +108,14 @@ impl Datum {
         Self::from_parts(keys, values)
     }
 
+    /// A map; which of several entries with equal keys stays is not said.
+    pub(crate) fn pairs(mut entries: Vec<(Atom, Atom)>) -> Self {
+        entries.sort_unstable();
+        entries.dedup_by(|a, b| a.0 == b.0);
+        let (keys, values) = entries.into_iter().unzip();
+        Self::from_parts(keys, values)
+    }
+
     /// From ascending keys, and for a map as many values.
     fn from_parts(mut keys: Vec<Atom>, values: Vec<Atom>) -> Self {
         if values.is_empty() {
