@@ -87,7 +87,7 @@ impl Operation {
         json: &Value,
         schema: &DatabaseSchema,
         names: &mut dyn Names,
-        position: &dyn fmt::Display,
+        position: impl fmt::Display,
     ) -> Result<Self> {
         let what = format_args!("ovsdb operation {position}");
         let members = Members::new(json, &what)?;

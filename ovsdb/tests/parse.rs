@@ -307,9 +307,9 @@ fn operations_round_trip() {
         json!({"op": "comment", "comment": "x"}),
         json!({"op": "assert", "lock": "x"}),
     ] {
-        let operation = Operation::from_json(&json, &schema, &mut NoNames, &"1 of 1").unwrap();
+        let operation = Operation::from_json(&json, &schema, &mut NoNames, "1 of 1").unwrap();
         let emitted = operation.to_json(&schema, &UuidNames::new());
-        let again = Operation::from_json(&emitted, &schema, &mut NoNames, &"1 of 1").unwrap();
+        let again = Operation::from_json(&emitted, &schema, &mut NoNames, "1 of 1").unwrap();
         assert_eq!(again, operation, "{json}");
         assert_eq!(
             emitted.as_object().unwrap().len(),
@@ -445,10 +445,10 @@ proptest! {
         }
         operation[member] = json.clone();
         for json in [operation, json] {
-            if let Ok(parsed) = Operation::from_json(&json, &schema, &mut NoNames, &"1 of 1") {
+            if let Ok(parsed) = Operation::from_json(&json, &schema, &mut NoNames, "1 of 1") {
                 let emitted = parsed.to_json(&schema, &UuidNames::new());
                 prop_assert_eq!(
-                    Operation::from_json(&emitted, &schema, &mut NoNames, &"1 of 1").unwrap(), parsed
+                    Operation::from_json(&emitted, &schema, &mut NoNames, "1 of 1").unwrap(), parsed
                 );
             }
         }

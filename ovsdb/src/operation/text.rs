@@ -555,7 +555,7 @@ mod tests {
     fn read(text: &str) -> Option<Operation> {
         let read = operation(text, &schema(), &mut Same)?;
         let json: Value = serde_json::from_str(text).unwrap();
-        let other = Operation::from_json(&json, &schema(), &mut Same, &"1 of 1");
+        let other = Operation::from_json(&json, &schema(), &mut Same, "1 of 1");
         assert_eq!(Ok(&read), other.as_ref(), "{text}");
         Some(read)
     }
