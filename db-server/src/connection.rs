@@ -494,7 +494,7 @@ async fn read(
         heard.now();
         framer.push(chunk.get(..count).unwrap_or_default());
         loop {
-            match framer.poll_message() {
+            match framer.poll_received() {
                 Ok(None) => break,
                 Ok(Some(message)) => {
                     // The other half ends first, and this one with it.

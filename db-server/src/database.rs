@@ -53,13 +53,7 @@ impl Row {
     /// The same without what it shares with `other`.
     pub fn weight_beside(&self, other: &Row) -> usize {
         let cells = self.cells.iter().zip(&other.cells);
-        let own = cells.map(|(mine, theirs)| {
-            if mine == theirs {
-                size_of::<Datum>()
-            } else {
-                mine.weight()
-            }
-        });
+        let own = cells.map(|(mine, theirs)| mine.weight_beside(theirs));
         own.fold(size_of::<Self>(), usize::saturating_add)
     }
 }
@@ -151,6 +145,17 @@ impl Index {
     pub fn find(&self, key: &[Datum]) -> Option<Uuid> {
         self.rows.get(key).copied()
     }
+
+    /// Whether a row has another key than before.
+    pub(crate) fn is_changed(&self, change: &Change) -> bool {
+        match (&change.old, &change.new) {
+            (Some(old), Some(new)) => {
+                let mut columns = self.columns.iter();
+                columns.any(|column| old.get(*column) != new.get(*column))
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A table with its rows.
@@ -161,6 +166,9 @@ pub struct Table {
     by_name: HashMap<String, ColumnId>,
     /// The columns that hold references.
     ref_columns: Vec<ColumnId>,
+    pub(crate) has_weak_refs: bool,
+    /// The columns that the file holds.
+    persistent: Vec<ColumnId>,
     pub uuid_column: ColumnId,
     pub version_column: ColumnId,
     pub is_root: bool,
@@ -228,10 +236,21 @@ impl Table {
         let ref_columns = (0..columns.len())
             .filter(|id| columns.get(*id).is_some_and(has_refs))
             .collect();
+        let has_weak_refs = columns.iter().any(|column| {
+            let tables = column.ref_tables(RefKind::Weak);
+            tables.iter().any(Option::is_some)
+        });
+        let named = columns.iter().enumerate().skip(2);
+        let persistent = named
+            .filter(|(_, column)| !column.schema.ephemeral)
+            .map(|(id, _)| id)
+            .collect();
         Self {
             name: schema.name.clone(),
             defaults,
             ref_columns,
+            has_weak_refs,
+            persistent,
             columns,
             by_name,
             uuid_column: 0,
@@ -257,6 +276,11 @@ impl Table {
     pub fn ref_columns(&self) -> impl Iterator<Item = (ColumnId, &Column)> {
         let ids = self.ref_columns.iter();
         ids.filter_map(|id| Some((*id, self.columns.get(*id)?)))
+    }
+
+    /// The columns that the file holds: all but the implicit and the ephemeral ones.
+    pub(crate) fn persistent_columns(&self) -> impl Iterator<Item = ColumnId> {
+        self.persistent.iter().copied()
     }
 
     pub fn rows(&self) -> impl Iterator<Item = (&Uuid, &Arc<Row>)> {
@@ -441,12 +465,12 @@ impl Database {
         // All old index keys go before the new ones come, because rows may swap theirs.
         for (table_id, uuid, change) in delta.changes() {
             if let Some(old) = &change.old {
-                self.index(table_id, *uuid, old, false);
+                self.index(table_id, *uuid, old, change, false);
             }
         }
         for (table_id, uuid, change) in delta.changes() {
             if let Some(new) = &change.new {
-                self.index(table_id, *uuid, new, true);
+                self.index(table_id, *uuid, new, change, true);
             }
             self.count_refs(table_id, *uuid, change);
         }
@@ -462,11 +486,11 @@ impl Database {
     ) -> Result<(), BTreeMap<TableId, BTreeMap<Uuid, Arc<Row>>>> {
         for (id, rows) in rows {
             for (uuid, row) in &rows {
-                self.index(id, *uuid, row, true);
                 let change = Change {
                     old: None,
                     new: Some(row.clone()),
                 };
+                self.index(id, *uuid, row, &change, true);
                 self.count_refs(id, *uuid, &change);
             }
             if let Some(table) = self.tables.get_mut(id) {
@@ -500,11 +524,15 @@ impl Database {
         self.derive(&inverse);
     }
 
-    fn index(&mut self, table: TableId, uuid: Uuid, row: &Row, add: bool) {
+    /// Takes one side of a change into the indexes, or out of them.
+    fn index(&mut self, table: TableId, uuid: Uuid, row: &Row, change: &Change, add: bool) {
         let Some(table) = self.tables.get_mut(table) else {
             return;
         };
         for index in &mut table.indexes {
+            if !index.is_changed(change) {
+                continue;
+            }
             let key = index.key(row);
             if add {
                 index.rows.insert(key, uuid);

@@ -17,6 +17,8 @@ pub struct History {
     /// What each transaction did, oldest first.
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// Whether somebody may ask.
+    kept: bool,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,15 @@ impl History {
             base,
             entries: VecDeque::new(),
             bytes: 0,
+            kept: false,
         }
+    }
+
+    /// Begins to keep transactions. Before a client is told the id of a state for the first time,
+    /// none can ask what has happened since one, and rows that nobody needs are better freed while
+    /// the processor has them at hand.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// The id of the present state.
@@ -46,9 +56,14 @@ impl History {
         self.entries.back().map_or(self.base, |entry| entry.id)
     }
 
-    pub fn push(&mut self, id: Uuid, delta: Arc<Delta>) {
-        let bytes = weight(&delta);
+    pub fn push(&mut self, id: Uuid, delta: &Arc<Delta>) {
+        if !self.kept {
+            self.base = id;
+            return;
+        }
+        let bytes = weight(delta);
         self.bytes = self.bytes.saturating_add(bytes);
+        let delta = delta.clone();
         self.entries.push_back(Entry { id, delta, bytes });
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES {
             let Some(entry) = self.entries.pop_front() else {
@@ -127,14 +142,33 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_kept_that_nobody_can_ask_for() {
+        let id = |n: u128| Uuid::from_u128(n);
+        let mut history = History::new(id(0));
+        let delta = change(1);
+        history.push(id(1), &delta);
+        history.push(id(2), &delta);
+        assert_eq!((history.last(), history.entries.len()), (id(2), 0));
+        history.keep();
+        assert!(history.since(id(1)).is_none());
+        history.push(id(3), &delta);
+        assert_eq!(history.since(id(2)), Some((*delta).clone()));
+        // What was done before is not there to be forgotten.
+        history.pop();
+        history.pop();
+        assert_eq!(history.last(), id(2));
+    }
+
+    #[test]
     fn few_large_transactions_are_kept_and_many_small_ones() {
         let id = |n: u128| Uuid::from_u128(n);
         for (len, kept) in [(10, History::MAX_ENTRIES), (8 << 20, 3), (40 << 20, 0)] {
             let mut history = History::new(id(0));
+            history.keep();
             let delta = change(len);
             let count = kept as u128 + 5;
             for n in 1..=count {
-                history.push(id(n), delta.clone());
+                history.push(id(n), &delta);
             }
             assert_eq!(history.entries.len(), kept, "{len} bytes");
             assert_eq!(history.last(), id(count));

@@ -226,7 +226,8 @@ impl Monitor {
             })?;
             let mut condition = Condition::new();
             for request in requests {
-                let members = Members::new(request, &format!("table {name}"))?;
+                let what = format_args!("table {name}");
+                let members = Members::new(request, &what)?;
                 let clauses = members.get("where");
                 if clauses.is_some_and(|clauses| !clauses.is_array()) {
                     return Err(members.mismatch("where"));
@@ -525,7 +526,8 @@ fn parse_request(
     let select = match select_json {
         None => Select::ALL,
         Some(json) => {
-            let members = Members::new(json, &format!("{what} select"))?;
+            let what = format_args!("{what} select");
+            let members = Members::new(json, &what)?;
             let select = Select {
                 initial: members.bool("initial", true)?,
                 insert: members.bool("insert", true)?,

@@ -21,7 +21,7 @@ use ovsdb::{Datum, Uuid};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::database::{Change, Column, ColumnId, Database, Delta, Row, Table, TableId};
+use crate::database::{Change, ColumnId, Database, Delta, Row, Table, TableId};
 
 /// Why a record cannot be applied.
 #[derive(Debug, Error)]
@@ -61,7 +61,9 @@ pub fn encode(
     date_ms: u64,
     diff: bool,
 ) -> Option<Vec<u8>> {
-    let mut text = format!("{{\"_date\":{date_ms}").into_bytes();
+    let mut text = Vec::with_capacity(256);
+    text.extend_from_slice(b"{\"_date\":");
+    text.extend_from_slice(date_ms.to_string().as_bytes());
     let before = text.len();
     for (table_id, changes) in &delta.tables {
         let Some(table) = db.table(*table_id) else {
@@ -69,7 +71,9 @@ pub fn encode(
         };
         let mark = text.len();
         // Names of tables and columns need no escapes.
-        text.extend_from_slice(format!(",\"{}\":{{", table.name).as_bytes());
+        text.extend_from_slice(b",\"");
+        text.extend_from_slice(table.name.as_bytes());
+        text.extend_from_slice(b"\":{");
         let mut any = false;
         for (uuid, change) in changes {
             let mark = text.len();
@@ -110,14 +114,19 @@ fn encode_change(table: &Table, change: &Change, diff: bool, text: &mut Vec<u8>)
     };
     text.push(b'{');
     let before = text.len();
-    for (id, column) in persistent(table) {
-        let column_type = &column.schema.column_type;
+    for id in table.persistent_columns() {
         let datum = new.get(id);
+        if change.old.as_ref().is_some_and(|old| old.get(id) == datum) {
+            continue;
+        }
+        let Some(column) = table.column(id) else {
+            continue;
+        };
+        let column_type = &column.schema.column_type;
         let difference;
         let value = match &change.old {
             None if datum.is_default(column_type) => continue,
             None => datum,
-            Some(old) if old.get(id) == datum => continue,
             Some(old) if diff && is_diffable(column_type) => {
                 difference = Datum::diff(old.get(id), datum);
                 &difference
@@ -140,13 +149,6 @@ fn encode_change(table: &Table, change: &Change, diff: bool, text: &mut Vec<u8>)
 /// Whether differences of the column are written as such: those that can hold several elements.
 pub(crate) fn is_diffable(column_type: &ColumnType) -> bool {
     column_type.max > 1
-}
-
-/// The columns that the file holds.
-fn persistent(table: &Table) -> impl Iterator<Item = (usize, &Column)> {
-    table.columns.iter().enumerate().filter(|(id, column)| {
-        *id != table.uuid_column && *id != table.version_column && !column.schema.ephemeral
-    })
 }
 
 /// Rows as they are put together from records, before anything is derived from them.

@@ -5,14 +5,16 @@
 //! by their first appearance, and rows are sorted.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use db_server::database::Database;
-use db_server::txn::{self, Context, Outcome};
+use db_server::txn::{self, Context, Outcome, Source};
 use ovsdb::error::sorted_json;
+use ovsdb::operation::{OperationText, Transact};
 use ovsdb::value::parse_uuid;
 use ovsdb::{DatabaseSchema, Uuid};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[derive(Default)]
 struct Numbers {
@@ -60,7 +62,15 @@ fn sort_rows(results: &mut [Value]) {
     }
 }
 
-fn execute(db: &mut Database, operations: &[Value]) -> Value {
+/// The operations as a server reads them from a plain request; `None` when it is not plain.
+fn as_text(operations: &Value) -> Option<Vec<OperationText>> {
+    let mut params = operations.clone();
+    params.as_array_mut().unwrap().insert(0, "d".into());
+    let request = json!({"id": 1, "method": "transact", "params": params}).to_string();
+    Some(Transact::read(&request)?.operations)
+}
+
+fn execute<O: Source + Debug>(db: &mut Database, operations: &[O]) -> Value {
     let mut context = Context {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
@@ -92,6 +102,23 @@ fn comparable(answer: &str) -> String {
 
 #[test]
 fn answers_as_ovsdb_server() {
+    compare(|db, operations| execute(db, operations.as_array().unwrap()));
+}
+
+#[test]
+fn answers_the_same_to_text() {
+    let mut plain = 0;
+    compare(|db, operations| match as_text(operations) {
+        Some(texts) => {
+            plain += 1;
+            execute(db, &texts)
+        }
+        None => execute(db, operations.as_array().unwrap()),
+    });
+    assert!(plain > 100, "{plain}");
+}
+
+fn compare(mut execute: impl FnMut(&mut Database, &Value) -> Value) {
     let database = |schema: &str| {
         let json: Value = serde_json::from_str(schema).unwrap();
         Database::new(DatabaseSchema::from_json(&json).unwrap())
@@ -111,7 +138,7 @@ fn answers_as_ovsdb_server() {
         let case: Value = serde_json::from_str(line).unwrap();
         let expected: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
         let db = databases.get_mut(case["db"].as_str().unwrap()).unwrap();
-        let got = execute(db, case["transact"].as_array().unwrap());
+        let got = execute(db, &case["transact"]);
         let got = numbers.normalize(&sorted_json(&got));
         if comparable(&got) != comparable(&sorted_json(&expected)) {
             wrong.push(format!(

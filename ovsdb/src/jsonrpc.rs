@@ -8,6 +8,8 @@
 
 use serde_json::{Value, json};
 
+use crate::operation::Transact;
+
 /// Why a stream cannot be read on. The connection has to be closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -142,16 +144,26 @@ impl Message {
                 Err(error) => [("error", error), ("id", id), ("result", NULL)],
             },
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(128);
         for (n, (name, value)) in members.into_iter().enumerate() {
-            bytes.push(if n == 0 { b'{' } else { b',' });
-            bytes.extend_from_slice(format!("\"{name}\":").as_bytes());
+            bytes.extend_from_slice(if n == 0 { b"{\"" } else { b",\"" });
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b"\":");
             // A value has string keys alone, and a vector takes all bytes.
             serde_json::to_writer(&mut bytes, value).expect("a JSON value can be written");
         }
         bytes.push(b'}');
         bytes
     }
+}
+
+/// A message as a server gets it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// A `transact` request in plain JSON.
+    Transact(Transact),
+    /// Any other message.
+    Message(Message),
 }
 
 /// Finds the messages in a stream.
@@ -222,12 +234,32 @@ impl Framer {
         self.poll_json()?.map(Message::from_json).transpose()
     }
 
+    /// The same; what is a transaction is left to be read when its database is known.
+    pub fn poll_received(&mut self) -> Result<Option<Received>, FrameError> {
+        let Some(start) = self.scan()? else {
+            return Ok(None);
+        };
+        if !self.escapes {
+            let text = self.buffer.get(start..self.scanned);
+            let text = text.and_then(|frame| std::str::from_utf8(frame).ok());
+            if let Some(transact) = text.and_then(Transact::read) {
+                return Ok(Some(Received::Transact(transact)));
+            }
+        }
+        let message = Message::from_json(self.parse(start)?)?;
+        Ok(Some(Received::Message(message)))
+    }
+
     /// The next whole JSON object.
     pub fn poll_json(&mut self) -> Result<Option<Value>, FrameError> {
-        let start = match self.scan()? {
-            Some(start) => start,
-            None => return Ok(None),
-        };
+        match self.scan()? {
+            Some(start) => self.parse(start).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The object that was scanned.
+    fn parse(&mut self, start: usize) -> Result<Value, FrameError> {
         let frame = self.buffer.get(start..self.scanned).unwrap_or_default();
         let json: Value =
             serde_json::from_slice(frame).map_err(|error| FrameError::Json(error.to_string()))?;
@@ -240,7 +272,7 @@ impl Framer {
             let why = "null bytes not supported in quoted strings";
             return Err(FrameError::Json(why.to_owned()));
         }
-        Ok(Some(json))
+        Ok(json)
     }
 
     /// Scans to the end of the next whole object and gives its start.

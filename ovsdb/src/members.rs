@@ -2,6 +2,8 @@
 //!
 //! Messages are worded as ovsdb-server words them, because people and tests compare them.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -11,13 +13,13 @@ use crate::schema::is_id;
 pub struct Members<'a> {
     pub json: &'a Value,
     map: &'a Map<String, Value>,
-    what: String,
+    what: &'a dyn fmt::Display,
     used: std::cell::RefCell<Vec<&'a str>>,
 }
 
 impl<'a> Members<'a> {
     /// `what` names the construct in messages: "Parsing `what` failed: ...".
-    pub fn new(json: &'a Value, what: &str) -> Result<Self> {
+    pub fn new(json: &'a Value, what: &'a dyn fmt::Display) -> Result<Self> {
         let Value::Object(map) = json else {
             return Err(Error {
                 kind: ErrorKind::SyntaxError,
@@ -28,7 +30,7 @@ impl<'a> Members<'a> {
         Ok(Self {
             json,
             map,
-            what: what.to_owned(),
+            what,
             used: Default::default(),
         })
     }

@@ -5,7 +5,10 @@
 //!
 //! Source: RFC 7047, 5.2; ovsdb-server(7), 4.1.3 for `uuid` in `insert`.
 
+mod text;
+
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -16,6 +19,8 @@ use crate::members::Members;
 use crate::mutation::Mutation;
 use crate::schema::{DatabaseSchema, TableSchema, column_names};
 use crate::value::{Datum, Names, UuidNames, json_integer, parse_uuid};
+
+pub use text::{OperationText, Transact};
 
 /// `<row>`: values by column.
 pub type Row = BTreeMap<String, Datum>;
@@ -82,9 +87,10 @@ impl Operation {
         json: &Value,
         schema: &DatabaseSchema,
         names: &mut dyn Names,
-        position: &str,
+        position: impl fmt::Display,
     ) -> Result<Self> {
-        let members = Members::new(json, &format!("ovsdb operation {position}"))?;
+        let what = format_args!("ovsdb operation {position}");
+        let members = Members::new(json, &what)?;
         let op = members.id("op")?;
         match op {
             "insert" => {

@@ -3,11 +3,12 @@
 //! Records gather in `pending` while the writer is busy with the batch before. Messages that
 //! came out after a record wait in `held` until the writer reports it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use daemon::rate_limit::RateLimit;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -139,7 +140,7 @@ impl Delivery {
             last: 0,
             settled: 0,
             held: VecDeque::new(),
-            held_by: HashMap::new(),
+            held_by: HashMap::default(),
             files: BTreeMap::new(),
         };
         (this, done)

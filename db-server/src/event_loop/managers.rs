@@ -2,9 +2,10 @@
 //!
 //! Source: ovs-vswitchd.conf.db(5), Manager, "Status".
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use ahash::HashMap;
 use serde_json::{Value, json};
 
 use super::Client;

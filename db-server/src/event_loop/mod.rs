@@ -9,16 +9,17 @@ mod delivery;
 mod follower;
 mod managers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ahash::HashMap;
 use daemon::rate_limit::RateLimit;
 use daemon::reconnect::Config;
 use daemon::stream::Connection;
 use daemon::unixctl;
-use ovsdb::jsonrpc::Message;
+use ovsdb::jsonrpc::Received;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use crate::connection::{self, FullOutboxes, Outbox, Outgoing, sleep_until};
@@ -52,7 +53,7 @@ pub enum Event {
     },
     Message {
         session: SessionId,
-        message: Message,
+        message: Received,
         /// Given back when the message is taken.
         place: Option<OwnedSemaphorePermit>,
     },
@@ -186,7 +187,7 @@ impl EventLoop {
         let backup = settings.replication.backup;
         let mut this = Self {
             server,
-            clients: HashMap::new(),
+            clients: HashMap::default(),
             next_session: 0,
             delivery,
             full: FullOutboxes::default(),
@@ -357,8 +358,15 @@ impl EventLoop {
                 message,
                 place: _place,
             } => {
-                self.server
-                    .handle_message(session, message, Instant::now(), date_ms());
+                let (now, date_ms) = (Instant::now(), date_ms());
+                match message {
+                    Received::Transact(transact) => {
+                        self.server.handle_transact(session, transact, now, date_ms);
+                    }
+                    Received::Message(message) => {
+                        self.server.handle_message(session, message, now, date_ms);
+                    }
+                }
             }
             Event::Disconnected { session, reason } => {
                 self.server.handle_disconnect(session);

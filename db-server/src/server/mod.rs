@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ovsdb::jsonrpc::Message;
+use ovsdb::operation::Transact;
 use ovsdb::{Error, ErrorKind, Uuid};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ use crate::database::{Database, Delta};
 use crate::history::History;
 use crate::monitor::{Monitor, SharedMonitors};
 use locks::Locks;
-use transact::Parked;
+use transact::{Operations, Parked};
 
 /// A connection, as the shell numbers it.
 pub type SessionId = u64;
@@ -285,6 +286,29 @@ impl Server {
             // Unknown notifications are ignored; answers are to our echoes, which the shell sends.
             Message::Notification { .. } | Message::Response { .. } => {}
         }
+        self.wake(now);
+    }
+
+    /// A `transact` request from a client.
+    pub fn handle_transact(
+        &mut self,
+        session: SessionId,
+        transact: Transact,
+        now: Instant,
+        date_ms: u64,
+    ) {
+        let Some(managed) = self.databases.get(&*transact.database) else {
+            let params = transact.params();
+            let message = Message::request(transact.id, "transact", params);
+            return self.handle_message(session, message, now, date_ms);
+        };
+        if !self.sessions.contains_key(&session) {
+            return;
+        }
+        self.date_ms = date_ms;
+        let name = managed.name.clone();
+        let operations = Operations::Text(transact.operations);
+        self.request_transact(session, transact.id, name, operations, now);
         self.wake(now);
     }
 

@@ -12,6 +12,7 @@ use ovsdb::value::parse_uuid;
 use ovsdb::{Error, ErrorKind, Uuid};
 use serde_json::{Value, json};
 
+use super::transact::Operations;
 use super::{MAX_PER_SESSION, Managed, Nature, Output, Server, SessionId};
 use crate::monitor::Version;
 
@@ -36,6 +37,7 @@ impl Server {
                         _ => Vec::new(),
                     };
                     operations.drain(..operations.len().min(1));
+                    let operations = Operations::Json(operations);
                     self.request_transact(session, id, name, operations, now);
                     return;
                 }
@@ -190,6 +192,7 @@ impl Server {
         let result = match last_id {
             None => monitor.initial(&managed.db),
             Some(last_id) => {
+                managed.history.keep();
                 let missed = managed.history.since(last_id);
                 let mut result = format!(
                     "[{},\"{}\",",

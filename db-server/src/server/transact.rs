@@ -1,10 +1,12 @@
 //! Running transactions, and what follows a commit: the record, the monitors, the ones that wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ahash::HashMap;
 use ovsdb::jsonrpc::Message;
+use ovsdb::operation::OperationText;
 use ovsdb::{Error, ErrorKind};
 use serde_json::Value;
 
@@ -18,13 +20,20 @@ use crate::rbac::Access;
 use crate::record;
 use crate::txn::{self, Committed, Context, Outcome};
 
+/// The operations of a request.
+#[derive(Debug)]
+pub(super) enum Operations {
+    Text(Vec<OperationText>),
+    Json(Vec<Value>),
+}
+
 /// A transaction that waits, or is about to be run for the first time.
 #[derive(Debug)]
 pub(super) struct Parked {
     pub session: SessionId,
     pub id: Value,
     pub database: Arc<str>,
-    operations: Vec<Value>,
+    operations: Operations,
     since: Instant,
     /// How old it may become.
     until: Option<Duration>,
@@ -43,7 +52,7 @@ impl Server {
         session: SessionId,
         id: Value,
         database: Arc<str>,
-        operations: Vec<Value>,
+        operations: Operations,
         now: Instant,
     ) {
         let txn = Parked {
@@ -71,7 +80,11 @@ impl Server {
             elapsed: elapsed(txn.since, now),
             access,
         };
-        match txn::execute(&mut managed.db, &txn.operations, &mut context) {
+        let outcome = match &txn.operations {
+            Operations::Text(texts) => txn::execute(&mut managed.db, texts, &mut context),
+            Operations::Json(values) => txn::execute(&mut managed.db, values, &mut context),
+        };
+        match outcome {
             Outcome::Done { results, committed } => {
                 // What clients see of it comes before its own reply.
                 if let Some(committed) = committed {
@@ -151,7 +164,7 @@ impl Server {
             return;
         };
         let delta = Arc::new(committed.delta);
-        managed.history.push((self.new_uuid)(), delta.clone());
+        managed.history.push((self.new_uuid)(), &delta);
         if managed.durable {
             let comment = committed.comment.as_deref();
             let record =
@@ -248,7 +261,7 @@ fn updates(
         latest: (&'a Value, Arc<[u8]>),
     }
     let txn_id = managed.history.last();
-    let mut shown: HashMap<*const Monitor, Option<Shown<'_>>> = HashMap::new();
+    let mut shown: HashMap<*const Monitor, Option<Shown<'_>>> = HashMap::default();
     let mut outputs = Vec::new();
     for (session_id, session) in sessions {
         for (id, database, monitor) in &session.monitors {

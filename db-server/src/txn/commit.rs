@@ -54,7 +54,7 @@ fn touched(txn: &Txn<'_>) -> Vec<RowId> {
         .old
         .iter()
         .flat_map(|(table, rows)| rows.iter().map(|(uuid, old)| (*table, *uuid, old)));
-    rows.filter(|(table, uuid, old)| txn.db.row(*table, uuid) != old.as_ref())
+    rows.filter(|(table, uuid, old)| old.differs(txn.db.row(*table, uuid)))
         .map(|(table, uuid, _)| (table, uuid))
         .collect()
 }
@@ -201,7 +201,9 @@ fn remove_weak_refs(txn: &mut Txn<'_>, refs: &mut RefChanges) -> Result<Vec<RowI
         };
         for uuid in rows.keys() {
             if table.row(uuid).is_some() {
-                sources.insert((*table_id, *uuid));
+                if table.has_weak_refs {
+                    sources.insert((*table_id, *uuid));
+                }
             } else {
                 sources.extend(table.weak_sources(uuid));
             }
@@ -317,6 +319,10 @@ fn check_indexes(txn: &Txn<'_>, delta: &Delta) -> Result<()> {
             continue;
         };
         for index in &table.indexes {
+            // Rows that keep their keys are as unique as they were.
+            if !changes.values().any(|change| index.is_changed(change)) {
+                continue;
+            }
             let mut keys: HashMap<Vec<Datum>, Uuid> = HashMap::default();
             for (uuid, change) in changes {
                 let Some(row) = &change.new else { continue };

@@ -9,13 +9,16 @@
 mod commit;
 mod operations;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::HashMap;
 use ovsdb::error::Result;
+use ovsdb::operation::OperationText;
 use ovsdb::value::Names;
-use ovsdb::{Datum, Error, ErrorKind, Operation, Uuid};
+use ovsdb::{DatabaseSchema, Datum, Error, ErrorKind, Operation, Uuid};
 use serde_json::{Value, json};
 
 use crate::database::{Change, Database, Delta, Row, TableId};
@@ -53,23 +56,60 @@ pub struct Committed {
     pub comment: Option<String>,
 }
 
+/// What an operation is read from, when the ones before it are done.
+pub trait Source {
+    /// See [`Operation::from_json`].
+    fn parse(
+        &self,
+        schema: &DatabaseSchema,
+        names: &mut dyn Names,
+        position: &dyn fmt::Display,
+    ) -> Result<Operation>;
+}
+
+impl Source for Value {
+    fn parse(
+        &self,
+        schema: &DatabaseSchema,
+        names: &mut dyn Names,
+        position: &dyn fmt::Display,
+    ) -> Result<Operation> {
+        Operation::from_json(self, schema, names, position)
+    }
+}
+
+impl Source for OperationText {
+    fn parse(
+        &self,
+        schema: &DatabaseSchema,
+        names: &mut dyn Names,
+        position: &dyn fmt::Display,
+    ) -> Result<Operation> {
+        OperationText::parse(self, schema, names, position)
+    }
+}
+
 /// Executes `operations` on `db`.
-pub fn execute(db: &mut Database, operations: &[Value], context: &mut Context<'_>) -> Outcome {
+pub fn execute<O: Source>(
+    db: &mut Database,
+    operations: &[O],
+    context: &mut Context<'_>,
+) -> Outcome {
     let mut txn = Txn::new(db, context.access);
     let mut symbols = Symbols {
-        map: HashMap::new(),
+        map: HashMap::default(),
         new_uuid: context.new_uuid,
     };
     let mut results = Vec::with_capacity(operations.len());
     let mut comments: Vec<String> = Vec::new();
     let schema = txn.db.schema().clone();
-    for (i, json) in operations.iter().enumerate() {
-        let position = format!("{} of {}", i.saturating_add(1), operations.len());
+    for (i, source) in operations.iter().enumerate() {
+        let position = format_args!("{} of {}", i.saturating_add(1), operations.len());
         let mut names = Naming {
             symbols: &mut symbols,
             txn: &txn,
         };
-        let operation = Operation::from_json(json, &schema, &mut names, &position);
+        let operation = source.parse(&schema, &mut names, &position);
         let result = operation.and_then(|op| {
             if let Operation::Comment { comment } = &op {
                 comments.push(comment.clone());
@@ -237,8 +277,22 @@ impl Names for Naming<'_, '_> {
 struct Txn<'a> {
     db: &'a mut Database,
     access: Access<'a>,
-    /// Rows that were touched, as they were before.
-    old: BTreeMap<TableId, BTreeMap<Uuid, Option<Arc<Row>>>>,
+    /// Rows that were touched.
+    old: BTreeMap<TableId, BTreeMap<Uuid, Old>>,
+}
+
+/// A row as it was before the transaction.
+struct Old {
+    row: Option<Arc<Row>>,
+    /// Whether it was put several times, so that it may be again what it was.
+    again: bool,
+}
+
+impl Old {
+    /// Whether the row is another now.
+    fn differs(&self, new: Option<&Arc<Row>>) -> bool {
+        !self.again || self.row.as_ref() != new
+    }
 }
 
 impl<'a> Txn<'a> {
@@ -250,23 +304,23 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// Puts or removes a row, remembering what was there before the transaction.
+    /// Puts a row that differs from what is there, or removes one, remembering what was there
+    /// before the transaction.
     fn put(&mut self, table_id: TableId, uuid: Uuid, row: Option<Arc<Row>>) {
         let Some(table) = self.db.table_mut(table_id) else {
             return;
         };
-        let before = table.replace_row(uuid, row);
-        self.old
-            .entry(table_id)
-            .or_default()
-            .entry(uuid)
-            .or_insert(before);
+        let row = table.replace_row(uuid, row);
+        let rows = self.old.entry(table_id).or_default();
+        rows.entry(uuid)
+            .and_modify(|old| old.again = true)
+            .or_insert(Old { row, again: false });
     }
 
     /// The row as it was before the transaction touched it; the outer `None` says that it did
     /// not.
     fn before(&self, table: TableId, uuid: &Uuid) -> Option<&Option<Arc<Row>>> {
-        self.old.get(&table)?.get(uuid)
+        Some(&self.old.get(&table)?.get(uuid)?.row)
     }
 
     /// Puts every row back.
@@ -275,8 +329,8 @@ impl<'a> Txn<'a> {
             let Some(table) = self.db.table_mut(table_id) else {
                 continue;
             };
-            for (uuid, row) in rows {
-                table.replace_row(uuid, row);
+            for (uuid, old) in rows {
+                table.replace_row(uuid, old.row);
             }
         }
     }
@@ -287,9 +341,9 @@ impl<'a> Txn<'a> {
         for (table, rows) in &self.old {
             for (uuid, old) in rows {
                 let new = self.db.row(*table, uuid);
-                if new != old.as_ref() {
+                if old.differs(new) {
                     let change = Change {
-                        old: old.clone(),
+                        old: old.row.clone(),
                         new: new.cloned(),
                     };
                     delta

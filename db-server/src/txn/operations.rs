@@ -79,7 +79,9 @@ impl Txn<'_> {
     fn insert(&mut self, table: &str, values: RowJson, uuid: Uuid) -> Result<Value> {
         let (table_id, table) = self.find_table(table)?;
         let mut row = table.default_row(uuid);
-        assign(table, &mut row, values);
+        for (id, datum) in assigned(table, values) {
+            row.set(id, datum);
+        }
         check_defaults(table, &row)?;
         self.access.check(self.db, table, Change::Insert, [&row])?;
         self.put(table_id, uuid, Some(Arc::new(row)));
@@ -97,9 +99,11 @@ impl Txn<'_> {
         // Rows that agree in all selected columns are one row.
         let mut seen = BTreeSet::new();
         let mut rows = Vec::new();
-        for (_, row) in self.matching(table, condition) {
+        let matching = self.matching(table, condition);
+        let only = matching.len() == 1;
+        for (_, row) in matching {
             let cells: Vec<&Datum> = columns.iter().map(|column| row.get(*column)).collect();
-            if columns.contains(&table.uuid_column) || seen.insert(cells) {
+            if only || columns.contains(&table.uuid_column) || seen.insert(cells) {
                 rows.push(row_json(table, row, &columns));
             }
         }
@@ -111,12 +115,15 @@ impl Txn<'_> {
         let rows = self.matching(table, condition);
         let columns: Vec<&str> = values.keys().map(String::as_str).collect();
         self.check(table, Change::Update(&columns), &rows)?;
+        let cells = assigned(table, values);
         let mut changed = Vec::new();
         let mut count = 0usize;
         for (uuid, row) in rows {
             count = count.saturating_add(1);
             let mut new = Row::clone(row);
-            assign(table, &mut new, values.clone());
+            for (id, datum) in &cells {
+                new.set(*id, datum.clone());
+            }
             if new != **row {
                 changed.push((uuid, Arc::new(new)));
             }
@@ -268,14 +275,14 @@ fn still_waiting(timeout: Option<Duration>, elapsed: Duration) -> Result<Step> {
     Err(Error::new(ErrorKind::TimedOut, details))
 }
 
-/// Sets columns of a row; `_uuid` and `_version` are the server's and stay.
-fn assign(table: &Table, row: &mut Row, values: RowJson) {
-    for (name, datum) in values {
-        match table.column_id(&name) {
-            Some(id) if id != table.uuid_column && id != table.version_column => row.set(id, datum),
-            _ => {}
-        }
-    }
+/// The columns that get values; `_uuid` and `_version` are the server's and stay.
+fn assigned(table: &Table, values: RowJson) -> Vec<(ColumnId, Datum)> {
+    let cells = values
+        .into_iter()
+        .filter_map(|(name, datum)| Some((table.column_id(&name)?, datum)));
+    cells
+        .filter(|(id, _)| *id != table.uuid_column && *id != table.version_column)
+        .collect()
 }
 
 /// Columns that an insert leaves out get a default that their constraints need not allow.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jsonrpsee::PendingSubscriptionSink;
 use jsonrpsee::types::ErrorObjectOwned;
+use ovsdb::jsonrpc::Received;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -165,6 +166,7 @@ async fn serve(
             },
             place = events.reserve(), if !router.requests.is_empty() => match place {
                 Ok(place) => if let Some(message) = router.requests.pop_front() {
+                    let message = Received::Message(message);
                     place.send(Event::Message { session, message, place: None });
                 },
                 Err(_) => {

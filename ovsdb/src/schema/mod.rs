@@ -72,7 +72,7 @@ static VERSION_COLUMN: LazyLock<ColumnSchema> = LazyLock::new(|| ColumnSchema {
 impl DatabaseSchema {
     /// Parses a `<database-schema>` and checks it as a whole.
     pub fn from_json(json: &Value) -> Result<Self> {
-        let members = Members::new(json, "database schema")?;
+        let members = Members::new(json, &"database schema")?;
         let name = members.id("name")?.to_owned();
         let version = match members.get("version") {
             None => String::new(),
@@ -189,7 +189,7 @@ impl DatabaseSchema {
 
 impl TableSchema {
     fn from_json(name: &str, json: &Value) -> Result<Self> {
-        let members = Members::new(json, "table schema")?;
+        let members = Members::new(json, &"table schema")?;
         let columns_json = members.object("columns")?;
         let max_rows = match members.get("maxRows") {
             None => None,
@@ -309,7 +309,7 @@ pub fn column_names(json: &Value, table: &TableSchema) -> Result<Vec<String>> {
 
 impl ColumnSchema {
     fn from_json(json: &Value) -> Result<Self> {
-        let members = Members::new(json, "schema for column")?;
+        let members = Members::new(json, &"schema for column")?;
         let mutable = members.bool("mutable", true)?;
         let ephemeral = members.bool("ephemeral", false)?;
         let type_json = members.require("type")?;

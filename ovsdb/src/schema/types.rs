@@ -160,7 +160,7 @@ impl ColumnType {
                 max: 1,
             });
         }
-        let members = Members::new(json, "type")?;
+        let members = Members::new(json, &"type")?;
         let key =
             BaseType::from_json(members.require("key")?).map_err(|error| within(error, "key"))?;
         let value = match members.get("value") {
@@ -249,7 +249,7 @@ impl BaseType {
         if json.is_string() {
             return Ok(Self::plain(atomic_type(json)?));
         }
-        let members = Members::new(json, "ovsdb type")?;
+        let members = Members::new(json, &"ovsdb type")?;
         let atomic = atomic_type(members.require("type")?)?;
         let constraint = match members.get("enum") {
             Some(values) => Constraint::Enum(Datum::from_json(

@@ -108,6 +108,14 @@ impl Datum {
         Self::from_parts(keys, values)
     }
 
+    /// A map; which of several entries with equal keys stays is not said.
+    pub(crate) fn pairs(mut entries: Vec<(Atom, Atom)>) -> Self {
+        entries.sort_unstable();
+        entries.dedup_by(|a, b| a.0 == b.0);
+        let (keys, values) = entries.into_iter().unzip();
+        Self::from_parts(keys, values)
+    }
+
     /// From ascending keys, and for a map as many values.
     fn from_parts(mut keys: Vec<Atom>, values: Vec<Atom>) -> Self {
         if values.is_empty() {
@@ -160,6 +168,23 @@ impl Datum {
             size_of::<Self>().saturating_add(shared),
             usize::saturating_add,
         )
+    }
+
+    /// The same without what it shares with `other`.
+    pub fn weight_beside(&self, other: &Datum) -> usize {
+        match (&self.0, &other.0) {
+            (Repr::Set(mine), Repr::Set(theirs)) | (Repr::Map(mine), Repr::Map(theirs))
+                if Arc::ptr_eq(mine, theirs) =>
+            {
+                size_of::<Self>()
+            }
+            (Repr::One(Atom::String(mine)), Repr::One(Atom::String(theirs)))
+                if Arc::ptr_eq(mine, theirs) =>
+            {
+                size_of::<Self>()
+            }
+            _ => self.weight(),
+        }
     }
 
     /// How many elements or entries there are.
