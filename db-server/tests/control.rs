@@ -187,7 +187,11 @@ fn refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let server = Named::start(directory.path(), "a", false, &["--no-dbs"]).unwrap();
     for (command, args, expected) in [
-        ("cluster/status", &["x"][..], "clustering is not supported"),
+        (
+            "cluster/status",
+            &["x"][..],
+            "\"cluster/status\" is not supported",
+        ),
         ("ovsdb-server/tlog-set", &["d:T", "on"], "not supported"),
         ("ovsdb-server/add-db", &["relay:d:tcp:127.0.0.1:1"], "relay"),
         ("ovsdb-server/add-remote", &["pssl:6640"], "TLS"),
@@ -201,6 +205,8 @@ fn refused_by_name() {
         let error = server.appctl(command, args).unwrap_err();
         assert!(error.contains(expected), "{command}: {error}");
     }
+    let listed = server.appctl("list-commands", &[]).unwrap();
+    assert!(listed.contains("ovsdb-server/sync-status") && !listed.contains("cluster/"));
     assert_eq!(
         server.appctl("ovsdb-server/list-dbs", &[]).unwrap(),
         "_Server\n"
