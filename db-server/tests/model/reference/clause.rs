@@ -179,7 +179,8 @@ fn integers(a: i64, b: i64, mutator: &str) -> Result<i64, Refusal> {
         "*=" => a * b,
         _ if b == 0 => return Err("domain error"),
         "/=" => a / b,
-        _ => a % b,
+        // What has no quotient has no remainder either, says ovsdb-server.
+        _ => i64::try_from(a / b).map_or(i128::MAX, |_| a % b),
     };
     i64::try_from(result).map_err(|_| "range error")
 }
