@@ -12,6 +12,7 @@ mod managers;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ahash::HashMap;
@@ -20,9 +21,9 @@ use daemon::reconnect::Config;
 use daemon::stream::Connection;
 use daemon::unixctl;
 use ovsdb::jsonrpc::Received;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::connection::{self, FullOutboxes, Outbox, Outgoing, sleep_until};
+use crate::connection::{self, FullOutboxes, Inbox, Outbox, Outgoing, Readable, sleep_until};
 use crate::files::File;
 use crate::log::LockFile;
 use crate::remote::{self, Running, Spec};
@@ -51,11 +52,10 @@ pub enum Event {
         outgoing: mpsc::UnboundedSender<Outgoing>,
         session: oneshot::Sender<SessionId>,
     },
+    /// From a client that is attached.
     Message {
         session: SessionId,
         message: Received,
-        /// Given back when the message is taken.
-        place: Option<OwnedSemaphorePermit>,
     },
     Disconnected {
         session: SessionId,
@@ -106,8 +106,13 @@ struct OpenFile {
     _lock: LockFile,
 }
 
-/// Most events that are answered before their outputs are looked at.
+/// Most events and messages that are answered before their outputs are looked at, and how many of
+/// them may be one client's.
 const BATCH: usize = 256;
+const CLIENT_BATCH: usize = 32;
+
+/// The most that is read from a socket at a time.
+const READ: usize = 64 << 10;
 
 /// How often states in the database, failed listeners and file sizes are looked at.
 const TICK: Duration = Duration::from_secs(5);
@@ -118,6 +123,8 @@ struct Client {
     remote: Arc<str>,
     /// The other end, for the log.
     peer: String,
+    /// `None` when nothing more is read from it here.
+    inbox: Option<Inbox>,
     outgoing: Sink,
     over: Option<oneshot::Sender<()>>,
 }
@@ -156,6 +163,9 @@ pub struct EventLoop {
     next_session: SessionId,
     delivery: Delivery,
     full: FullOutboxes,
+    readable: Readable,
+    /// What is read from a socket.
+    buffer: Vec<u8>,
     specs: Vec<(String, Spec)>,
     remotes: BTreeMap<String, Running>,
     managers: managers::Managers,
@@ -191,6 +201,8 @@ impl EventLoop {
             next_session: 0,
             delivery,
             full: FullOutboxes::default(),
+            readable: Readable::default(),
+            buffer: vec![0; READ],
             specs: Vec::new(),
             remotes: BTreeMap::new(),
             managers: managers::Managers::default(),
@@ -254,9 +266,9 @@ impl EventLoop {
                 Some(event) = self.inbox.recv(), if self.delivery.has_room() => {
                     self.handle_event(event);
                     self.drain_inbox();
-                    // Other connections may have something to read by now: what they bring is
-                    // synced together with this.
-                    tokio::task::yield_now().await;
+                }
+                () = self.readable.wait(), if self.delivery.has_room() => {
+                    self.read_clients();
                     self.drain_inbox();
                 }
                 () = sleep_until(deadline), if deadline.is_some() => {
@@ -288,6 +300,55 @@ impl EventLoop {
         }
     }
 
+    /// Carries out what the clients ask for that have something to read.
+    fn read_clients(&mut self) {
+        let (now, date_ms) = (Instant::now(), date_ms());
+        let mut room = BATCH;
+        // Who comes into the queue meanwhile has its turn next time.
+        for _ in 0..self.readable.len() {
+            if room == 0 {
+                return;
+            }
+            let Some(session) = self.readable.take() else {
+                return;
+            };
+            let Some(client) = self.clients.get_mut(&session) else {
+                continue;
+            };
+            let (Some(inbox), Sink::Socket(outbox)) = (&mut client.inbox, &client.outgoing) else {
+                continue;
+            };
+            if outbox.lags() {
+                continue;
+            }
+            let share = room.min(CLIENT_BATCH);
+            let mut taken = 0;
+            while taken < share {
+                match inbox.poll_received(&mut self.buffer) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(Received::Transact(transact))) => {
+                        self.server.handle_transact(session, transact, now, date_ms);
+                    }
+                    Poll::Ready(Ok(Received::Message(message))) => {
+                        self.server.handle_message(session, message, now, date_ms);
+                    }
+                    Poll::Ready(Err(reason)) => {
+                        outbox.end_with(reason);
+                        client.inbox = None;
+                        break;
+                    }
+                }
+                taken += 1;
+            }
+            if taken == share
+                && let Some(inbox) = &client.inbox
+            {
+                inbox.put_off();
+            }
+            room = room.saturating_sub(taken);
+        }
+    }
+
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Connected {
@@ -306,10 +367,10 @@ impl EventLoop {
                 let session = self.new_session();
                 tracing::debug!("{}: connected to {remote}", connection.peer);
                 let name = connection.peer.clone();
-                let (incoming, outgoing) = connection::split(connection, &self.full);
+                let (inbox, outgoing) =
+                    connection::split(session, connection, &self.full, &self.readable);
                 tokio::spawn(connection::serve(
                     session,
-                    incoming,
                     outgoing.clone(),
                     config,
                     self.events.clone(),
@@ -320,6 +381,7 @@ impl EventLoop {
                     Client {
                         remote,
                         peer: name,
+                        inbox: Some(inbox),
                         outgoing: Sink::Socket(outgoing),
                         over,
                     },
@@ -346,6 +408,7 @@ impl EventLoop {
                     Client {
                         peer: remote.to_string(),
                         remote,
+                        inbox: None,
                         outgoing: Sink::Task(outgoing),
                         over: None,
                     },
@@ -353,11 +416,7 @@ impl EventLoop {
                 self.server.handle_connect(session, peer);
                 let _ = told.send(session);
             }
-            Event::Message {
-                session,
-                message,
-                place: _place,
-            } => {
+            Event::Message { session, message } => {
                 let (now, date_ms) = (Instant::now(), date_ms());
                 match message {
                     Received::Transact(transact) => {
@@ -372,6 +431,7 @@ impl EventLoop {
                 self.server.handle_disconnect(session);
                 self.delivery.forget(session);
                 if let Some(client) = self.clients.remove(&session) {
+                    tracing::debug!("{}: {reason}", client.peer);
                     if reason.is_fault() {
                         tracing::warn!(
                             "{}: {}: {reason}; connection dropped",
@@ -454,6 +514,17 @@ impl EventLoop {
             };
             if self.delivery.handle_output(output, &mut self.clients) {
                 self.reconfigure().await;
+            }
+        }
+    }
+
+    /// Ends clients whose requests take too long to be complete.
+    fn cut_off_slow(&mut self, now: Instant) {
+        for client in self.clients.values_mut() {
+            let overdue = client.inbox.as_ref().and_then(|inbox| inbox.overdue(now));
+            if let (Some(reason), Sink::Socket(outbox)) = (overdue, &client.outgoing) {
+                outbox.end_with(reason);
+                client.inbox = None;
             }
         }
     }
@@ -547,6 +618,7 @@ impl EventLoop {
     }
 
     async fn handle_tick(&mut self) {
+        self.cut_off_slow(Instant::now());
         self.managers.tick();
         self.reconfigure().await;
         self.delivery.want_due_compactions(Instant::now());

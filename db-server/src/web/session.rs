@@ -167,7 +167,7 @@ async fn serve(
             place = events.reserve(), if !router.requests.is_empty() => match place {
                 Ok(place) => if let Some(message) = router.requests.pop_front() {
                     let message = Received::Message(message);
-                    place.send(Event::Message { session, message, place: None });
+                    place.send(Event::Message { session, message });
                 },
                 Err(_) => {
                     link.close();

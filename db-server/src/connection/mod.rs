@@ -1,8 +1,11 @@
 //! One client's socket: bytes to messages and back, probes, and a bound on what it may owe us.
 //!
-//! The event loop puts messages into the client's [`Outbox`] and, at the end of a turn, writes out
-//! what the sockets take at once; that is one system call for each client and no task is woken.
-//! Only what is left over is the business of the connection's own task.
+//! The event loop takes messages out of the client's [`Inbox`], puts others into its [`Outbox`] and,
+//! at the end of a turn, writes out what the sockets take at once; that is one system call for each
+//! client and direction, and no task is woken. Only what is left over, and probing a client that is
+//! silent, is the business of the connection's own task.
+
+mod inbox;
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,14 +16,16 @@ use std::{fmt, future, io};
 
 use daemon::reconnect::{Action, Config, Reconnect};
 use daemon::stream::{Connection, Stream};
-use ovsdb::jsonrpc::{Framer, Message};
+use ovsdb::jsonrpc::Message;
 use serde_json::json;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::io::{AsyncWrite, WriteHalf};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::event_loop::Event;
 use crate::server::SessionId;
+
+pub use inbox::{Inbox, Readable};
 
 /// A client that reads so slowly that more than this waits to be sent is cut off.
 pub const MAX_BACKLOG: usize = 64 << 20;
@@ -29,27 +34,12 @@ pub const MAX_BACKLOG: usize = 64 << 20;
 /// asks for without reading the answers delays nobody else.
 const MAX_UNREAD: usize = 1 << 20;
 
-/// Requests of a client that the event loop has not taken yet; the answers to more could need
-/// much memory before anybody sees that they are not read.
-const MAX_UNTAKEN: usize = 32;
-
-/// The longest request.
-const MAX_REQUEST: usize = 64 << 20;
-
 /// A buffer that is empty keeps at most this much.
 const MAX_SPARE: usize = 16 << 10;
 
 /// Of all clients together: a client that has more to be sent than it should is cut off earlier
 /// when more than this waits to be sent to all of them.
 const MAX_TOTAL_BACKLOG: usize = 512 << 20;
-
-/// The same for requests that have not come as a whole.
-const MAX_TOTAL_PARTIAL: usize = 256 << 20;
-
-/// How long a request may take to come as a whole, and what is then asked of a longer one: it is
-/// no use to anybody, and holds memory.
-const REQUEST_TIME: Duration = Duration::from_secs(60);
-const REQUEST_BYTES_PER_SECOND: u64 = 1 << 10;
 
 static BACKLOG: Total = Total(AtomicUsize::new(0));
 static PARTIAL: Total = Total(AtomicUsize::new(0));
@@ -143,13 +133,12 @@ pub enum Outgoing {
     Close,
 }
 
-type StreamHalf = Box<dyn Stream>;
-
 /// What waits to be sent to one client.
 pub struct Outbox {
     state: Mutex<State>,
-    /// Whether so much waits that the client's requests are left alone.
-    lags: watch::Sender<bool>,
+    /// Tells the event loop that the client's requests are no longer left alone.
+    reader: Waker,
+    heard: Arc<Heard>,
     /// Tells the connection's task that something is left to do for it.
     left_over: Notify,
     full: FullOutboxes,
@@ -157,10 +146,12 @@ pub struct Outbox {
 
 struct State {
     /// `None` when the connection has ended.
-    writer: Option<WriteHalf<StreamHalf>>,
+    writer: Option<WriteHalf<Box<dyn Stream>>>,
     backlog: Vec<u8>,
     /// How much of the backlog is sent.
     sent: usize,
+    /// Whether so much waits that the client's requests are left alone.
+    lags: bool,
     /// Whether the outbox is among the full ones, and among those that cannot wait.
     listed: [bool; 2],
     closing: bool,
@@ -272,7 +263,7 @@ impl Outbox {
         if let Poll::Ready(Err(error)) = result {
             state.broken.get_or_insert(End::Send(error.to_string()));
         }
-        self.tell_lag(&state);
+        self.note_lag(&mut state);
         // A socket that was asked without a waker has to be asked again with one.
         if state.closing || state.broken.is_some() || !state.unsent().is_empty() {
             self.left_over.notify_one();
@@ -285,7 +276,7 @@ impl Outbox {
             let mut state = self.state();
             let before = state.unsent().len();
             let result = state.poll_write(cx);
-            self.tell_lag(&state);
+            self.note_lag(&mut state);
             if result.is_pending() && state.unsent().len() < before {
                 // Some was written: whoever waits for signs of life wants to know.
                 return Poll::Ready(Ok(()));
@@ -295,10 +286,23 @@ impl Outbox {
         .await
     }
 
-    fn tell_lag(&self, state: &State) {
-        let much = state.unsent().len() > MAX_UNREAD;
-        self.lags
-            .send_if_modified(|lags| std::mem::replace(lags, much) != much);
+    fn note_lag(&self, state: &mut State) {
+        let lags = state.unsent().len() > MAX_UNREAD;
+        if std::mem::replace(&mut state.lags, lags) && !lags {
+            self.reader.wake_by_ref();
+        }
+    }
+
+    /// Whether so much waits that the client's requests are to be left alone; the client is among
+    /// the readable ones again when that is over.
+    pub fn lags(&self) -> bool {
+        self.state().lags
+    }
+
+    /// Nothing more comes from the client, for this reason.
+    pub fn end_with(&self, reason: End) {
+        self.state().broken.get_or_insert(reason);
+        self.left_over.notify_one();
     }
 
     /// Why the connection should end now.
@@ -392,21 +396,21 @@ impl FullOutboxes {
     }
 }
 
-/// The end of a connection that is read.
-pub struct Inbox {
-    peer: String,
-    reader: ReadHalf<StreamHalf>,
-    lagging: watch::Receiver<bool>,
-}
-
-/// Takes a connection apart.
-pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>) {
+/// Takes a connection apart. What is to be read is told to `readable`.
+pub fn split(
+    session: SessionId,
+    connection: Connection,
+    full: &FullOutboxes,
+    readable: &Readable,
+) -> (Inbox, Arc<Outbox>) {
     let (reader, writer) = tokio::io::split(connection.stream);
-    let (lags, lagging) = watch::channel(false);
+    let waker = readable.waker(session);
+    let heard = Arc::new(Heard::default());
     let state = State {
         writer: Some(writer),
         backlog: Vec::new(),
         sent: 0,
+        lags: false,
         listed: [false; 2],
         closing: false,
         broken: None,
@@ -414,15 +418,14 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
     };
     let outbox = Arc::new(Outbox {
         state: Mutex::new(state),
-        lags,
+        reader: waker.clone(),
+        heard: heard.clone(),
         left_over: Notify::new(),
         full: full.clone(),
     });
-    let inbox = Inbox {
-        peer: connection.peer,
-        reader,
-        lagging,
-    };
+    let inbox = Inbox::new(reader, waker, heard);
+    // To be read for the first time.
+    inbox.put_off();
     (inbox, outbox)
 }
 
@@ -430,19 +433,12 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
 /// meanwhile.
 pub async fn serve(
     session: SessionId,
-    inbox: Inbox,
     outbox: Arc<Outbox>,
     config: watch::Receiver<Config>,
     events: mpsc::Sender<Event>,
 ) {
-    let peer = inbox.peer.clone();
-    let heard = Heard::default();
-    let reason = tokio::select! {
-        reason = read(session, inbox, &events, &heard) => reason,
-        reason = write(&outbox, &heard, config) => reason,
-    };
+    let reason = write(&outbox, config).await;
     outbox.state().writer = None;
-    tracing::debug!("{peer}: {reason}");
     // The event loop may already be gone when everything shuts down.
     let _ = events.send(Event::Disconnected { session, reason }).await;
 }
@@ -461,75 +457,8 @@ impl Heard {
     }
 }
 
-async fn read(
-    session: SessionId,
-    inbox: Inbox,
-    events: &mpsc::Sender<Event>,
-    heard: &Heard,
-) -> End {
-    let Inbox {
-        mut reader,
-        mut lagging,
-        ..
-    } = inbox;
-    let mut framer = Framer::new(MAX_REQUEST);
-    let untaken = Arc::new(Semaphore::new(MAX_UNTAKEN));
-    let mut chunk = vec![0u8; 64 << 10];
-    let mut partial = PARTIAL.share();
-    // When the first bytes of a request came that is not complete.
-    let mut since: Option<Instant> = None;
-    loop {
-        let deadline = since.and_then(|since| since.checked_add(allowed(framer.buffered())));
-        let read = tokio::select! {
-            read = reader.read(&mut chunk) => read,
-            () = sleep_until(deadline), if deadline.is_some() => {
-                return End::Slow(framer.buffered());
-            }
-        };
-        let count = match read {
-            Ok(0) => return End::ByPeer,
-            Ok(count) => count,
-            Err(error) => return End::Receive(error.to_string()),
-        };
-        heard.now();
-        framer.push(chunk.get(..count).unwrap_or_default());
-        loop {
-            match framer.poll_received() {
-                Ok(None) => break,
-                Ok(Some(message)) => {
-                    // The other half ends first, and this one with it.
-                    let _ = lagging.wait_for(|lagging| !lagging).await;
-                    let place = Arc::clone(&untaken).acquire_owned().await.ok();
-                    let event = Event::Message {
-                        session,
-                        message,
-                        place,
-                    };
-                    if events.send(event).await.is_err() {
-                        return End::ShuttingDown;
-                    }
-                    since = None;
-                }
-                Err(error) => return End::Bad(error.to_string()),
-            }
-        }
-        let buffered = framer.buffered();
-        since = (buffered > 0).then(|| since.unwrap_or_else(Instant::now));
-        partial.set(buffered);
-        if partial.exceeds(MAX_TOTAL_PARTIAL) {
-            return End::Partial(buffered);
-        }
-    }
-}
-
-/// How long a request may take of which this much has come.
-fn allowed(bytes: usize) -> Duration {
-    let more = (bytes as u64) / REQUEST_BYTES_PER_SECOND;
-    REQUEST_TIME.saturating_add(Duration::from_secs(more))
-}
-
 /// Sends what is left over and probes a client that is silent.
-async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<Config>) -> End {
+async fn write(outbox: &Arc<Outbox>, mut config: watch::Receiver<Config>) -> End {
     let mut probe = Reconnect::new(*config.borrow_and_update(), Instant::now());
     probe.handle_connected(Instant::now());
     loop {
@@ -540,7 +469,7 @@ async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<
         tokio::select! {
             result = outbox.write_rest(), if outbox.has_unsent() => match result {
                 // Nothing may be heard of it while it lags, but it reads.
-                Ok(()) => heard.now(),
+                Ok(()) => outbox.heard.now(),
                 Err(error) => return End::Send(error.to_string()),
             },
             () = outbox.left_over.notified() => {}
@@ -549,7 +478,7 @@ async fn write(outbox: &Arc<Outbox>, heard: &Heard, mut config: watch::Receiver<
                 probe.set_config(config, Instant::now());
             }
             () = sleep_until(deadline), if deadline.is_some() => {
-                if let Some(last) = heard.take() {
+                if let Some(last) = outbox.heard.take() {
                     probe.handle_activity(last);
                 }
                 match probe.poll(Instant::now()) {
