@@ -2,14 +2,17 @@
 //!
 //! It takes one job at a time and tells the event loop when it is done. While it syncs, the
 //! records of further transactions gather into the next job: many transactions share one sync.
+//! When it has nothing to do, the event loop may do a job itself ([`Jobs::run_now`]): where a sync
+//! takes less time than to wake a thread and to be woken by it, all are answered sooner.
 //!
 //! A compaction writes the new file on a thread of its own, while records go on into the old one;
 //! what came meanwhile is then copied behind, and the new file takes the old one's place.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use ovsdb::DatabaseSchema;
 
@@ -62,6 +65,7 @@ pub enum Done<S = FileStorage> {
         ticket: u64,
         failed: Vec<(Arc<str>, log::WriteError)>,
         sizes: Vec<(Arc<str>, u64)>,
+        took: Duration,
     },
     Closed {
         database: Arc<str>,
@@ -89,26 +93,76 @@ pub enum CompactError {
     Replace(#[from] log::ReplaceError),
 }
 
-/// Starts the thread. It ends when the sender of jobs is dropped.
+/// Starts the thread. It ends when what is returned is dropped.
 pub fn start<S: Storage + Send + 'static>(
-    done: impl Fn(Done<S>) + Clone + Send + 'static,
-) -> io::Result<mpsc::Sender<Job<S>>> {
+    done: impl Fn(Done<S>) + Send + Sync + 'static,
+) -> io::Result<Jobs<S>> {
     let (sender, jobs) = mpsc::channel();
+    let done: Report<S> = Arc::new(done);
+    let writer = Arc::new(Mutex::new(Writer {
+        files: BTreeMap::new(),
+        compactions: 0,
+        done: done.clone(),
+    }));
+    let this = Jobs {
+        sender,
+        left: Arc::default(),
+        writer: writer.clone(),
+    };
+    let left = this.left.clone();
     std::thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn(move || {
-            let mut writer = Writer {
-                files: BTreeMap::new(),
-                compactions: 0,
-                done,
-            };
             for job in jobs {
-                if let Some(done) = writer.run(job) {
-                    (writer.done)(done);
+                let outcome = lock(&writer).run(job);
+                // Who hears of the outcome may do the next job itself.
+                left.fetch_sub(1, Ordering::Release);
+                if let Some(outcome) = outcome {
+                    done(outcome);
                 }
             }
         })?;
-    Ok(sender)
+    Ok(this)
+}
+
+type Report<S> = Arc<dyn Fn(Done<S>) + Send + Sync>;
+
+/// Where jobs go.
+pub struct Jobs<S = FileStorage> {
+    sender: mpsc::Sender<Job<S>>,
+    /// Jobs that were sent and are not done.
+    left: Arc<AtomicUsize>,
+    writer: Arc<Mutex<Writer<S>>>,
+}
+
+impl<S> std::fmt::Debug for Jobs<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jobs").finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage + Send + 'static> Jobs<S> {
+    /// Hands a job to the thread.
+    ///
+    /// Errors: the thread is gone.
+    pub fn send(&self, job: Job<S>) -> Result<(), mpsc::SendError<Job<S>>> {
+        self.left.fetch_add(1, Ordering::Relaxed);
+        self.sender.send(job)
+    }
+
+    /// Whether the thread has done all that was sent.
+    pub fn is_idle(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Does a job at once. Jobs build on those before, so this is for when the thread is idle.
+    pub fn run_now(&self, job: Job<S>) -> Option<Done<S>> {
+        lock(&self.writer).run(job)
+    }
+}
+
+fn lock<S>(writer: &Mutex<Writer<S>>) -> MutexGuard<'_, Writer<S>> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Open<S> {
@@ -119,13 +173,14 @@ struct Open<S> {
     lost: u64,
 }
 
-struct Writer<S, D> {
+struct Writer<S> {
     files: BTreeMap<Arc<str>, Open<S>>,
     compactions: u64,
-    done: D,
+    /// For what ends on a thread of its own.
+    done: Report<S>,
 }
 
-impl<S: Storage + Send + 'static, D: Fn(Done<S>) + Clone + Send + 'static> Writer<S, D> {
+impl<S: Storage + Send + 'static> Writer<S> {
     fn run(&mut self, job: Job<S>) -> Option<Done<S>> {
         match job {
             Job::Open { database, log } => {
@@ -166,6 +221,7 @@ impl<S: Storage + Send + 'static, D: Fn(Done<S>) + Clone + Send + 'static> Write
     }
 
     fn write(&mut self, batches: BTreeMap<Arc<str>, Batch>, ticket: u64) -> Done<S> {
+        let begin = Instant::now();
         let mut failed = Vec::new();
         let mut sizes = Vec::new();
         for (database, batch) in batches {
@@ -189,6 +245,7 @@ impl<S: Storage + Send + 'static, D: Fn(Done<S>) + Clone + Send + 'static> Write
             ticket,
             failed,
             sizes,
+            took: begin.elapsed(),
         }
     }
 

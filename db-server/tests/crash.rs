@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ use db_server::log::{self, InstallError, Log, Storage};
 use db_server::record;
 use db_server::server::{Output, Server};
 use db_server::txn;
-use db_server::writer::{self, Batch, Done, Job};
+use db_server::writer::{self, Batch, Done, Job, Jobs};
 use ovsdb::jsonrpc::{Framer, Message};
 use ovsdb::{DatabaseSchema, Uuid};
 use serde_json::{Value, json};
@@ -289,7 +289,7 @@ fn answer(message: Message) -> Vec<Value> {
 
 struct Machine {
     server: Server,
-    jobs: Sender<Job<Disk>>,
+    jobs: Jobs<Disk>,
     done: Receiver<Done<Disk>>,
     disk: Disk,
     /// Batches that could not be written.

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
@@ -17,7 +16,7 @@ use crate::connection::Outgoing;
 use crate::log::{self, FileStorage, Log, ReplaceError, WriteError};
 use crate::record;
 use crate::server::{Nature, Output, Server, SessionId, lost_reply};
-use crate::writer::{self, Batch, CompactError, Done, Job};
+use crate::writer::{self, Batch, CompactError, Done, Job, Jobs};
 
 /// A file is compacted when it is at least this long and twice as long as after the last time,
 /// but not before this many transactions or this much time. Once a day that many transactions are
@@ -30,6 +29,14 @@ const COMPACT_DAILY: Duration = Duration::from_secs(24 * 3600);
 /// Bounds of what gathers while the writer is busy.
 const MAX_HELD: usize = 1 << 16;
 const MAX_PENDING: usize = 16 << 20;
+
+/// The event loop writes and syncs records itself when that takes less time than to hand them to
+/// the thread and to hear of it, or when they are of one transaction, and its client alone waits.
+/// How long it is going to take is taken from the last time: a disk that is slow stops nobody.
+const QUICK: Duration = Duration::from_micros(40);
+const QUICK_ALONE: Duration = Duration::from_millis(1);
+/// Only so many bytes, as more take longer than the last ones did.
+const QUICK_BYTES: usize = 64 << 10;
 
 /// Write errors are told at most this often.
 static WRITE_ERRORS: RateLimit = RateLimit::new(12, 1);
@@ -114,9 +121,13 @@ enum HeldWhat {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Jobs>,
     busy: bool,
     pending: BTreeMap<Arc<str>, Batch>,
+    /// How many records are pending.
+    records: usize,
+    /// How long the last batch took to be written and synced.
+    took: Duration,
     /// The last record that came out, and the last one of which the outcome is known.
     last: u64,
     settled: u64,
@@ -137,6 +148,8 @@ impl Delivery {
                 .ok(),
             busy: false,
             pending: BTreeMap::new(),
+            records: 0,
+            took: Duration::MAX,
             last: 0,
             settled: 0,
             held: VecDeque::new(),
@@ -204,6 +217,7 @@ impl Delivery {
                 }
                 let pending = self.pending.entry(database).or_default();
                 log::append(&mut pending.bytes, &record);
+                self.records = self.records.saturating_add(1);
                 self.last = ticket;
             }
             Output::Replace {
@@ -287,17 +301,41 @@ impl Delivery {
         self.hold(session, what);
     }
 
-    /// Gives the writer what is pending, if it is free.
-    pub fn submit(&mut self) {
+    /// Has what is pending written, if the writer is free; the outcome when it is known at once,
+    /// which is to be handled like the writer's own reports.
+    #[must_use]
+    pub fn submit(&mut self) -> Option<Done> {
         if self.busy || self.pending.is_empty() {
-            return;
+            return None;
         }
+        let quick = self.is_quick();
         let batches = std::mem::take(&mut self.pending);
+        self.records = 0;
         self.busy = true;
-        self.start(Job::Write {
-            batches,
-            ticket: self.last,
-        });
+        let ticket = self.last;
+        let job = Job::Write { batches, ticket };
+        match &self.jobs {
+            Some(jobs) if quick && jobs.is_idle() => jobs.run_now(job),
+            _ => {
+                self.start(job);
+                None
+            }
+        }
+    }
+
+    /// Whether records are to be written that gain from further ones to share the sync with.
+    pub fn wants_company(&self, server: &Server) -> bool {
+        server.last_ticket() > self.last && self.took >= QUICK
+    }
+
+    /// Whether what is pending is written sooner here than by the writer's thread.
+    fn is_quick(&self) -> bool {
+        let limit = match self.records {
+            1 => QUICK_ALONE,
+            _ => QUICK,
+        };
+        let small = |batch: &Batch| !batch.whole && batch.bytes.len() <= QUICK_BYTES;
+        self.took < limit && self.pending.len() == 1 && self.pending.values().all(small)
     }
 
     /// Takes the writer's report: sends what was held for it, or takes back what is lost.
@@ -312,8 +350,10 @@ impl Delivery {
                 ticket,
                 failed,
                 sizes,
+                took,
             } => {
                 self.busy = false;
+                self.took = took;
                 for (database, size) in sizes {
                     if let Some(file) = self.files.get_mut(&database) {
                         file.size = size;
@@ -338,7 +378,6 @@ impl Delivery {
             Done::Closed { database } => return Some(Finished::Closed(database)),
             Done::Compacted { database, result } => return self.compacted(database, result),
         }
-        self.submit();
         None
     }
 
@@ -489,6 +528,9 @@ impl Delivery {
         }
         server.handle_lost(database);
         self.pending.remove(database);
+        if self.pending.is_empty() {
+            self.records = 0;
+        }
         let reason = error.to_string();
         for held in std::mem::take(&mut self.held) {
             let Held {

@@ -270,6 +270,11 @@ impl EventLoop {
                 () = self.readable.wait(), if self.delivery.has_room() => {
                     self.read_clients();
                     self.drain_inbox();
+                    if self.clients.len() > 1 && self.delivery.wants_company(&self.server) {
+                        // Others may have something to read by now.
+                        tokio::task::yield_now().await;
+                        self.read_clients();
+                    }
                 }
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.server.handle_timeout(Instant::now(), date_ms());
@@ -288,6 +293,12 @@ impl EventLoop {
             .handle_done(done, &mut self.server, &mut self.clients);
         if let Some(finished) = finished {
             self.finish(finished);
+        }
+    }
+
+    fn submit(&mut self) {
+        if let Some(done) = self.delivery.submit() {
+            self.handle_done(done);
         }
     }
 
@@ -494,7 +505,7 @@ impl EventLoop {
             while let Some(output) = self.server.poll_output() {
                 changed |= self.delivery.handle_output(output, &mut self.clients);
             }
-            self.delivery.submit();
+            self.submit();
             self.delivery.start_compactions(&self.server, date_ms());
             if changed {
                 self.reconfigure().await;
@@ -707,7 +718,7 @@ impl EventLoop {
         while let Some(output) = self.server.poll_output() {
             self.delivery.handle_output(output, &mut self.clients);
         }
-        self.delivery.submit();
+        self.submit();
         self.full.write_out();
     }
 }
