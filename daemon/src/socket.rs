@@ -5,7 +5,7 @@
 //! connections that only get updates it is most of the work of a server. Called by
 //! [`crate::stream`].
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -44,14 +44,17 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.socket.poll_read_ready(cx))?;
-            let room = buffer.initialize_unfilled();
+            // SAFETY: nothing is taken out of the room, only bytes are put in.
+            let room = unsafe { buffer.unfilled_mut() };
             let size = room.len();
-            match guard.try_io(|socket| (&mut socket.get_ref()).read(room)) {
+            match guard.try_io(|socket| socket.get_ref().recv(room)) {
                 Ok(Ok(count)) => {
                     // What filled no buffer was all that there is; the next bytes are told of.
                     if count < size {
                         guard.clear_ready();
                     }
+                    // SAFETY: so many bytes were received into it.
+                    unsafe { buffer.assume_init(count) };
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
                 }
