@@ -92,6 +92,11 @@ impl Party for Core {
                 Output::Text { session, text, .. } => {
                     heard.push((session, Some(serde_json::from_slice(&text).unwrap())));
                 }
+                Output::Updates { group, text, .. } => {
+                    let json: Value = serde_json::from_slice(&text).unwrap();
+                    let sessions = group.sessions.iter();
+                    heard.extend(sessions.map(|session| (*session, Some(json.clone()))));
+                }
                 Output::Close { session, .. } => {
                     heard.push((session, None));
                     self.clients.retain(|client| *client != session);

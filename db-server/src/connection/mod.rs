@@ -11,7 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fmt, future, io};
 
 use daemon::reconnect::{Action, Config, Reconnect};
@@ -152,8 +152,8 @@ struct State {
     sent: usize,
     /// Whether so much waits that the client's requests are left alone.
     lags: bool,
-    /// Whether the outbox is among the full ones, and among those that cannot wait.
-    listed: [bool; 2],
+    /// Whether the outbox is among the full ones.
+    listed: bool,
     closing: bool,
     /// Why nothing more can be sent.
     broken: Option<End>,
@@ -172,27 +172,33 @@ impl State {
         self.backlog.get(self.sent..).unwrap_or_default()
     }
 
-    fn put(&mut self, message: Outgoing) {
+    /// Makes room for more; false when the client has too much to read already.
+    fn make_room(&mut self) -> bool {
         // One message may be of any size; a second one behind it may not wait.
         let unsent = self.unsent().len();
         if unsent > MAX_BACKLOG {
             self.broken.get_or_insert(End::DoesNotRead(unsent));
-            return;
+            return false;
         }
         // What was sent is dropped before it outweighs what was not.
         if self.sent > self.backlog.len() / 2 {
             self.backlog.drain(..self.sent);
             self.sent = 0;
         }
-        match message {
-            Outgoing::Message(message) => self.backlog.append(&mut message.to_bytes()),
-            Outgoing::Text(text) => self.backlog.extend_from_slice(&text),
-            Outgoing::Close => self.closing = true,
-        }
+        true
+    }
+
+    fn put(&mut self, text: &[u8]) {
+        let unsent = self.unsent().len();
+        self.backlog.extend_from_slice(text);
         self.share.set(self.backlog.len());
         if unsent > 0 && self.share.exceeds(MAX_TOTAL_BACKLOG) {
             self.broken.get_or_insert(End::Backlog(unsent));
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.closing || self.broken.is_some()
     }
 
     /// Writes until nothing is left or the socket takes no more.
@@ -225,47 +231,62 @@ impl Outbox {
 
     /// Takes something to send, which [`FullOutboxes::write_out`] does.
     pub fn send(self: &Arc<Self>, message: Outgoing) {
-        self.put(message, Urgency::Now);
-    }
-
-    /// Takes something that nobody waits for.
-    pub fn send_later(self: &Arc<Self>, message: Outgoing) {
-        self.put(message, Urgency::Later);
-    }
-
-    fn put(self: &Arc<Self>, message: Outgoing, urgency: Urgency) {
         let mut state = self.state();
-        if state.closing || state.broken.is_some() {
+        if state.is_over() {
             return;
         }
-        state.put(message);
-        let [later, now] = &mut state.listed;
-        let listed = match urgency {
-            Urgency::Later => later,
-            Urgency::Now => now,
-        };
-        if !std::mem::replace(listed, true) {
-            self.full.lists().of(urgency).push(self.clone());
+        if state.make_room() {
+            match message {
+                Outgoing::Message(message) => state.put(&message.to_bytes()),
+                Outgoing::Text(text) => state.put(&text),
+                Outgoing::Close => state.closing = true,
+            }
         }
+        if !std::mem::replace(&mut state.listed, true) {
+            self.full.list().push(self.clone());
+        }
+    }
+
+    /// Sends text at once, as far as the socket takes it.
+    pub fn write_now(&self, text: &[u8]) {
+        let mut state = self.state();
+        if !state.is_over() && state.make_room() {
+            // Without anything before it, it need not be copied first.
+            let mut rest = text;
+            if state.unsent().is_empty()
+                && let Some(writer) = &mut state.writer
+            {
+                while !rest.is_empty() {
+                    let attempt =
+                        |cx: &mut Context<'_>| Pin::new(&mut *writer).poll_write(cx, rest);
+                    match poll_once(attempt) {
+                        Poll::Ready(Ok(count)) if count > 0 => {
+                            rest = rest.get(count..).unwrap_or_default();
+                        }
+                        // What is wrong shows again below.
+                        _ => break,
+                    }
+                }
+            }
+            state.put(rest);
+        }
+        self.write_state(&mut state);
     }
 
     /// Writes what the socket takes at once.
     fn write_out(&self) {
         let mut state = self.state();
-        if state.listed == [false; 2] {
-            // Done already, with something more urgent.
-            return;
-        }
-        state.listed = [false; 2];
-        // The budget that tokio gives a task counts for the reading of many, not for this.
-        let attempt = tokio::task::coop::unconstrained(future::poll_fn(|cx| state.poll_write(cx)));
-        let result = pin!(attempt).poll(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(Err(error)) = result {
+        state.listed = false;
+        self.write_state(&mut state);
+    }
+
+    fn write_state(&self, state: &mut State) {
+        if let Poll::Ready(Err(error)) = poll_once(|cx| state.poll_write(cx)) {
             state.broken.get_or_insert(End::Send(error.to_string()));
         }
-        self.note_lag(&mut state);
+        self.note_lag(state);
         // A socket that was asked without a waker has to be asked again with one.
-        if state.closing || state.broken.is_some() || !state.unsent().is_empty() {
+        if state.is_over() || !state.unsent().is_empty() {
             self.left_over.notify_one();
         }
     }
@@ -320,79 +341,28 @@ impl Outbox {
     }
 }
 
-/// Whether somebody waits for a message.
-#[derive(Debug, Clone, Copy)]
-enum Urgency {
-    /// An update that other clients' transactions caused.
-    Later,
-    Now,
+/// Polls without being told of what happens later. The budget that tokio gives a task counts for
+/// one that serves one socket, not for this.
+fn poll_once<T>(attempt: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    let attempt = tokio::task::coop::unconstrained(future::poll_fn(attempt));
+    pin!(attempt).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// The outboxes that something was put into since the last time that they were written out.
-///
-/// Updates go to all who monitor, at a system call each, so with many of them a server could do
-/// little else. After that took a while, the next updates gather for a few times as long before
-/// they are written, and then share a call; whatever is behind an update, such as the reply to the
-/// same client, takes it along.
 #[derive(Debug, Clone, Default)]
-pub struct FullOutboxes(Arc<Mutex<Lists>>);
-
-#[derive(Debug, Default)]
-struct Lists {
-    later: Vec<Arc<Outbox>>,
-    now: Vec<Arc<Outbox>>,
-    /// When `later` may be written again.
-    next: Option<Instant>,
-}
-
-impl Lists {
-    fn of(&mut self, urgency: Urgency) -> &mut Vec<Arc<Outbox>> {
-        match urgency {
-            Urgency::Later => &mut self.later,
-            Urgency::Now => &mut self.now,
-        }
-    }
-}
+pub struct FullOutboxes(Arc<Mutex<Vec<Arc<Outbox>>>>);
 
 impl FullOutboxes {
-    /// Writing to so few takes no time worth to be spread.
-    const FEW: usize = 16;
-    /// How much longer updates gather than it took to write the ones before.
-    const GATHER: u32 = 4;
-    /// The longest that they do.
-    const MAX_GATHER: Duration = Duration::from_millis(50);
-
-    fn lists(&self) -> MutexGuard<'_, Lists> {
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Outbox>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes to every client what its socket takes, updates when it is time for them.
+    /// Writes to every client what its socket takes.
     pub fn write_out(&self) {
-        let now = std::mem::take(&mut self.lists().now);
-        for outbox in now {
+        let full = std::mem::take(&mut *self.list());
+        for outbox in full {
             outbox.write_out();
         }
-        if self.lists().later.is_empty() {
-            return;
-        }
-        let begin = Instant::now();
-        if self.lists().next.is_some_and(|next| begin < next) {
-            return;
-        }
-        let later = std::mem::take(&mut self.lists().later);
-        for outbox in &later {
-            outbox.write_out();
-        }
-        let gather = begin.elapsed().saturating_mul(Self::GATHER);
-        let gather = gather.min(Self::MAX_GATHER);
-        let next = (later.len() > Self::FEW).then(|| Instant::now().checked_add(gather));
-        self.lists().next = next.flatten();
-    }
-
-    /// When [`FullOutboxes::write_out`] wants to be called for updates that gather.
-    pub fn deadline(&self) -> Option<Instant> {
-        let lists = self.lists();
-        lists.next.filter(|_| !lists.later.is_empty())
     }
 }
 
@@ -411,7 +381,7 @@ pub fn split(
         backlog: Vec::new(),
         sent: 0,
         lags: false,
-        listed: [false; 2],
+        listed: false,
         closing: false,
         broken: None,
         share: BACKLOG.share(),

@@ -3,6 +3,7 @@
 //! Records gather in `pending` while the writer is busy with the batch before. Messages that
 //! came out after a record wait in `held` until the writer reports it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use daemon::rate_limit::RateLimit;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::Client;
+use super::updates::Updates;
 use crate::connection::Outgoing;
 use crate::log::{self, FileStorage, Log, ReplaceError, WriteError};
 use crate::record;
-use crate::server::{Nature, Output, Server, SessionId, lost_reply};
+use crate::server::{Group, Nature, Output, Server, SessionId, lost_reply};
 use crate::writer::{self, Batch, CompactError, Done, Job, Jobs};
 
 /// A file is compacted when it is at least this long and twice as long as after the last time,
@@ -104,18 +106,33 @@ pub(crate) enum Finished {
 struct Held {
     /// The last record that has to be durable before.
     ticket: u64,
-    session: SessionId,
     what: HeldWhat,
 }
 
 #[derive(Debug)]
 enum HeldWhat {
     Message {
+        session: SessionId,
         message: Outgoing,
         nature: Nature,
         database: Option<Arc<str>>,
     },
-    Close,
+    Close(SessionId),
+    Updates {
+        group: Arc<Group>,
+        text: Arc<[u8]>,
+        database: Arc<str>,
+    },
+}
+
+impl HeldWhat {
+    /// The one client that it is for, if it is not for a group.
+    fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Message { session, .. } | Self::Close(session) => Some(*session),
+            Self::Updates { .. } => None,
+        }
+    }
 }
 
 /// See the module's documentation.
@@ -132,7 +149,10 @@ pub(crate) struct Delivery {
     last: u64,
     settled: u64,
     held: VecDeque<Held>,
+    /// How much is held for a client alone, and for each group.
     held_by: HashMap<SessionId, usize>,
+    held_groups: HashMap<(u64, usize), (Arc<Group>, usize)>,
+    updates: Updates,
     files: BTreeMap<Arc<str>, FileState>,
 }
 
@@ -154,6 +174,8 @@ impl Delivery {
             settled: 0,
             held: VecDeque::new(),
             held_by: HashMap::default(),
+            held_groups: HashMap::default(),
+            updates: Updates::default(),
             files: BTreeMap::new(),
         };
         (this, done)
@@ -255,6 +277,21 @@ impl Delivery {
                 Some(database),
                 clients,
             ),
+            Output::Updates {
+                group,
+                text,
+                database,
+            } => {
+                if self.settled == self.last {
+                    self.updates.add(&group, text, clients);
+                } else {
+                    self.hold(HeldWhat::Updates {
+                        group,
+                        text,
+                        database,
+                    });
+                }
+            }
             Output::Close {
                 session,
                 reason,
@@ -267,10 +304,10 @@ impl Delivery {
                         tracing::info!("{remote}: {reason}; connection dropped");
                     }
                 }
-                if self.held_by.contains_key(&session) {
-                    self.hold(session, HeldWhat::Close);
+                if self.holds_for(session) {
+                    self.hold(HeldWhat::Close(session));
                 } else {
-                    send(clients, session, Outgoing::Close, Nature::Plain);
+                    self.send(clients, session, Outgoing::Close);
                 }
             }
             Output::Changed { .. } => return true,
@@ -287,18 +324,41 @@ impl Delivery {
         database: Option<Arc<str>>,
         clients: &mut HashMap<SessionId, Client>,
     ) {
-        let free = self.settled == self.last
-            || (nature == Nature::Plain && !self.held_by.contains_key(&session));
+        let free =
+            self.settled == self.last || (nature == Nature::Plain && !self.holds_for(session));
         if free {
-            send(clients, session, message, nature);
+            self.send(clients, session, message);
             return;
         }
-        let what = HeldWhat::Message {
+        self.hold(HeldWhat::Message {
+            session,
             message,
             nature,
             database,
-        };
-        self.hold(session, what);
+        });
+    }
+
+    /// Sends something to a client behind the updates that gather for it.
+    fn send(
+        &mut self,
+        clients: &HashMap<SessionId, Client>,
+        session: SessionId,
+        outgoing: Outgoing,
+    ) {
+        if let Some(client) = clients.get(&session) {
+            self.updates.catch_up(session, client);
+            client.outgoing.send(outgoing);
+        }
+    }
+
+    /// Writes the updates that gathered, when it is time for them.
+    pub(super) fn write_updates(&mut self, clients: &HashMap<SessionId, Client>) {
+        self.updates.write_due(clients);
+    }
+
+    /// When [`Delivery::write_updates`] wants to be called.
+    pub fn updates_due(&self) -> Option<Instant> {
+        self.updates.deadline()
     }
 
     /// Has what is pending written, if the writer is free; the outcome when it is known at once,
@@ -418,7 +478,8 @@ impl Delivery {
     /// Drops what is held for a client that has left.
     pub fn forget(&mut self, session: SessionId) {
         if self.held_by.remove(&session).is_some() {
-            self.held.retain(|held| held.session != session);
+            self.held
+                .retain(|held| held.what.session() != Some(session));
         }
     }
 
@@ -482,38 +543,73 @@ impl Delivery {
         }
     }
 
-    fn hold(&mut self, session: SessionId, what: HeldWhat) {
-        self.held.push_back(Held {
-            ticket: self.last,
-            session,
-            what,
-        });
-        let count = self.held_by.entry(session).or_default();
+    fn hold(&mut self, what: HeldWhat) {
+        let count = match &what {
+            HeldWhat::Message { session, .. } | HeldWhat::Close(session) => {
+                self.held_by.entry(*session).or_default()
+            }
+            HeldWhat::Updates { group, .. } => {
+                let key = (group.generation, group.number);
+                &mut self
+                    .held_groups
+                    .entry(key)
+                    .or_insert_with(|| (group.clone(), 0))
+                    .1
+            }
+        };
         *count = count.saturating_add(1);
+        let ticket = self.last;
+        self.held.push_back(Held { ticket, what });
     }
 
-    fn release(&mut self, clients: &mut HashMap<SessionId, Client>) {
+    /// Whether anything is held for a client.
+    fn holds_for(&self, session: SessionId) -> bool {
+        let in_group =
+            |(group, _): &(Arc<Group>, usize)| group.sessions.binary_search(&session).is_ok();
+        self.held_by.contains_key(&session) || self.held_groups.values().any(in_group)
+    }
+
+    /// Something is no longer held.
+    fn let_go(&mut self, what: &HeldWhat) {
+        match what {
+            HeldWhat::Message { session, .. } | HeldWhat::Close(session) => {
+                if let Entry::Occupied(mut held) = self.held_by.entry(*session) {
+                    *held.get_mut() = held.get().saturating_sub(1);
+                    if *held.get() == 0 {
+                        held.remove();
+                    }
+                }
+            }
+            HeldWhat::Updates { group, .. } => {
+                let key = (group.generation, group.number);
+                if let Entry::Occupied(mut held) = self.held_groups.entry(key) {
+                    let count = &mut held.get_mut().1;
+                    *count = count.saturating_sub(1);
+                    if *count == 0 {
+                        held.remove();
+                    }
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, clients: &HashMap<SessionId, Client>) {
         while self
             .held
             .front()
             .is_some_and(|held| held.ticket <= self.settled)
         {
-            let Some(held) = self.held.pop_front() else {
+            let Some(Held { what, .. }) = self.held.pop_front() else {
                 return;
             };
-            if let Some(count) = self.held_by.get_mut(&held.session) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.held_by.remove(&held.session);
-                }
-            }
-            let (outgoing, nature) = match held.what {
+            self.let_go(&what);
+            match what {
                 HeldWhat::Message {
-                    message, nature, ..
-                } => (message, nature),
-                HeldWhat::Close => (Outgoing::Close, Nature::Plain),
-            };
-            send(clients, held.session, outgoing, nature);
+                    session, message, ..
+                } => self.send(clients, session, message),
+                HeldWhat::Close(session) => self.send(clients, session, Outgoing::Close),
+                HeldWhat::Updates { group, text, .. } => self.updates.add(&group, text, clients),
+            }
         }
     }
 
@@ -532,24 +628,28 @@ impl Delivery {
             self.records = 0;
         }
         let reason = error.to_string();
-        for held in std::mem::take(&mut self.held) {
-            let Held {
-                ticket,
-                session,
-                what,
-            } = held;
+        for Held { ticket, what } in std::mem::take(&mut self.held) {
+            if let HeldWhat::Updates { database: of, .. } = &what
+                && **of == *database
+            {
+                self.let_go(&what);
+                continue;
+            }
             let what = match what {
                 HeldWhat::Message {
+                    session,
                     message,
                     nature,
                     database: Some(of),
                 } if *of == *database => match nature {
                     Nature::Plain => HeldWhat::Message {
+                        session,
                         message,
                         nature,
                         database: Some(of),
                     },
                     Nature::Transaction => HeldWhat::Message {
+                        session,
                         message: match message {
                             Outgoing::Message(reply) => {
                                 Outgoing::Message(lost_reply(reply, &reason))
@@ -559,43 +659,11 @@ impl Delivery {
                         nature: Nature::Plain,
                         database: None,
                     },
-                    Nature::Contents => HeldWhat::Close,
-                    Nature::Update => {
-                        self.release_one(session);
-                        continue;
-                    }
+                    Nature::Contents => HeldWhat::Close(session),
                 },
                 other => other,
             };
-            self.held.push_back(Held {
-                ticket,
-                session,
-                what,
-            });
+            self.held.push_back(Held { ticket, what });
         }
-    }
-
-    fn release_one(&mut self, session: SessionId) {
-        if let Some(count) = self.held_by.get_mut(&session) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.held_by.remove(&session);
-            }
-        }
-    }
-}
-
-fn send(
-    clients: &mut HashMap<SessionId, Client>,
-    session: SessionId,
-    outgoing: Outgoing,
-    nature: Nature,
-) {
-    let Some(client) = clients.get(&session) else {
-        return;
-    };
-    match nature {
-        Nature::Update => client.outgoing.send_later(outgoing),
-        _ => client.outgoing.send(outgoing),
     }
 }

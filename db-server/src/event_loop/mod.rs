@@ -8,6 +8,7 @@ mod databases;
 mod delivery;
 mod follower;
 mod managers;
+mod updates;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -145,14 +146,6 @@ impl Sink {
             Self::Task(task) => drop(task.send(message)),
         }
     }
-
-    /// Sends what may wait for more of its kind.
-    fn send_later(&self, message: Outgoing) {
-        match self {
-            Self::Socket(outbox) => outbox.send_later(message),
-            Self::Task(_) => self.send(message),
-        }
-    }
 }
 
 /// See the module's documentation.
@@ -242,7 +235,7 @@ impl EventLoop {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let deadline = self.server.poll_timeout();
-            let updates = self.full.deadline();
+            let updates = self.delivery.updates_due();
             tokio::select! {
                 biased;
                 signal = termination.recv() => {
@@ -496,7 +489,12 @@ impl EventLoop {
     /// Takes out what the server has to say until it has said everything, and writes it.
     async fn flush(&mut self) {
         self.take_outputs().await;
+        self.write_out();
+    }
+
+    fn write_out(&mut self) {
         self.full.write_out();
+        self.delivery.write_updates(&self.clients);
     }
 
     async fn take_outputs(&mut self) {
@@ -719,7 +717,7 @@ impl EventLoop {
             self.delivery.handle_output(output, &mut self.clients);
         }
         self.submit();
-        self.full.write_out();
+        self.write_out();
     }
 }
 

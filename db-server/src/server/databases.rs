@@ -109,6 +109,7 @@ impl Server {
             .partition(|parked| *parked.database == *name);
         self.parked = parked;
         let name = self.databases.get(name).map(|managed| managed.name.clone());
+        self.audiences.forget();
         let mut canceled = Vec::new();
         let mut unaware: Vec<SessionId> = Vec::new();
         for (id, session) in &mut self.sessions {

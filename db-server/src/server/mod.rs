@@ -9,6 +9,7 @@
 //!
 //! Source: RFC 7047, 4; ovsdb-server(7).
 
+mod audience;
 mod databases;
 mod locks;
 mod meta;
@@ -27,8 +28,11 @@ use serde_json::Value;
 use crate::database::{Database, Delta};
 use crate::history::History;
 use crate::monitor::{Monitor, SharedMonitors};
+use audience::Audiences;
 use locks::Locks;
 use transact::{Operations, Parked};
+
+pub use audience::Group;
 
 /// A connection, as the shell numbers it.
 pub type SessionId = u64;
@@ -56,11 +60,18 @@ pub enum Output {
         nature: Nature,
         database: Option<Arc<str>>,
     },
-    /// The same for a message whose text is made already, because it is large or many get it.
+    /// The same for a message whose text is made already.
     Text {
         session: SessionId,
         text: Arc<[u8]>,
         nature: Nature,
+        database: Arc<str>,
+    },
+    /// Send a monitor's notification to these clients, when all records that came out earlier are
+    /// durable. Should they turn out not to be, it is dropped.
+    Updates {
+        group: Arc<Group>,
+        text: Arc<[u8]>,
         database: Arc<str>,
     },
     /// Close a client's connection after what was sent to it.
@@ -81,8 +92,6 @@ pub enum Nature {
     Plain,
     /// The reply to a transaction: it becomes an I/O error.
     Transaction,
-    /// A monitor's notification: it is dropped.
-    Update,
     /// A monitor's contents: the client has to start over, so its connection is closed.
     Contents,
 }
@@ -140,6 +149,7 @@ enum Undo {
 pub struct Server {
     databases: BTreeMap<Arc<str>, Managed>,
     sessions: BTreeMap<SessionId, Session>,
+    audiences: Audiences,
     locks: Locks,
     parked: Vec<Parked>,
     /// Databases that changed while transactions wait on them.
@@ -173,6 +183,7 @@ impl Server {
         let mut server = Self {
             databases: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            audiences: Audiences::default(),
             locks: Locks::default(),
             parked: Vec::new(),
             changed: BTreeSet::new(),
@@ -249,7 +260,10 @@ impl Server {
 
     /// A client has left: its locks pass on, its transactions that wait are gone.
     pub fn handle_disconnect(&mut self, session: SessionId) {
-        self.sessions.remove(&session);
+        let client = self.sessions.remove(&session);
+        if client.is_some_and(|client| !client.monitors.is_empty()) {
+            self.audiences.forget();
+        }
         self.parked.retain(|parked| parked.session != session);
         for (new_owner, lock) in self.locks.forget(session) {
             self.notify_lock(new_owner, "locked", &lock);

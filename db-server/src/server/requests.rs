@@ -211,6 +211,7 @@ impl Server {
             }
         };
         let entry = (id.clone(), name.clone(), monitor);
+        self.audiences.forget();
         if let Some(session) = self.sessions.get_mut(&session) {
             session.monitors.push(entry);
         }
@@ -222,6 +223,7 @@ impl Server {
             return Err(Error::syntax(params, "invalid parameters"));
         };
         let unknown = || Error::syntax(old_id, "unknown monitor session");
+        self.audiences.forget();
         let session = self.sessions.get_mut(&session_id).ok_or_else(unknown)?;
         if old_id != new_id && session.monitors.iter().any(|(id, _, _)| id == new_id) {
             return Err(Error::syntax(new_id, "duplicate monitor ID"));
@@ -261,6 +263,7 @@ impl Server {
         let Some([id]) = params.as_array().map(Vec::as_slice) else {
             return Err(bare(ErrorKind::InvalidParameters));
         };
+        self.audiences.forget();
         let monitors = self
             .sessions
             .get_mut(&session)

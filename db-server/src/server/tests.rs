@@ -9,7 +9,8 @@ use serde_json::json;
 struct Harness {
     server: Server,
     now: Instant,
-    said: Vec<(SessionId, Value, Nature)>,
+    /// With their natures, which updates of monitors have none of.
+    said: Vec<(SessionId, Value, Option<Nature>)>,
     records: Vec<(u64, Value)>,
     closed: Vec<SessionId>,
     /// Those of `closed` that are to blame for it.
@@ -55,7 +56,7 @@ impl Harness {
                     nature,
                     ..
                 } => {
-                    self.said.push((session, message.to_json(), nature));
+                    self.said.push((session, message.to_json(), Some(nature)));
                 }
                 Output::Text {
                     session,
@@ -64,7 +65,13 @@ impl Harness {
                     ..
                 } => {
                     let json = serde_json::from_slice(&text).unwrap();
-                    self.said.push((session, json, nature));
+                    self.said.push((session, json, Some(nature)));
+                }
+                Output::Updates { group, text, .. } => {
+                    let json: Value = serde_json::from_slice(&text).unwrap();
+                    let sessions = group.sessions.iter();
+                    self.said
+                        .extend(sessions.map(|session| (*session, json.clone(), None)));
                 }
                 Output::Record { ticket, record, .. } => {
                     let json = serde_json::from_slice(&record).unwrap();
@@ -326,8 +333,8 @@ fn lost_records_are_taken_back() {
         1,
         json!([{"op": "update", "table": "T", "where": [], "row": {"e": 7}}]),
     );
-    let natures: Vec<Nature> = h.said.iter().map(|(_, _, nature)| *nature).collect();
-    assert_eq!(natures, [Nature::Update, Nature::Transaction]);
+    let natures: Vec<_> = h.said.iter().map(|(_, _, nature)| *nature).collect();
+    assert_eq!(natures, [None, Some(Nature::Transaction)]);
     h.server.handle_lost("d");
     h.drain();
     let all = json!([{"op": "select", "table": "T", "where": [], "columns": ["n", "e"]}]);

@@ -1,21 +1,16 @@
 //! Running transactions, and what follows a commit: the record, the monitors, the ones that wait.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ahash::HashMap;
 use ovsdb::jsonrpc::Message;
 use ovsdb::operation::OperationText;
 use ovsdb::{Error, ErrorKind};
 use serde_json::Value;
 
 use super::{
-    MAX_PER_SESSION, Managed, Nature, Output, Server, Session, SessionId, Undo, Unsynced, elapsed,
-    meta,
+    MAX_PER_SESSION, Nature, Output, Server, Session, SessionId, Undo, Unsynced, elapsed, meta,
 };
-use crate::database::Delta;
-use crate::monitor::Monitor;
 use crate::rbac::Access;
 use crate::record;
 use crate::txn::{self, Committed, Context, Outcome};
@@ -188,17 +183,13 @@ impl Server {
                 });
             }
         }
+        let name = managed.name.clone();
         self.outputs.push_back(Output::Changed {
-            database: managed.name.clone(),
+            database: name.clone(),
         });
-        self.outputs
-            .extend(updates(&self.sessions, managed, &delta));
-        if self
-            .parked
-            .iter()
-            .any(|parked| *parked.database == *database)
-        {
-            self.changed.insert(managed.name.clone());
+        self.tell_audiences(&name, &delta);
+        if self.parked.iter().any(|parked| *parked.database == *name) {
+            self.changed.insert(name);
         }
     }
 
@@ -245,46 +236,4 @@ fn access<'s>(session: Option<&'s Session>, read_only: bool, database: &str) -> 
         role: peer.map_or("", |peer| &peer.role),
         id: peer.and_then(|peer| peer.id.as_deref()),
     }
-}
-
-/// The updates that a transaction means to the monitors of its database. What a monitor shows is
-/// found out once for all clients that share it, and so is the message for those that also know it
-/// by the same id.
-fn updates(
-    sessions: &BTreeMap<SessionId, Session>,
-    managed: &Managed,
-    delta: &Delta,
-) -> Vec<Output> {
-    struct Shown<'a> {
-        updates: Vec<u8>,
-        /// The id that was last asked for, and the message.
-        latest: (&'a Value, Arc<[u8]>),
-    }
-    let txn_id = managed.history.last();
-    let mut shown: HashMap<*const Monitor, Option<Shown<'_>>> = HashMap::default();
-    let mut outputs = Vec::new();
-    for (session_id, session) in sessions {
-        for (id, database, monitor) in &session.monitors {
-            if **database != *managed.name {
-                continue;
-            }
-            let message = |updates: &[u8]| monitor.notification(id, txn_id, updates).into();
-            let shown = shown.entry(Arc::as_ptr(monitor)).or_insert_with(|| {
-                let updates = monitor.update(&managed.db, delta)?;
-                let latest = (id, message(&updates));
-                Some(Shown { updates, latest })
-            });
-            let Some(shown) = shown else { continue };
-            if shown.latest.0 != id {
-                shown.latest = (id, message(&shown.updates));
-            }
-            outputs.push(Output::Text {
-                session: *session_id,
-                text: shown.latest.1.clone(),
-                nature: Nature::Update,
-                database: managed.name.clone(),
-            });
-        }
-    }
-    outputs
 }

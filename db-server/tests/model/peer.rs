@@ -121,7 +121,7 @@ impl Peer for Core {
                     self.unsynced.push(record);
                 }
                 Output::Send { message, .. } => messages.push(message),
-                Output::Text { text, .. } => {
+                Output::Text { text, .. } | Output::Updates { text, .. } => {
                     let mut framer = Framer::default();
                     framer.push(&text);
                     messages.push(framer.poll_message().expect("valid").expect("whole"));

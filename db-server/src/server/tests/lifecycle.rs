@@ -67,14 +67,14 @@ fn conversion_is_told_and_recorded() {
             "update \"s\""
         ]
     );
-    let natures: Vec<Nature> = h.said.iter().map(|(_, _, nature)| *nature).collect();
+    let natures: Vec<_> = h.said.iter().map(|(_, _, nature)| *nature).collect();
     assert_eq!(
         natures,
         [
-            Nature::Contents,
-            Nature::Plain,
-            Nature::Update,
-            Nature::Transaction
+            Some(Nature::Contents),
+            Some(Nature::Plain),
+            None,
+            Some(Nature::Transaction)
         ]
     );
     let schema = h.heard(1)[2]["params"][1]["Database"].clone();
