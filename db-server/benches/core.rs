@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use db_server::database::Database;
 use db_server::server::{Peer, Server};
-use db_server::txn::{self, Context, Outcome};
+use db_server::txn::{self, Context, Outcome, Results};
 use db_server::{files, log, record};
 use ovsdb::jsonrpc::Message;
 use ovsdb::{DatabaseSchema, Uuid};
@@ -37,7 +37,7 @@ fn insert(n: usize) -> Value {
     json!({"op": "insert", "table": "QoS", "row": row(n)})
 }
 
-fn execute(db: &mut Database, operations: &[Value]) -> (Vec<Value>, Option<txn::Committed>) {
+fn execute(db: &mut Database, operations: &[Value]) -> (Results, Option<txn::Committed>) {
     let mut context = Context {
         holds_lock: &|_| false,
         new_uuid: &mut Uuid::new_v4,
@@ -55,7 +55,7 @@ fn filled() -> (Database, Value) {
     let mut db = Database::new(schema());
     let inserts: Vec<Value> = (0..ROWS).map(insert).collect();
     let (results, _) = execute(&mut db, &inserts);
-    (db, results[ROWS / 2]["uuid"].clone())
+    (db, results.to_json()[ROWS / 2]["uuid"].clone())
 }
 
 fn transactions(c: &mut Criterion) {

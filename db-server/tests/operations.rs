@@ -83,7 +83,8 @@ fn execute<O: Source + Debug>(db: &mut Database, operations: &[O]) -> Value {
         outcome = txn::execute(db, operations, &mut context);
     }
     match outcome {
-        Outcome::Done { mut results, .. } => {
+        Outcome::Done { results, .. } => {
+            let mut results = results.to_json();
             sort_rows(&mut results);
             Value::Array(results)
         }

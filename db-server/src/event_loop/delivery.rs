@@ -652,9 +652,10 @@ impl Delivery {
                         session,
                         message: match message {
                             Outgoing::Message(reply) => {
-                                Outgoing::Message(lost_reply(reply, &reason))
+                                Outgoing::Message(lost_reply(&reply.to_bytes(), &reason))
                             }
-                            other => other,
+                            Outgoing::Text(reply) => Outgoing::Message(lost_reply(&reply, &reason)),
+                            Outgoing::Close => Outgoing::Close,
                         },
                         nature: Nature::Plain,
                         database: None,

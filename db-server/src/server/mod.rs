@@ -476,14 +476,13 @@ impl Server {
     }
 }
 
-/// The error reply to a transaction whose record could not be written.
-pub fn lost_reply(message: Message, reason: &str) -> Message {
-    match message {
-        Message::Response { id, .. } => {
-            Message::error(id, Error::new(ErrorKind::IoError, reason).to_json())
-        }
-        other => other,
-    }
+/// The error reply to a transaction whose record could not be written, in place of its reply.
+pub fn lost_reply(reply: &[u8], reason: &str) -> Message {
+    let id = serde_json::from_slice(reply)
+        .ok()
+        .and_then(|mut reply: Value| Some(reply.get_mut("id")?.take()));
+    let error = Error::new(ErrorKind::IoError, reason).to_json();
+    Message::error(id.unwrap_or_default(), error)
 }
 
 /// How long a request has been here.

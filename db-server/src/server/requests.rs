@@ -2,6 +2,7 @@
 //!
 //! Source: RFC 7047, 4.1; ovsdb-server(7), 4.1.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,7 +60,7 @@ impl Server {
             "monitor" | "monitor_cond" | "monitor_cond_since" => {
                 match self.request_monitor(session, method, &params) {
                     Ok((result, database)) => {
-                        let text = reply_text(&id, &result);
+                        let text = reply_text(&id, [&result[..]]);
                         self.send_contents(session, text, database);
                         return;
                     }
@@ -289,11 +290,17 @@ fn lock_name<'a>(method: &str, params: &'a Value) -> Result<&'a str> {
     }
 }
 
-/// The text of a reply whose result is text already.
-fn reply_text(id: &Value, result: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(result.len().saturating_add(64));
-    text.extend_from_slice(format!("{{\"error\":null,\"id\":{id},\"result\":").as_bytes());
-    text.extend_from_slice(result);
+/// The text of a reply whose result is text already, in parts.
+pub(super) fn reply_text<const N: usize>(id: &Value, result: [&[u8]; N]) -> Vec<u8> {
+    let length: usize = result.iter().map(|part| part.len()).sum();
+    let mut text = Vec::with_capacity(length.saturating_add(64));
+    text.extend_from_slice(b"{\"error\":null,\"id\":");
+    // A vector takes all that is written.
+    let _ = write!(text, "{id}");
+    text.extend_from_slice(b",\"result\":");
+    for part in result {
+        text.extend_from_slice(part);
+    }
     text.push(b'}');
     text
 }

@@ -8,6 +8,7 @@ use ovsdb::operation::OperationText;
 use ovsdb::{Error, ErrorKind};
 use serde_json::Value;
 
+use super::requests::reply_text;
 use super::{
     MAX_PER_SESSION, Nature, Output, Server, Session, SessionId, Undo, Unsynced, elapsed, meta,
 };
@@ -85,8 +86,13 @@ impl Server {
                 if let Some(committed) = committed {
                     self.committed(&txn.database, committed);
                 }
-                let reply = Message::reply(txn.id, Value::Array(results));
-                self.send(txn.session, reply, Nature::Transaction, Some(txn.database));
+                let text = reply_text(&txn.id, [b"[", results.elements(), b"]"]);
+                self.outputs.push_back(Output::Text {
+                    session: txn.session,
+                    text: text.into(),
+                    nature: Nature::Transaction,
+                    database: txn.database,
+                });
             }
             Outcome::Wait { until } => {
                 let waiting = self
@@ -142,13 +148,7 @@ impl Server {
             Outcome::Done {
                 results,
                 committed: None,
-            } => {
-                let mut results = results.into_iter();
-                match results.find(|result| result.get("error").is_some()) {
-                    Some(error) => Err(error),
-                    None => Ok(()),
-                }
-            }
+            } => results.into_error().map_or(Ok(()), Err),
             Outcome::Wait { .. } => Ok(()),
         }
     }

@@ -8,6 +8,7 @@
 
 mod commit;
 mod operations;
+mod results;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,8 @@ use serde_json::{Value, json};
 use crate::database::{Change, Database, Delta, Row, TableId};
 use crate::rbac::Access;
 
+pub use results::Results;
+
 /// What a transaction needs from outside.
 pub struct Context<'a> {
     /// Whether the client holds the lock of this name.
@@ -38,9 +41,9 @@ pub struct Context<'a> {
 /// How a transaction ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// `results` is the array to answer with. `committed` is there when anything changed.
+    /// `committed` is there when anything changed.
     Done {
-        results: Vec<Value>,
+        results: Results,
         committed: Option<Committed>,
     },
     /// A `wait` does not hold: nothing was changed. Execute again after the next change of the
@@ -100,7 +103,7 @@ pub fn execute<O: Source>(
         map: HashMap::default(),
         new_uuid: context.new_uuid,
     };
-    let mut results = Vec::with_capacity(operations.len());
+    let mut results = Results::default();
     let mut comments: Vec<String> = Vec::new();
     let schema = txn.db.schema().clone();
     for (i, source) in operations.iter().enumerate() {
@@ -110,7 +113,8 @@ pub fn execute<O: Source>(
             txn: &txn,
         };
         let operation = source.parse(&schema, &mut names, &position);
-        let result = operation.and_then(|op| {
+        let result = results.push(|out| {
+            let op = operation?;
             if let Operation::Comment { comment } = &op {
                 comments.push(comment.clone());
             }
@@ -123,7 +127,7 @@ pub fn execute<O: Source>(
                     | Operation::Commit { .. }
             );
             let name = op.name();
-            let step = txn.execute(op, &mut symbols, context.holds_lock, context.elapsed)?;
+            let step = txn.execute(op, &mut symbols, context.holds_lock, context.elapsed, out)?;
             // Said after what else is wrong with the operation.
             let why = match context.access {
                 _ if !writes => return Ok(step),
@@ -139,15 +143,15 @@ pub fn execute<O: Source>(
             Err(Error::new(ErrorKind::NotAllowed, details))
         });
         match result {
-            Ok(Step::Result(result)) => results.push(result),
+            Ok(Step::Done) => {}
             Ok(Step::Wait { until }) => {
                 txn.abort();
                 return Outcome::Wait { until };
             }
             Err(error) => {
                 txn.abort();
-                results.push(error.to_json());
-                results.resize(operations.len(), Value::Null);
+                let rest = operations.len().saturating_sub(i).saturating_sub(1);
+                results.fail(error.to_json(), rest);
                 return Outcome::Done {
                     results,
                     committed: None,
@@ -162,7 +166,7 @@ pub fn execute<O: Source>(
             Outcome::Done { results, committed }
         }
         Err(error) => {
-            results.push(error.to_json());
+            results.fail(error.to_json(), 0);
             Outcome::Done {
                 results,
                 committed: None,
@@ -204,7 +208,7 @@ pub fn adopt(
 
 /// What one operation came to.
 enum Step {
-    Result(Value),
+    Done,
     Wait { until: Option<Duration> },
 }
 

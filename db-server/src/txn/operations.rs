@@ -9,45 +9,51 @@ use std::time::Duration;
 use ovsdb::condition::{Clause, Function, evaluate};
 use ovsdb::error::{Error, ErrorKind, Result};
 use ovsdb::operation::{Operation, Row as RowJson, Until};
-use ovsdb::value::uuid_to_json;
 use ovsdb::{Datum, Mutation, Uuid};
-use serde_json::{Map, Value, json};
 
-use super::{Step, Symbols, Txn};
+use super::{Step, Symbols, Txn, results};
 use crate::database::{ColumnId, Row, Table, TableId};
 use crate::rbac::Change;
 
+/// The result of an operation that has none.
+const NOTHING: &[u8] = b"{}";
+
 impl Txn<'_> {
+    /// Executes an operation and appends its result.
     pub(super) fn execute(
         &mut self,
         operation: Operation,
         symbols: &mut Symbols<'_>,
         holds_lock: &dyn Fn(&str) -> bool,
         elapsed: Duration,
+        out: &mut Vec<u8>,
     ) -> Result<Step> {
-        let result = match operation {
+        match operation {
             Operation::Insert {
                 table, row, uuid, ..
             } => {
                 let uuid = uuid.unwrap_or_else(|| (symbols.new_uuid)());
-                self.insert(&table, row, uuid)?
+                self.insert(&table, row, uuid)?;
+                results::inserted(&uuid, out);
             }
             Operation::Select {
                 table,
                 condition,
                 columns,
-            } => self.select(&table, &condition, columns)?,
+            } => self.select(&table, &condition, columns, out)?,
             Operation::Update {
                 table,
                 condition,
                 row,
-            } => self.update(&table, &condition, row)?,
+            } => results::counted(self.update(&table, &condition, row)?, out),
             Operation::Mutate {
                 table,
                 condition,
                 mutations,
-            } => self.mutate(&table, &condition, &mutations)?,
-            Operation::Delete { table, condition } => self.delete(&table, &condition)?,
+            } => results::counted(self.mutate(&table, &condition, &mutations)?, out),
+            Operation::Delete { table, condition } => {
+                results::counted(self.delete(&table, &condition)?, out);
+            }
             Operation::Wait {
                 table,
                 condition,
@@ -57,26 +63,26 @@ impl Txn<'_> {
                 timeout,
             } => {
                 let timeout = timeout.map(Duration::from_millis);
-                if self.wait_holds(&table, &condition, columns, until, rows)? {
-                    return Ok(Step::Result(json!({})));
+                if !self.wait_holds(&table, &condition, columns, until, rows)? {
+                    return still_waiting(timeout, elapsed);
                 }
-                return still_waiting(timeout, elapsed);
+                out.extend_from_slice(NOTHING);
             }
             // Every transaction is durable before it is answered.
-            Operation::Commit { .. } | Operation::Comment { .. } => json!({}),
+            Operation::Commit { .. } | Operation::Comment { .. } => out.extend_from_slice(NOTHING),
             Operation::Abort => return Err(Error::new(ErrorKind::Aborted, "aborted by request")),
             Operation::Assert { lock } => {
                 if !holds_lock(&lock) {
                     let details = format!("Asserted lock {lock} not held.");
                     return Err(Error::new(ErrorKind::NotOwner, details));
                 }
-                json!({})
+                out.extend_from_slice(NOTHING);
             }
-        };
-        Ok(Step::Result(result))
+        }
+        Ok(Step::Done)
     }
 
-    fn insert(&mut self, table: &str, values: RowJson, uuid: Uuid) -> Result<Value> {
+    fn insert(&mut self, table: &str, values: RowJson, uuid: Uuid) -> Result<()> {
         let (table_id, table) = self.find_table(table)?;
         let mut row = table.default_row(uuid);
         for (id, datum) in assigned(table, values) {
@@ -85,7 +91,7 @@ impl Txn<'_> {
         check_defaults(table, &row)?;
         self.access.check(self.db, table, Change::Insert, [&row])?;
         self.put(table_id, uuid, Some(Arc::new(row)));
-        Ok(json!({"uuid": uuid_to_json(&uuid)}))
+        Ok(())
     }
 
     fn select(
@@ -93,24 +99,35 @@ impl Txn<'_> {
         table: &str,
         condition: &[Clause],
         columns: Option<Vec<String>>,
-    ) -> Result<Value> {
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
         let (_, table) = self.find_table(table)?;
-        let columns = column_ids(table, columns);
+        let mut columns = column_ids(table, columns);
+        // One that is named twice is shown once.
+        let mut named = BTreeSet::new();
+        columns.retain(|column| named.insert(*column));
         // Rows that agree in all selected columns are one row.
         let mut seen = BTreeSet::new();
-        let mut rows = Vec::new();
         let matching = self.matching(table, condition);
         let only = matching.len() == 1;
+        let distinct = only || columns.contains(&table.uuid_column);
+        out.extend_from_slice(b"{\"rows\":[");
+        let mut first = true;
         for (_, row) in matching {
-            let cells: Vec<&Datum> = columns.iter().map(|column| row.get(*column)).collect();
-            if only || columns.contains(&table.uuid_column) || seen.insert(cells) {
-                rows.push(row_json(table, row, &columns));
+            let cells =
+                || -> Vec<&Datum> { columns.iter().map(|column| row.get(*column)).collect() };
+            if distinct || seen.insert(cells()) {
+                if !std::mem::take(&mut first) {
+                    out.push(b',');
+                }
+                results::row(table, row, &columns, out);
             }
         }
-        Ok(json!({"rows": rows}))
+        out.extend_from_slice(b"]}");
+        Ok(())
     }
 
-    fn update(&mut self, table: &str, condition: &[Clause], values: RowJson) -> Result<Value> {
+    fn update(&mut self, table: &str, condition: &[Clause], values: RowJson) -> Result<usize> {
         let (table_id, table) = self.find_table(table)?;
         let rows = self.matching(table, condition);
         let columns: Vec<&str> = values.keys().map(String::as_str).collect();
@@ -131,7 +148,7 @@ impl Txn<'_> {
         for (uuid, row) in changed {
             self.put(table_id, uuid, Some(row));
         }
-        Ok(json!({"count": count}))
+        Ok(count)
     }
 
     fn mutate(
@@ -139,7 +156,7 @@ impl Txn<'_> {
         table: &str,
         condition: &[Clause],
         mutations: &[Mutation],
-    ) -> Result<Value> {
+    ) -> Result<usize> {
         let (table_id, table) = self.find_table(table)?;
         let rows = self.matching(table, condition);
         let columns: Vec<&str> = mutations.iter().map(|m| m.column.as_str()).collect();
@@ -164,10 +181,10 @@ impl Txn<'_> {
         for (uuid, row) in changed {
             self.put(table_id, uuid, Some(row));
         }
-        Ok(json!({"count": count}))
+        Ok(count)
     }
 
-    fn delete(&mut self, table: &str, condition: &[Clause]) -> Result<Value> {
+    fn delete(&mut self, table: &str, condition: &[Clause]) -> Result<usize> {
         let (table_id, table) = self.find_table(table)?;
         let rows = self.matching(table, condition);
         self.check(table, Change::Delete, &rows)?;
@@ -176,7 +193,7 @@ impl Txn<'_> {
         for uuid in uuids {
             self.put(table_id, uuid, None);
         }
-        Ok(json!({"count": count}))
+        Ok(count)
     }
 
     fn wait_holds(
@@ -321,19 +338,4 @@ fn column_ids(table: &Table, names: Option<Vec<String>>) -> Vec<ColumnId> {
             .collect(),
         None => (0..table.columns.len()).collect(),
     }
-}
-
-/// The `<row>` of these columns.
-pub(crate) fn row_json(table: &Table, row: &Row, columns: &[ColumnId]) -> Value {
-    let members: Map<String, Value> = columns
-        .iter()
-        .filter_map(|id| {
-            let column = table.column(*id)?;
-            Some((
-                column.name.clone(),
-                row.get(*id).to_json(&column.schema.column_type),
-            ))
-        })
-        .collect();
-    Value::Object(members)
 }

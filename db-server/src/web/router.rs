@@ -127,23 +127,35 @@ impl Router {
         }
     }
 
-    /// What the server has as text: a subscription's contents or an update.
+    /// What the server has as text: the reply to a transaction, a subscription's contents or an
+    /// update.
     pub fn handle_text(&mut self, text: &[u8]) {
-        // The reply to `monitor_cond_since` and `update3`, of ovsdb-server(7).
+        // The latter two are the reply to `monitor_cond_since` and `update3`, of ovsdb-server(7).
         #[derive(Deserialize)]
         struct Text<'t> {
             id: Option<u64>,
             #[serde(borrow)]
-            result: Option<(&'t RawValue, &'t RawValue, &'t RawValue)>,
+            result: Option<&'t RawValue>,
             #[serde(borrow)]
             params: Option<(u64, &'t RawValue, &'t RawValue)>,
         }
         match serde_json::from_slice(text) {
             Ok(Text {
-                id: Some(monitor),
-                result: Some((found, last_txn_id, updates)),
+                id: Some(id),
+                result: Some(result),
                 ..
-            }) => self.subscribed(monitor, &Update::new(Some(found), last_txn_id, updates)),
+            }) => match self.pending.remove(&id) {
+                Some(Pending::Call(reply)) => {
+                    let _ = self.items.send(Item::Reply(reply, Ok(result.to_owned())));
+                }
+                Some(Pending::Subscribe(subscribe)) => {
+                    if let Ok((found, last_txn_id, updates)) = serde_json::from_str(result.get()) {
+                        let contents = Update::new(Some(found), last_txn_id, updates);
+                        self.subscribed(id, subscribe, &contents);
+                    }
+                }
+                Some(Pending::Done) | None => {}
+            },
             Ok(Text {
                 params: Some((monitor, last_txn_id, updates)),
                 ..
@@ -153,10 +165,7 @@ impl Router {
         }
     }
 
-    fn subscribed(&mut self, monitor: u64, contents: &Update<'_>) {
-        let Some(Pending::Subscribe(subscribe)) = self.pending.remove(&monitor) else {
-            return;
-        };
+    fn subscribed(&mut self, monitor: u64, subscribe: Box<Subscribe>, contents: &Update<'_>) {
         self.monitors.insert(monitor);
         let initial = text(contents);
         self.count(&initial);

@@ -297,7 +297,7 @@ fn execute(
         _ => return refuse("database name expected as first parameter"),
     };
     match attempt(db, operations, access) {
-        Outcome::Done { results, committed } => (Value::Array(results), committed),
+        Outcome::Done { results, committed } => (Value::Array(results.to_json()), committed),
         Outcome::Wait { .. } => (wait_refused(db, operations, access), None),
     }
 }
@@ -322,9 +322,9 @@ fn wait_refused(db: &mut Database, operations: &[Value], access: Access<'_>) -> 
         // With an end that takes everything back.
         part.push(json!({"op": "abort"}));
         match attempt(db, &part, access) {
-            Outcome::Done { mut results, .. } => {
-                results.pop();
-                before = results;
+            Outcome::Done { results, .. } => {
+                before = results.to_json();
+                before.pop();
             }
             Outcome::Wait { .. } => break,
         }

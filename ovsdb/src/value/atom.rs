@@ -216,7 +216,7 @@ pub fn uuid_to_json(uuid: &Uuid) -> Value {
 }
 
 /// Appends the text of [`uuid_to_json`].
-fn write_uuid_json(uuid: &Uuid, out: &mut Vec<u8>) {
+pub fn write_uuid_json(uuid: &Uuid, out: &mut Vec<u8>) {
     out.extend_from_slice(b"[\"uuid\",\"");
     write_uuid(uuid, out);
     out.extend_from_slice(b"\"]");

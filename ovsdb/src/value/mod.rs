@@ -12,7 +12,7 @@ mod datum;
 
 pub use atom::{
     Atom, Names, NoNames, Real, UuidNames, json_integer, parse_uuid, uuid_from_json, uuid_to_json,
-    write_string_json, write_uuid,
+    write_string_json, write_uuid, write_uuid_json,
 };
 pub use convert::ValueError;
 pub use datum::{Datum, Elements, datum_text};
