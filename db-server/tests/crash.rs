@@ -429,10 +429,19 @@ impl Machine {
             };
             let batches = BTreeMap::from([(Arc::from("d"), batch)]);
             let ticket = last;
-            self.jobs.send(Job::Write { batches, ticket }).unwrap();
-            let failed = loop {
-                if let Some(failed) = self.answer() {
-                    break failed;
+            let job = Job::Write { batches, ticket };
+            // On either thread, as the event loop does it.
+            let failed = if random.below(2) == 0 && self.jobs.is_idle() {
+                match self.jobs.run_now(job) {
+                    Some(Done::Written { failed, .. }) => failed,
+                    _ => panic!("a write has an outcome"),
+                }
+            } else {
+                self.jobs.send(job).unwrap();
+                loop {
+                    if let Some(failed) = self.answer() {
+                        break failed;
+                    }
                 }
             };
             let Some((_, reason)) = failed.first() else {

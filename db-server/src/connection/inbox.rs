@@ -204,3 +204,109 @@ fn allowed(bytes: usize) -> Duration {
     let more = (bytes as u64) / REQUEST_BYTES_PER_SECOND;
     REQUEST_TIME.saturating_add(Duration::from_secs(more))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    const REQUEST: &[u8] = br#"{"id":1,"method":"list_dbs","params":[]}"#;
+
+    /// A client's socket, and what reads from it for session 7.
+    fn pair() -> (UnixStream, Inbox, Readable) {
+        let (peer, socket) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let stream: Box<dyn Stream> = Box::new(tokio::net::UnixStream::from_std(socket).unwrap());
+        let readable = Readable::default();
+        let (reader, _writer) = tokio::io::split(stream);
+        let inbox = Inbox::new(reader, readable.waker(7), Arc::default());
+        (peer, inbox, readable)
+    }
+
+    /// Reads as the event loop does: how many requests there are, and why it ends, if it does.
+    fn take(inbox: &mut Inbox) -> (usize, Option<End>) {
+        let mut buffer = vec![0; 4096];
+        let mut count = 0;
+        loop {
+            match inbox.poll_received(&mut buffer) {
+                Poll::Pending => return (count, None),
+                Poll::Ready(Ok(_)) => count += 1,
+                Poll::Ready(Err(end)) => return (count, Some(end)),
+            }
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let limit = Duration::from_secs(30);
+        runtime.block_on(async { tokio::time::timeout(limit, test).await.unwrap() });
+    }
+
+    #[test]
+    fn every_request_is_told_of() {
+        run(async {
+            let (mut peer, mut inbox, readable) = pair();
+            // For the first time without being told.
+            take(&mut inbox);
+            for n in 1..=100 {
+                // Several at a time, more than the buffer has room for, and the last one in pieces.
+                peer.write_all(&REQUEST.repeat(n * 3)).unwrap();
+                let (first, second) = REQUEST.split_at(n % REQUEST.len());
+                peer.write_all(first).unwrap();
+                let mut count = 0;
+                while count < n * 3 {
+                    readable.wait().await;
+                    assert_eq!(readable.take(), Some(7));
+                    assert!(readable.is_empty(), "it is in the queue once");
+                    count += take(&mut inbox).0;
+                }
+                assert_eq!(count, n * 3);
+                peer.write_all(second).unwrap();
+                let mut rest = 0;
+                while rest < 1 {
+                    readable.wait().await;
+                    readable.take();
+                    rest += take(&mut inbox).0;
+                }
+            }
+            drop(peer);
+            readable.wait().await;
+            assert!(matches!(take(&mut inbox), (0, Some(End::ByPeer))));
+        });
+    }
+
+    #[test]
+    fn a_request_may_not_take_for_ever() {
+        run(async {
+            let (mut peer, mut inbox, readable) = pair();
+            take(&mut inbox);
+            let later = |seconds| Instant::now().checked_add(Duration::from_secs(seconds));
+            let overdue = |inbox: &Inbox, seconds| inbox.overdue(later(seconds).unwrap());
+            peer.write_all(REQUEST).unwrap();
+            readable.wait().await;
+            readable.take();
+            assert_eq!(take(&mut inbox).0, 1);
+            assert!(overdue(&inbox, 1000).is_none(), "nothing is asked");
+            let long = [br#"{"id":""#.as_slice(), &[b'x'; 10 << 10]].concat();
+            peer.write_all(&long).unwrap();
+            readable.wait().await;
+            readable.take();
+            assert_eq!(take(&mut inbox).0, 0);
+            assert!(overdue(&inbox, 65).is_none());
+            assert!(matches!(overdue(&inbox, 75), Some(End::Slow(n)) if n == long.len()));
+            peer.write_all(br#"","method":"list_dbs","params":[]}"#)
+                .unwrap();
+            readable.wait().await;
+            readable.take();
+            assert_eq!(take(&mut inbox).0, 1);
+            assert!(overdue(&inbox, 1000).is_none());
+            peer.write_all(b"]").unwrap();
+            readable.wait().await;
+            assert!(matches!(take(&mut inbox), (0, Some(End::Bad(_)))));
+        });
+    }
+}

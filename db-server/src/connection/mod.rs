@@ -474,3 +474,64 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_sent_at_once_and_what_waits_arrives_in_order() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (mut peer, socket) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        // Longer than the socket takes, so that there is something left over.
+        let long: Vec<u8> = (0..500_000u32).flat_map(u32::to_le_bytes).collect();
+        let expected = [
+            b"now",
+            b"one",
+            b"two",
+            &long[..],
+            b"three",
+            &long[..],
+            b"end",
+        ]
+        .concat();
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            peer.read_to_end(&mut got).map(|_| got)
+        });
+        runtime.block_on(async {
+            let connection = Connection {
+                peer: "p".to_owned(),
+                stream: Box::new(tokio::net::UnixStream::from_std(socket).unwrap()),
+            };
+            let full = FullOutboxes::default();
+            let (inbox, outbox) = split(1, connection, &full, &Readable::default());
+            let text = |text: &[u8]| Outgoing::Text(text.into());
+            outbox.write_now(b"now");
+            outbox.send(text(b"one"));
+            outbox.write_now(b"two");
+            outbox.write_now(&long);
+            outbox.send(text(b"three"));
+            full.write_out();
+            outbox.write_now(&long);
+            outbox.send(text(b"end"));
+            outbox.send(Outgoing::Close);
+            outbox.write_now(b"this is too late");
+            full.write_out();
+            let (_sender, config) = watch::channel(Config::default());
+            let limit = Duration::from_secs(30);
+            let writing = tokio::time::timeout(limit, write(&outbox, config));
+            assert!(matches!(writing.await.unwrap(), End::Closed));
+            outbox.state().writer = None;
+            drop(inbox);
+        });
+        assert!(reader.join().unwrap().unwrap() == expected);
+    }
+}

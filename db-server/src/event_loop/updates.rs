@@ -138,3 +138,115 @@ impl Updates {
         self.places.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+
+    type Clients = HashMap<SessionId, Client>;
+    type Heard = Vec<mpsc::UnboundedReceiver<Outgoing>>;
+
+    /// More clients than updates are written to at once.
+    const COUNT: SessionId = 20;
+
+    fn clients() -> (Clients, Heard) {
+        let mut clients = Clients::default();
+        let mut heard = Vec::new();
+        for session in 0..COUNT {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let client = Client {
+                remote: "r".into(),
+                peer: String::new(),
+                inbox: None,
+                outgoing: Sink::Task(sender),
+                over: None,
+            };
+            clients.insert(session, client);
+            heard.push(receiver);
+        }
+        (clients, heard)
+    }
+
+    fn group(generation: u64, number: usize, sessions: std::ops::Range<SessionId>) -> Arc<Group> {
+        Arc::new(Group {
+            generation,
+            number,
+            sessions: sessions.collect(),
+        })
+    }
+
+    fn text(text: &str) -> Arc<[u8]> {
+        text.as_bytes().into()
+    }
+
+    /// What each client got since the last time.
+    fn said(heard: &mut Heard) -> Vec<String> {
+        let of_one = |receiver: &mut mpsc::UnboundedReceiver<Outgoing>| {
+            let mut all = String::new();
+            while let Ok(Outgoing::Text(text)) = receiver.try_recv() {
+                all += std::str::from_utf8(&text).unwrap();
+            }
+            all
+        };
+        heard.iter_mut().map(of_one).collect()
+    }
+
+    #[test]
+    fn each_client_gets_all_in_order_and_once() {
+        let (clients, mut heard) = clients();
+        let mut updates = Updates::default();
+        let (low, high) = (group(1, 0, 0..15), group(1, 1, 15..COUNT));
+        updates.add(&low, text("a"), &clients);
+        updates.add(&high, text("A"), &clients);
+        // Something else is sent to one of each.
+        for session in [3, 17] {
+            updates.catch_up(session, &clients[&session]);
+        }
+        let now = said(&mut heard);
+        assert_eq!((&*now[3], &*now[17]), ("a", "A"));
+        assert_eq!(now.concat().len(), 2, "nobody else");
+        updates.add(&low, text("b"), &clients);
+        updates.catch_up(3, &clients[&3]);
+        updates.catch_up(3, &clients[&3]);
+        updates.add(&low, text("c"), &clients);
+        updates.write_due(&clients);
+        let now = said(&mut heard);
+        assert_eq!((&*now[3], &*now[17]), ("bc", ""));
+        assert_eq!((&*now[0], &*now[19]), ("abc", "A"));
+        // Not written again, and what comes next is for all.
+        updates.write(&clients);
+        assert_eq!(said(&mut heard).concat(), "");
+        updates.add(&low, text("d"), &clients);
+        updates.write(&clients);
+        assert_eq!(said(&mut heard).concat(), "d".repeat(15));
+    }
+
+    #[test]
+    fn updates_to_many_gather_and_groups_that_change_come_behind() {
+        let (clients, mut heard) = clients();
+        let mut updates = Updates::default();
+        let all = group(1, 0, 0..COUNT);
+        updates.add(&all, text("a"), &clients);
+        assert!(updates.deadline().is_none(), "the first ones need not wait");
+        updates.write_due(&clients);
+        assert_eq!(said(&mut heard).concat(), "a".repeat(20));
+        updates.next = Instant::now().checked_add(MAX_GATHER * 1000);
+        updates.add(&all, text("b"), &clients);
+        updates.write_due(&clients);
+        assert!(updates.deadline().is_some());
+        assert_eq!(said(&mut heard).concat(), "");
+        // One client left the group, and another one came to it.
+        updates.add(&group(2, 0, 1..COUNT), text("c"), &clients);
+        assert_eq!(said(&mut heard).concat(), "b".repeat(20));
+        // Much is not kept.
+        updates.add(
+            &group(2, 0, 1..COUNT),
+            vec![b'd'; MAX_BYTES].into(),
+            &clients,
+        );
+        updates.write_due(&clients);
+        let now = said(&mut heard);
+        assert_eq!((now[0].len(), now[1].len()), (0, MAX_BYTES + 1));
+    }
+}
