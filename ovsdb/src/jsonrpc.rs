@@ -282,6 +282,14 @@ impl Framer {
         }
         while let Some(&byte) = self.buffer.get(self.scanned) {
             self.scanned += 1;
+            if self.in_string && !self.escaped {
+                // Most bytes are plain ones in strings.
+                let rest = self.buffer.get(self.scanned..).unwrap_or_default();
+                let plain = |byte: &u8| !matches!(byte, b'"' | b'\\');
+                if plain(&byte) {
+                    self.scanned += rest.iter().take_while(|byte| plain(byte)).count();
+                }
+            }
             if self.scanned - self.start > self.max_bytes {
                 return Err(FrameError::TooLong {
                     limit: self.max_bytes,
