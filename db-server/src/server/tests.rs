@@ -339,6 +339,25 @@ fn lost_records_are_taken_back() {
 }
 
 #[test]
+fn ephemeral_changes_stay_when_a_later_record_is_lost() {
+    let mut h = Harness::new();
+    h.transact(1, json!([insert(1)]));
+    let ticket = h.records.last().unwrap().0;
+    h.server.handle_durable(ticket);
+    // Nothing is under way: this is acknowledged at once.
+    let e = |e: i64| json!([{"op": "update", "table": "T", "where": [], "row": {"e": e}}]);
+    h.transact(1, e(7));
+    // The one after the record builds on what will be lost, and its client is told so.
+    h.transact(1, json!([insert(2)]));
+    h.transact(1, e(8));
+    h.server.handle_lost("d");
+    h.drain();
+    let all = json!([{"op": "select", "table": "T", "where": [], "columns": ["n", "e"]}]);
+    assert_eq!(h.transact(1, all)[0]["rows"], json!([{"n": 1, "e": 7}]));
+    h.server.database("d").unwrap().check_derived().unwrap();
+}
+
+#[test]
 fn durable_records_stay() {
     let mut h = Harness::new();
     h.transact(1, json!([insert(1)]));

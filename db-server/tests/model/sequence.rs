@@ -156,9 +156,11 @@ impl Run<'_> {
         }
         let old = std::mem::replace(&mut self.rows, outcome.after);
         self.contents(&old)?;
-        let settled = match (self.peer.core(), source.below(12)) {
-            (Some(_), 0) => self.settle(false),
-            (Some(_), 1..4) => Ok(()),
+        let waits = self.peer.core().is_some_and(|core| core.has_unsynced());
+        let settled = match (waits, source.below(12)) {
+            (true, 0) => self.settle(false),
+            (true, 1..4) => Ok(()),
+            // What no record is under way for is told at once, and stays.
             _ => self.settle(true),
         };
         settled.and_then(|()| self.check_derived()).map(|()| true)
@@ -257,10 +259,8 @@ impl Run<'_> {
     }
 
     /// The records become durable, or are lost with their transactions.
-    fn settle(&mut self, mut durable: bool) -> Result<(), String> {
-        if let Some(core) = self.peer.core() {
-            // What is ephemeral has no record to lose.
-            durable |= !core.has_unsynced();
+    fn settle(&mut self, durable: bool) -> Result<(), String> {
+        if let Some(core) = self.peer.core().filter(|core| core.has_unsynced()) {
             core.settle(durable);
         }
         if durable {
