@@ -39,23 +39,30 @@ const MAX_REQUEST: usize = 64 << 20;
 /// A buffer that is empty keeps at most this much.
 const MAX_SPARE: usize = 16 << 10;
 
-/// Of all clients together: a client that has more to be sent than it should is cut off earlier
-/// when more than this waits to be sent to all of them.
-const MAX_TOTAL_BACKLOG: usize = 512 << 20;
-
-/// The same for requests that have not come as a whole.
-const MAX_TOTAL_PARTIAL: usize = 256 << 20;
-
 /// How long a request may take to come as a whole, and what is then asked of a longer one: it is
 /// no use to anybody, and holds memory.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
 const REQUEST_BYTES_PER_SECOND: u64 = 1 << 10;
 
-static BACKLOG: Total = Total(AtomicUsize::new(0));
-static PARTIAL: Total = Total(AtomicUsize::new(0));
+/// What all clients together hold.
+static TOTALS: Totals = Totals {
+    backlog: Total::new(512 << 20),
+    partial: Total::new(256 << 20),
+};
 
-/// Bytes that all clients together hold.
-struct Total(AtomicUsize);
+/// Bounds of what clients hold together: above them, one that holds much is cut off earlier.
+struct Totals {
+    /// What waits to be sent.
+    backlog: Total,
+    /// Requests that have not come as a whole.
+    partial: Total,
+}
+
+/// Bytes that all clients together hold, and how many they may.
+struct Total {
+    bytes: AtomicUsize,
+    limit: usize,
+}
 
 /// One client's share of a [`Total`].
 struct Share {
@@ -64,6 +71,13 @@ struct Share {
 }
 
 impl Total {
+    const fn new(limit: usize) -> Self {
+        Self {
+            bytes: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
     fn share(&'static self) -> Share {
         Share {
             total: self,
@@ -76,17 +90,17 @@ impl Share {
     fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes.saturating_sub(self.bytes);
-            self.total.0.fetch_add(more, Ordering::Relaxed);
+            self.total.bytes.fetch_add(more, Ordering::Relaxed);
         } else {
             let less = self.bytes.saturating_sub(bytes);
-            self.total.0.fetch_sub(less, Ordering::Relaxed);
+            self.total.bytes.fetch_sub(less, Ordering::Relaxed);
         }
         self.bytes = bytes;
     }
 
-    /// Whether the total is above `limit` and this client has a part in it that matters.
-    fn exceeds(&self, limit: usize) -> bool {
-        self.bytes > MAX_UNREAD && self.total.0.load(Ordering::Relaxed) > limit
+    /// Whether the total is above its limit and this client has a part in it that matters.
+    fn exceeds(&self) -> bool {
+        self.bytes > MAX_UNREAD && self.total.bytes.load(Ordering::Relaxed) > self.total.limit
     }
 }
 
@@ -199,7 +213,7 @@ impl State {
             Outgoing::Close => self.closing = true,
         }
         self.share.set(self.backlog.len());
-        if unsent > 0 && self.share.exceeds(MAX_TOTAL_BACKLOG) {
+        if unsent > 0 && self.share.exceeds() {
             self.broken.get_or_insert(End::Backlog(unsent));
         }
     }
@@ -397,10 +411,20 @@ pub struct Inbox {
     peer: String,
     reader: ReadHalf<StreamHalf>,
     lagging: watch::Receiver<bool>,
+    /// What of the unfinished requests of all clients is this one's.
+    partial: Share,
 }
 
 /// Takes a connection apart.
 pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>) {
+    split_within(connection, full, &TOTALS)
+}
+
+fn split_within(
+    connection: Connection,
+    full: &FullOutboxes,
+    totals: &'static Totals,
+) -> (Inbox, Arc<Outbox>) {
     let (reader, writer) = tokio::io::split(connection.stream);
     let (lags, lagging) = watch::channel(false);
     let state = State {
@@ -410,7 +434,7 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
         listed: [false; 2],
         closing: false,
         broken: None,
-        share: BACKLOG.share(),
+        share: totals.backlog.share(),
     };
     let outbox = Arc::new(Outbox {
         state: Mutex::new(state),
@@ -422,6 +446,7 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
         peer: connection.peer,
         reader,
         lagging,
+        partial: totals.partial.share(),
     };
     (inbox, outbox)
 }
@@ -470,12 +495,12 @@ async fn read(
     let Inbox {
         mut reader,
         mut lagging,
+        mut partial,
         ..
     } = inbox;
     let mut framer = Framer::new(MAX_REQUEST);
     let untaken = Arc::new(Semaphore::new(MAX_UNTAKEN));
     let mut chunk = vec![0u8; 64 << 10];
-    let mut partial = PARTIAL.share();
     // When the first bytes of a request came that is not complete.
     let mut since: Option<Instant> = None;
     loop {
@@ -516,7 +541,7 @@ async fn read(
         let buffered = framer.buffered();
         since = (buffered > 0).then(|| since.unwrap_or_else(Instant::now));
         partial.set(buffered);
-        if partial.exceeds(MAX_TOTAL_PARTIAL) {
+        if partial.exceeds() {
             return End::Partial(buffered);
         }
     }
@@ -575,3 +600,6 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
