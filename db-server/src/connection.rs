@@ -161,6 +161,7 @@ type StreamHalf = Box<dyn Stream>;
 
 /// What waits to be sent to one client.
 pub struct Outbox {
+    session: SessionId,
     state: Mutex<State>,
     /// Whether so much waits that the client's requests are left alone.
     lags: watch::Sender<bool>,
@@ -311,8 +312,13 @@ impl Outbox {
 
     fn tell_lag(&self, state: &State) {
         let much = state.unsent().len() > MAX_UNREAD;
-        self.lags
+        let changed = self
+            .lags
             .send_if_modified(|lags| std::mem::replace(lags, much) != much);
+        if changed {
+            self.full.lists().lags.push((self.session, much));
+            self.full.0.lags_changed.notify_one();
+        }
     }
 
     /// Why the connection should end now.
@@ -345,7 +351,13 @@ enum Urgency {
 /// they are written, and then share a call; whatever is behind an update, such as the reply to the
 /// same client, takes it along.
 #[derive(Debug, Clone, Default)]
-pub struct FullOutboxes(Arc<Mutex<Lists>>);
+pub struct FullOutboxes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    lists: Mutex<Lists>,
+    lags_changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Lists {
@@ -353,6 +365,8 @@ struct Lists {
     now: Vec<Arc<Outbox>>,
     /// When `later` may be written again.
     next: Option<Instant>,
+    /// The clients that have begun or ceased to lag, in this order.
+    lags: Vec<(SessionId, bool)>,
 }
 
 impl Lists {
@@ -373,7 +387,7 @@ impl FullOutboxes {
     const MAX_GATHER: Duration = Duration::from_millis(50);
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes to every client what its socket takes, updates when it is time for them.
@@ -404,6 +418,16 @@ impl FullOutboxes {
         let lists = self.lists();
         lists.next.filter(|_| !lists.later.is_empty())
     }
+
+    /// Waits until [`FullOutboxes::take_lags`] has something to give.
+    pub async fn lags_changed(&self) {
+        self.0.lags_changed.notified().await;
+    }
+
+    /// The clients for which so much waits that they should not get more, or no longer does.
+    pub fn take_lags(&self) -> Vec<(SessionId, bool)> {
+        std::mem::take(&mut self.lists().lags)
+    }
 }
 
 /// The end of a connection that is read.
@@ -416,11 +440,16 @@ pub struct Inbox {
 }
 
 /// Takes a connection apart.
-pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>) {
-    split_within(connection, full, &TOTALS)
+pub fn split(
+    session: SessionId,
+    connection: Connection,
+    full: &FullOutboxes,
+) -> (Inbox, Arc<Outbox>) {
+    split_within(session, connection, full, &TOTALS)
 }
 
 fn split_within(
+    session: SessionId,
     connection: Connection,
     full: &FullOutboxes,
     totals: &'static Totals,
@@ -437,6 +466,7 @@ fn split_within(
         share: totals.backlog.share(),
     };
     let outbox = Arc::new(Outbox {
+        session,
         state: Mutex::new(state),
         lags,
         left_over: Notify::new(),

@@ -19,7 +19,7 @@ fn reading_within(totals: &'static Totals) -> Reading {
         peer: "test".to_owned(),
         stream: Box::new(stream),
     };
-    let (inbox, outbox) = split_within(connection, &FullOutboxes::default(), totals);
+    let (inbox, outbox) = split_within(1, connection, &FullOutboxes::default(), totals);
     let (sender, events) = mpsc::channel(8);
     let end = tokio::spawn(async move {
         let begin = tokio::time::Instant::now();
@@ -135,7 +135,7 @@ async fn what_waits_to_be_sent_is_bounded_together() {
             peer: "test".to_owned(),
             stream: Box::new(stream),
         };
-        let (_, outbox) = split_within(connection, &full, &TOTALS);
+        let (_, outbox) = split_within(1, connection, &full, &TOTALS);
         // One message may be of any size.
         outbox.send(Outgoing::Text(much.clone()));
         full.write_out();
@@ -153,4 +153,26 @@ async fn what_waits_to_be_sent_is_bounded_together() {
         outbox.send(echo());
         assert!(outbox.end().is_none());
     }
+}
+
+#[tokio::test]
+async fn who_reads_too_slowly_is_cut_off() {
+    let (_client, stream) = tokio::io::duplex(1);
+    let connection = Connection {
+        peer: "test".to_owned(),
+        stream: Box::new(stream),
+    };
+    let full = FullOutboxes::default();
+    let (_, outbox) = split(5, connection, &full);
+    let send = |bytes: usize| {
+        outbox.send(Outgoing::Text(vec![b' '; bytes].into()));
+        full.write_out();
+        (full.take_lags(), outbox.end().is_some())
+    };
+    assert_eq!(send(1 << 10), (vec![], false));
+    assert_eq!(send(1 << 20), (vec![(5, true)], false));
+    // One message may be of any size, but none may wait behind it.
+    assert_eq!(send(MAX_BACKLOG), (vec![], false));
+    assert_eq!(send(1), (vec![], true));
+    assert!(matches!(outbox.end(), Some(End::DoesNotRead(_))));
 }

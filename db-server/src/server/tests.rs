@@ -1,4 +1,5 @@
 mod access;
+mod behind;
 mod lifecycle;
 
 use super::*;
