@@ -39,23 +39,30 @@ const MAX_REQUEST: usize = 64 << 20;
 /// A buffer that is empty keeps at most this much.
 const MAX_SPARE: usize = 16 << 10;
 
-/// Of all clients together: a client that has more to be sent than it should is cut off earlier
-/// when more than this waits to be sent to all of them.
-const MAX_TOTAL_BACKLOG: usize = 512 << 20;
-
-/// The same for requests that have not come as a whole.
-const MAX_TOTAL_PARTIAL: usize = 256 << 20;
-
 /// How long a request may take to come as a whole, and what is then asked of a longer one: it is
 /// no use to anybody, and holds memory.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
 const REQUEST_BYTES_PER_SECOND: u64 = 1 << 10;
 
-static BACKLOG: Total = Total(AtomicUsize::new(0));
-static PARTIAL: Total = Total(AtomicUsize::new(0));
+/// What all clients together hold.
+static TOTALS: Totals = Totals {
+    backlog: Total::new(512 << 20),
+    partial: Total::new(256 << 20),
+};
 
-/// Bytes that all clients together hold.
-struct Total(AtomicUsize);
+/// Bounds of what clients hold together: above them, one that holds much is cut off earlier.
+struct Totals {
+    /// What waits to be sent.
+    backlog: Total,
+    /// Requests that have not come as a whole.
+    partial: Total,
+}
+
+/// Bytes that all clients together hold, and how many they may.
+struct Total {
+    bytes: AtomicUsize,
+    limit: usize,
+}
 
 /// One client's share of a [`Total`].
 struct Share {
@@ -64,6 +71,13 @@ struct Share {
 }
 
 impl Total {
+    const fn new(limit: usize) -> Self {
+        Self {
+            bytes: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
     fn share(&'static self) -> Share {
         Share {
             total: self,
@@ -76,17 +90,17 @@ impl Share {
     fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes.saturating_sub(self.bytes);
-            self.total.0.fetch_add(more, Ordering::Relaxed);
+            self.total.bytes.fetch_add(more, Ordering::Relaxed);
         } else {
             let less = self.bytes.saturating_sub(bytes);
-            self.total.0.fetch_sub(less, Ordering::Relaxed);
+            self.total.bytes.fetch_sub(less, Ordering::Relaxed);
         }
         self.bytes = bytes;
     }
 
-    /// Whether the total is above `limit` and this client has a part in it that matters.
-    fn exceeds(&self, limit: usize) -> bool {
-        self.bytes > MAX_UNREAD && self.total.0.load(Ordering::Relaxed) > limit
+    /// Whether the total is above its limit and this client has a part in it that matters.
+    fn exceeds(&self) -> bool {
+        self.bytes > MAX_UNREAD && self.total.bytes.load(Ordering::Relaxed) > self.total.limit
     }
 }
 
@@ -147,6 +161,7 @@ type StreamHalf = Box<dyn Stream>;
 
 /// What waits to be sent to one client.
 pub struct Outbox {
+    session: SessionId,
     state: Mutex<State>,
     /// Whether so much waits that the client's requests are left alone.
     lags: watch::Sender<bool>,
@@ -199,7 +214,7 @@ impl State {
             Outgoing::Close => self.closing = true,
         }
         self.share.set(self.backlog.len());
-        if unsent > 0 && self.share.exceeds(MAX_TOTAL_BACKLOG) {
+        if unsent > 0 && self.share.exceeds() {
             self.broken.get_or_insert(End::Backlog(unsent));
         }
     }
@@ -297,8 +312,13 @@ impl Outbox {
 
     fn tell_lag(&self, state: &State) {
         let much = state.unsent().len() > MAX_UNREAD;
-        self.lags
+        let changed = self
+            .lags
             .send_if_modified(|lags| std::mem::replace(lags, much) != much);
+        if changed {
+            self.full.lists().lags.push((self.session, much));
+            self.full.0.lags_changed.notify_one();
+        }
     }
 
     /// Why the connection should end now.
@@ -331,7 +351,13 @@ enum Urgency {
 /// they are written, and then share a call; whatever is behind an update, such as the reply to the
 /// same client, takes it along.
 #[derive(Debug, Clone, Default)]
-pub struct FullOutboxes(Arc<Mutex<Lists>>);
+pub struct FullOutboxes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    lists: Mutex<Lists>,
+    lags_changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Lists {
@@ -339,6 +365,8 @@ struct Lists {
     now: Vec<Arc<Outbox>>,
     /// When `later` may be written again.
     next: Option<Instant>,
+    /// The clients that have begun or ceased to lag, in this order.
+    lags: Vec<(SessionId, bool)>,
 }
 
 impl Lists {
@@ -359,7 +387,7 @@ impl FullOutboxes {
     const MAX_GATHER: Duration = Duration::from_millis(50);
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes to every client what its socket takes, updates when it is time for them.
@@ -390,6 +418,16 @@ impl FullOutboxes {
         let lists = self.lists();
         lists.next.filter(|_| !lists.later.is_empty())
     }
+
+    /// Waits until [`FullOutboxes::take_lags`] has something to give.
+    pub async fn lags_changed(&self) {
+        self.0.lags_changed.notified().await;
+    }
+
+    /// The clients for which so much waits that they should not get more, or no longer does.
+    pub fn take_lags(&self) -> Vec<(SessionId, bool)> {
+        std::mem::take(&mut self.lists().lags)
+    }
 }
 
 /// The end of a connection that is read.
@@ -397,10 +435,25 @@ pub struct Inbox {
     peer: String,
     reader: ReadHalf<StreamHalf>,
     lagging: watch::Receiver<bool>,
+    /// What of the unfinished requests of all clients is this one's.
+    partial: Share,
 }
 
 /// Takes a connection apart.
-pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>) {
+pub fn split(
+    session: SessionId,
+    connection: Connection,
+    full: &FullOutboxes,
+) -> (Inbox, Arc<Outbox>) {
+    split_within(session, connection, full, &TOTALS)
+}
+
+fn split_within(
+    session: SessionId,
+    connection: Connection,
+    full: &FullOutboxes,
+    totals: &'static Totals,
+) -> (Inbox, Arc<Outbox>) {
     let (reader, writer) = tokio::io::split(connection.stream);
     let (lags, lagging) = watch::channel(false);
     let state = State {
@@ -410,9 +463,10 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
         listed: [false; 2],
         closing: false,
         broken: None,
-        share: BACKLOG.share(),
+        share: totals.backlog.share(),
     };
     let outbox = Arc::new(Outbox {
+        session,
         state: Mutex::new(state),
         lags,
         left_over: Notify::new(),
@@ -422,6 +476,7 @@ pub fn split(connection: Connection, full: &FullOutboxes) -> (Inbox, Arc<Outbox>
         peer: connection.peer,
         reader,
         lagging,
+        partial: totals.partial.share(),
     };
     (inbox, outbox)
 }
@@ -470,12 +525,12 @@ async fn read(
     let Inbox {
         mut reader,
         mut lagging,
+        mut partial,
         ..
     } = inbox;
     let mut framer = Framer::new(MAX_REQUEST);
     let untaken = Arc::new(Semaphore::new(MAX_UNTAKEN));
     let mut chunk = vec![0u8; 64 << 10];
-    let mut partial = PARTIAL.share();
     // When the first bytes of a request came that is not complete.
     let mut since: Option<Instant> = None;
     loop {
@@ -516,7 +571,7 @@ async fn read(
         let buffered = framer.buffered();
         since = (buffered > 0).then(|| since.unwrap_or_else(Instant::now));
         partial.set(buffered);
-        if partial.exceeds(MAX_TOTAL_PARTIAL) {
+        if partial.exceeds() {
             return End::Partial(buffered);
         }
     }
@@ -575,3 +630,6 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,6 +263,7 @@ impl EventLoop {
                     self.server.handle_timeout(Instant::now(), date_ms());
                 }
                 () = sleep_until(updates), if updates.is_some() => {}
+                () = self.full.lags_changed() => self.note_lags(),
                 _ = tick.tick() => self.handle_tick().await,
             }
             self.flush().await;
@@ -306,7 +307,7 @@ impl EventLoop {
                 let session = self.new_session();
                 tracing::debug!("{}: connected to {remote}", connection.peer);
                 let name = connection.peer.clone();
-                let (incoming, outgoing) = connection::split(connection, &self.full);
+                let (incoming, outgoing) = connection::split(session, connection, &self.full);
                 tokio::spawn(connection::serve(
                     session,
                     incoming,
@@ -426,6 +427,14 @@ impl EventLoop {
     async fn flush(&mut self) {
         self.take_outputs().await;
         self.full.write_out();
+        self.note_lags();
+    }
+
+    /// Tells the server who does not keep up with what was written.
+    fn note_lags(&mut self) {
+        for (session, lags) in self.full.take_lags() {
+            self.server.handle_lag(session, lags);
+        }
     }
 
     async fn take_outputs(&mut self) {

@@ -11,8 +11,8 @@ use ovsdb::{Error, ErrorKind};
 use serde_json::Value;
 
 use super::{
-    MAX_PER_SESSION, Managed, Nature, Output, Server, Session, SessionId, Undo, Unsynced, elapsed,
-    meta,
+    MAX_PER_SESSION, Managed, Nature, Output, Server, Session, SessionId, Undo, Unsynced, behind,
+    elapsed, meta,
 };
 use crate::database::Delta;
 use crate::monitor::Monitor;
@@ -90,6 +90,7 @@ impl Server {
                 if let Some(committed) = committed {
                     self.committed(&txn.database, committed);
                 }
+                self.catch_up(txn.session);
                 let reply = Message::reply(txn.id, Value::Array(results));
                 self.send(txn.session, reply, Nature::Transaction, Some(txn.database));
             }
@@ -193,12 +194,20 @@ impl Server {
         });
         self.outputs
             .extend(updates(&self.sessions, managed, &delta));
+        let too_slow = behind::gather(&mut self.sessions, managed, &delta);
         if self
             .parked
             .iter()
             .any(|parked| *parked.database == *database)
         {
             self.changed.insert(managed.name.clone());
+        }
+        for session in too_slow {
+            self.outputs.push_back(Output::Close {
+                session,
+                reason: "too much has changed that waits for it to read",
+                fault: true,
+            });
         }
     }
 
@@ -264,6 +273,9 @@ fn updates(
     let mut shown: HashMap<*const Monitor, Option<Shown<'_>>> = HashMap::default();
     let mut outputs = Vec::new();
     for (session_id, session) in sessions {
+        if session.behind.is_some() {
+            continue;
+        }
         for (id, database, monitor) in &session.monitors {
             if **database != *managed.name {
                 continue;
