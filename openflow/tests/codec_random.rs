@@ -145,8 +145,8 @@ fn a_match() -> impl Strategy<Value = Match> {
 fn subfield() -> impl Strategy<Value = Subfield> {
     (
         prop::sample::select(wire_fields()),
-        any::<u8>(),
-        any::<u8>(),
+        any::<u16>(),
+        any::<u16>(),
     )
         .prop_map(|(field, o, n)| {
             let offset = o % field.bits();
@@ -586,7 +586,7 @@ fn long_replies_take_several_messages() {
         flavor: Flavor::Standard,
         flows,
     };
-    for version in Version::ALL {
+    for version in Version::SPOKEN {
         check(Message::FlowStatsReply(reply.clone()), *version);
     }
 }
