@@ -396,6 +396,13 @@ impl Delta {
             }
         }
     }
+
+    /// Drops the rows that are again what they were.
+    pub fn drop_unchanged(&mut self) {
+        for changes in self.tables.values_mut() {
+            changes.retain(|_, change| change.old != change.new);
+        }
+    }
 }
 
 /// A database.

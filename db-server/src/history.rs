@@ -96,16 +96,14 @@ impl History {
         for later in self.entries.iter().skip(skip) {
             delta.append(&later.delta);
         }
-        for changes in delta.tables.values_mut() {
-            changes.retain(|_, change: &mut Change| change.old != change.new);
-        }
+        delta.drop_unchanged();
         Some(delta)
     }
 }
 
 /// About how much memory a delta keeps that is not kept anyway: the rows that were, without the
 /// values that they share with the ones that came after them.
-fn weight(delta: &Delta) -> usize {
+pub(crate) fn weight(delta: &Delta) -> usize {
     let changes = delta.changes().map(|(_, _, change)| {
         let old = change.old.as_ref().map_or(0, |old| match &change.new {
             Some(new) => old.weight_beside(new),

@@ -184,7 +184,7 @@ impl Check {
     fn needs_in_13(&self, prereq: Prereq) -> Result<(), OfError> {
         match self.version {
             Version::Of10 => Ok(()),
-            Version::Of13 => self.needs(prereq),
+            _ => self.needs(prereq),
         }
     }
 

@@ -139,8 +139,8 @@ fn send(conn: ConnId, message: PacketIn) -> Effect {
 
 fn reason_for(event: &XlatedPacketIn, version: Version) -> PacketInReason {
     match (event.miss, version) {
-        (Miss::Implicit, _) | (Miss::Explicit, Version::Of13) => PacketInReason::NoMatch,
-        (Miss::Explicit, Version::Of10) => PacketInReason::Action,
+        (Miss::Explicit, v) if v < Version::Of13 => PacketInReason::Action,
+        (Miss::Implicit | Miss::Explicit, _) => PacketInReason::NoMatch,
         (Miss::No, _) => event.reason,
     }
 }

@@ -18,13 +18,14 @@ fn state(supported: bool) -> String {
 fn fields() {
     let mut rows: Vec<Vec<String>> = Field::all()
         .iter()
+        .filter(|info| !info.is_variable_len())
         .map(|info| {
             let names: Vec<&str> = info.wire.iter().map(|wire| wire.name).collect();
             let supported = info.is_supported();
-            // The parser and the table say the same.
+            // The tools know every field that a message can carry.
             assert_eq!(
                 Field::from_name(info.name).is_ok(),
-                supported,
+                supported || !names.is_empty(),
                 "{}",
                 info.name
             );
@@ -47,7 +48,8 @@ fn fields() {
         })
         .collect();
     for name in ["tun_metadata0", "tun_metadata63"] {
-        assert!(Field::from_name(name).is_err());
+        let field = Field::from_name(name).unwrap();
+        assert!(!field.info().is_supported());
     }
     let metadata = [
         "tun_metadata0 to tun_metadata63",

@@ -24,18 +24,20 @@ pub const CONTROLLER_MAX_LEN_ALL: u16 = 0xffff;
 pub struct Subfield {
     pub field: Field,
     /// First bit, counted from the least significant.
-    pub offset: u8,
+    pub offset: u16,
     /// Number of bits, at least 1.
-    pub bits: u8,
+    pub bits: u16,
 }
 
 impl Subfield {
     /// Checks that the bits lie inside the field.
     ///
     /// Errors: `OFPBAC_BAD_SET_LEN`.
-    pub fn new(field: Field, offset: u8, bits: u8) -> Result<Subfield, OfError> {
-        let end = u16::from(offset) + u16::from(bits);
-        if bits == 0 || end > u16::from(field.bits()) {
+    pub fn new(field: Field, offset: u16, bits: u16) -> Result<Subfield, OfError> {
+        let fits = offset
+            .checked_add(bits)
+            .is_some_and(|end| end <= field.bits());
+        if bits == 0 || !fits {
             return Err(OfError::BacBadSetLen);
         }
         Ok(Subfield {

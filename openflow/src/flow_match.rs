@@ -8,7 +8,9 @@
 //!   `vlan_vid`, `vlan_pcp`, `dl_vlan` and `dl_vlan_pcp` are views of it;
 //! - the input port is held as [`Field::InPort`] (32 bits); [`Field::InPort16`] is a view;
 //! - DSCP is held as [`Field::IpDscp`] (6 bits); [`Field::NwTos`] is a view;
-//! - `xreg` and `xxreg` are views of `reg0` to `reg15`.
+//! - `xreg` and `xxreg` are views of `reg0` to `reg15`;
+//! - "the packet is an Ethernet packet" is not held: it is what a match without
+//!   [`Field::PacketType`] says.
 //!
 //! [`Match::set`] and [`Match::get`] take views as well as held fields; iteration gives held
 //! fields only, in [`Field`] order.
@@ -29,6 +31,10 @@ const ETH_RARP: u128 = 0x8035;
 const ETH_IPV6: u128 = 0x86dd;
 const ETH_MPLS: u128 = 0x8847;
 const ETH_MPLS_MCAST: u128 = 0x8848;
+const ETH_PBB: u128 = 0x88e7;
+const ETH_NSH: u128 = 0x894f;
+/// The name space of packet types that are Ethernet types.
+const PACKET_TYPE_ETHERTYPE: u128 = 1;
 const IP_ICMP: u128 = 1;
 const IP_TCP: u128 = 6;
 const IP_UDP: u128 = 17;
@@ -38,6 +44,10 @@ const ND_SOLICIT: u128 = 135;
 const ND_ADVERT: u128 = 136;
 /// Bit of `ip_frag`: not the first fragment.
 const FRAG_LATER: u128 = 2;
+/// Bits of `ct_state`: each of the first means that the connection is known.
+const CT_KNOWN: u128 = 0xcf;
+const CT_INVALID: u128 = 0x10;
+const CT_TRACKED: u128 = 0x20;
 
 /// One field of a match.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -124,6 +134,7 @@ impl Match {
                 }
             }
             Field::NwTos => self.put(Field::IpDscp, (value & 0xff) >> 2, (mask & 0xff) >> 2, 0x3f),
+            Field::PacketType if value == 0 => self.put(Field::PacketType, 0, 0, u128::MAX),
             _ => match field.overlapped_regs() {
                 Some((first, count)) => {
                     for n in 0..count {
@@ -236,7 +247,7 @@ impl Match {
 
     /// Does the match guarantee `prereq` for every packet that it matches?
     pub fn meets(&self, prereq: Prereq) -> bool {
-        let eth_type = || self.get_exact(Field::EthType);
+        let eth_type = || self.ether_type();
         let ip = || matches!(eth_type(), Some(ETH_IPV4 | ETH_IPV6));
         let not_later = || {
             self.get(Field::IpFrag)
@@ -252,10 +263,16 @@ impl Match {
                 && (solicit && kind == Some(ND_SOLICIT) || advert && kind == Some(ND_ADVERT))
         };
         match prereq {
-            Prereq::None | Prereq::Ethernet => true,
-            Prereq::VlanVid => self
-                .get(Field::VlanTci)
-                .is_some_and(|(v, m)| v & m & u128::from(VLAN_CFI) != 0),
+            Prereq::None => true,
+            Prereq::Ethernet => self.is_ethernet(),
+            Prereq::VlanVid => {
+                self.is_ethernet()
+                    && self
+                        .get(Field::VlanTci)
+                        .is_some_and(|(v, m)| v & m & u128::from(VLAN_CFI) != 0)
+            }
+            Prereq::InPort => self.in_port().is_some(),
+            Prereq::Pbb => eth_type() == Some(ETH_PBB),
             Prereq::Mpls => matches!(eth_type(), Some(ETH_MPLS | ETH_MPLS_MCAST)),
             Prereq::Ipv4 => eth_type() == Some(ETH_IPV4),
             Prereq::Ipv6 => eth_type() == Some(ETH_IPV6),
@@ -269,8 +286,23 @@ impl Match {
             Prereq::Nd => nd(true, true),
             Prereq::NdSolicit => nd(true, false),
             Prereq::NdAdvert => nd(false, true),
-            // Fields with these prerequisites are not carried yet.
-            Prereq::Nsh | Prereq::Ct => false,
+            Prereq::Nsh => eth_type() == Some(ETH_NSH),
+            Prereq::Ct => self.get(Field::CtState).is_some_and(|(v, m)| {
+                v & CT_KNOWN != 0 || v & CT_TRACKED != 0 && m & !v & CT_INVALID != 0
+            }),
+        }
+    }
+
+    fn is_ethernet(&self) -> bool {
+        self.held(Field::PacketType).is_none()
+    }
+
+    /// The Ethernet type that every packet has, by its header or by its packet type.
+    pub fn ether_type(&self) -> Option<u128> {
+        match self.held(Field::PacketType) {
+            None => self.get_exact(Field::EthType),
+            Some((v, _)) if v >> 16 == PACKET_TYPE_ETHERTYPE => Some(v & 0xffff),
+            Some(_) => None,
         }
     }
 

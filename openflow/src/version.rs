@@ -2,40 +2,57 @@
 
 use std::fmt;
 
-/// A protocol version that the codec speaks.
+/// A protocol version; the numbers are those in the message header.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
 pub enum Version {
     /// OpenFlow 1.0 with the Nicira extensions.
-    Of10,
-    /// OpenFlow 1.3.
-    Of13,
+    Of10 = 1,
+    Of11 = 2,
+    Of12 = 3,
+    Of13 = 4,
+    Of14 = 5,
+    Of15 = 6,
 }
 
 impl Version {
-    pub const ALL: &[Version] = &[Version::Of10, Version::Of13];
+    pub const ALL: &[Version] = &[
+        Version::Of10,
+        Version::Of11,
+        Version::Of12,
+        Version::Of13,
+        Version::Of14,
+        Version::Of15,
+    ];
+
+    /// Those that the codec speaks.
+    pub const SPOKEN: &[Version] = &[Version::Of10, Version::Of13];
 
     /// The number in the message header.
     pub const fn wire(self) -> u8 {
-        match self {
-            Version::Of10 => 1,
-            Version::Of13 => 4,
-        }
+        self as u8
     }
 
+    /// A version that the codec speaks.
     pub fn from_wire(n: u8) -> Option<Version> {
-        Version::ALL.iter().copied().find(|v| v.wire() == n)
+        Version::SPOKEN.iter().copied().find(|v| v.wire() == n)
     }
 
     /// The name in `Bridge.protocols` and in `ovs-ofctl -O`.
     pub const fn name(self) -> &'static str {
         match self {
             Version::Of10 => "OpenFlow10",
+            Version::Of11 => "OpenFlow11",
+            Version::Of12 => "OpenFlow12",
             Version::Of13 => "OpenFlow13",
+            Version::Of14 => "OpenFlow14",
+            Version::Of15 => "OpenFlow15",
         }
     }
 
+    /// A version that the codec speaks.
     pub fn from_name(name: &str) -> Option<Version> {
-        Version::ALL.iter().copied().find(|v| v.name() == name)
+        Version::SPOKEN.iter().copied().find(|v| v.name() == name)
     }
 }
 
@@ -53,7 +70,7 @@ pub struct VersionBitmap(pub u32);
 impl VersionBitmap {
     /// All that the codec speaks.
     pub fn supported() -> VersionBitmap {
-        Version::ALL.iter().copied().collect()
+        Version::SPOKEN.iter().copied().collect()
     }
 
     /// Every version up to `wire`, which a hello without a bitmap means.
@@ -75,7 +92,7 @@ impl VersionBitmap {
 
     /// The highest version in the set that the codec speaks.
     pub fn highest(self) -> Option<Version> {
-        Version::ALL
+        Version::SPOKEN
             .iter()
             .copied()
             .rev()

@@ -145,8 +145,8 @@ fn a_match() -> impl Strategy<Value = Match> {
 fn subfield() -> impl Strategy<Value = Subfield> {
     (
         prop::sample::select(wire_fields()),
-        any::<u8>(),
-        any::<u8>(),
+        any::<u16>(),
+        any::<u16>(),
     )
         .prop_map(|(field, o, n)| {
             let offset = o % field.bits();
@@ -240,7 +240,7 @@ fn flow_mod(version: Version) -> impl Strategy<Value = FlowMod> {
                 command,
                 table_id: match version {
                     Version::Of10 => Some(table).filter(|t| *t != 0xff),
-                    Version::Of13 => Some(table),
+                    _ => Some(table),
                 },
                 priority,
                 new_cookie: if is_10 || is_add {
@@ -298,7 +298,7 @@ fn flow_stats(version: Version) -> impl Strategy<Value = FlowStats> {
                 byte_count,
                 flags: match version {
                     Version::Of10 => FlowModFlags::default(),
-                    Version::Of13 => fm.flags,
+                    _ => fm.flags,
                 },
                 actions: fm.actions,
             }
@@ -310,13 +310,13 @@ fn port_desc(version: Version) -> impl Strategy<Value = PortDesc> {
         move |(port, hw_addr, name, n)| {
             let (config, state, features) = match version {
                 Version::Of10 => (0x7f, 0x301, 0xf87f),
-                Version::Of13 => (0x65, 7, 0xffff),
+                _ => (0x65, 7, 0xffff),
             };
             let curr = PortFeatures(n[2] & features);
             let supported = PortFeatures(n[4] & features);
             let (curr_speed_kbps, max_speed_kbps) = match version {
                 Version::Of10 => (curr.max_speed_kbps(), supported.max_speed_kbps()),
-                Version::Of13 => (n[0], n[1]),
+                _ => (n[0], n[1]),
             };
             PortDesc {
                 port,
@@ -403,7 +403,7 @@ proptest! {
     ) {
         let flavor = match version {
             Version::Of10 => Flavor::Nicira,
-            Version::Of13 => Flavor::Standard,
+            _ => Flavor::Standard,
         };
         let mut flows = flows;
         if version == Version::Of13 {
@@ -428,7 +428,7 @@ proptest! {
         let request = FlowStatsRequest {
             flavor: match version {
                 Version::Of10 => Flavor::Nicira,
-                Version::Of13 => Flavor::Standard,
+                _ => Flavor::Standard,
             },
             fields,
             table_id,
@@ -586,7 +586,7 @@ fn long_replies_take_several_messages() {
         flavor: Flavor::Standard,
         flows,
     };
-    for version in Version::ALL {
+    for version in Version::SPOKEN {
         check(Message::FlowStatsReply(reply.clone()), *version);
     }
 }

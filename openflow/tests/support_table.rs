@@ -22,6 +22,9 @@ fn section<'a>(document: &'a str, name: &str) -> &'a str {
 fn fields() -> String {
     let mut out = String::from("| Field | Also | State |\n| --- | --- | --- |\n");
     for info in Field::all() {
+        if info.is_variable_len() {
+            continue;
+        }
         let aliases: Vec<String> = info.aliases.iter().map(|a| format!("`{a}`")).collect();
         let state = if info.is_supported() {
             "yes"

@@ -18,15 +18,11 @@ use ovsdb::jsonrpc::{Framer, Received};
 use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio::task::coop;
 
-use super::{End, Heard, PARTIAL, Share};
+use super::{End, Heard, Share};
 use crate::server::SessionId;
 
 /// The longest request.
 const MAX_REQUEST: usize = 64 << 20;
-
-/// What all clients together may hold of requests that have not come as a whole: above it, one
-/// that holds much is cut off.
-const MAX_TOTAL_PARTIAL: usize = 256 << 20;
 
 /// How long a request may take to come as a whole, and what is then asked of a longer one: it is
 /// no use to anybody, and holds memory.
@@ -134,13 +130,18 @@ impl std::fmt::Debug for Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(reader: ReadHalf<Box<dyn Stream>>, waker: Waker, heard: Arc<Heard>) -> Self {
+    pub(super) fn new(
+        reader: ReadHalf<Box<dyn Stream>>,
+        waker: Waker,
+        heard: Arc<Heard>,
+        partial: Share,
+    ) -> Self {
         Self {
             reader,
             framer: Framer::new(MAX_REQUEST),
             waker,
             heard,
-            partial: PARTIAL.share(),
+            partial,
             since: None,
         }
     }
@@ -152,7 +153,9 @@ impl Inbox {
             match self.framer.poll_received() {
                 Ok(None) => {}
                 Ok(Some(received)) => {
-                    self.since = None;
+                    if self.since.take().is_some() {
+                        *self.heard.partial() = None;
+                    }
                     return Poll::Ready(Ok(received));
                 }
                 Err(error) => return Poll::Ready(Err(End::Bad(error.to_string()))),
@@ -160,9 +163,9 @@ impl Inbox {
             let buffered = self.framer.buffered();
             self.partial.set(buffered);
             if buffered > 0 {
-                self.since.get_or_insert_with(Instant::now);
+                self.note_partial(buffered);
             }
-            if self.partial.exceeds(MAX_TOTAL_PARTIAL) {
+            if self.partial.exceeds() {
                 return Poll::Ready(Err(End::Partial(buffered)));
             }
             let count = match ready!(self.poll_read(buffer)) {
@@ -191,11 +194,16 @@ impl Inbox {
         self.waker.wake_by_ref();
     }
 
-    /// Why the client should be cut off, if a request takes too long to be complete.
-    pub fn overdue(&self, now: Instant) -> Option<End> {
-        let buffered = self.framer.buffered();
-        let deadline = self.since?.checked_add(allowed(buffered))?;
-        (deadline <= now).then_some(End::Slow(buffered))
+    /// So much of a request has come, and not all of it: the connection's task ends the client if
+    /// that takes too long.
+    fn note_partial(&mut self, bytes: usize) {
+        let is_new = self.since.is_none();
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let deadline = since.checked_add(allowed(bytes));
+        *self.heard.partial() = deadline.map(|deadline| (deadline, bytes));
+        if is_new {
+            self.heard.left_over.notify_one();
+        }
     }
 }
 
@@ -207,6 +215,7 @@ fn allowed(bytes: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TOTALS;
     use super::*;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
@@ -220,7 +229,12 @@ mod tests {
         let stream: Box<dyn Stream> = Box::new(tokio::net::UnixStream::from_std(socket).unwrap());
         let readable = Readable::default();
         let (reader, _writer) = tokio::io::split(stream);
-        let inbox = Inbox::new(reader, readable.waker(7), Arc::default());
+        let inbox = Inbox::new(
+            reader,
+            readable.waker(7),
+            Arc::default(),
+            TOTALS.partial.share(),
+        );
         (peer, inbox, readable)
     }
 
@@ -276,37 +290,6 @@ mod tests {
             drop(peer);
             readable.wait().await;
             assert!(matches!(take(&mut inbox), (0, Some(End::ByPeer))));
-        });
-    }
-
-    #[test]
-    fn a_request_may_not_take_for_ever() {
-        run(async {
-            let (mut peer, mut inbox, readable) = pair();
-            take(&mut inbox);
-            let later = |seconds| Instant::now().checked_add(Duration::from_secs(seconds));
-            let overdue = |inbox: &Inbox, seconds| inbox.overdue(later(seconds).unwrap());
-            peer.write_all(REQUEST).unwrap();
-            readable.wait().await;
-            readable.take();
-            assert_eq!(take(&mut inbox).0, 1);
-            assert!(overdue(&inbox, 1000).is_none(), "nothing is asked");
-            let long = [br#"{"id":""#.as_slice(), &[b'x'; 10 << 10]].concat();
-            peer.write_all(&long).unwrap();
-            readable.wait().await;
-            readable.take();
-            assert_eq!(take(&mut inbox).0, 0);
-            assert!(overdue(&inbox, 65).is_none());
-            assert!(matches!(overdue(&inbox, 75), Some(End::Slow(n)) if n == long.len()));
-            peer.write_all(br#"","method":"list_dbs","params":[]}"#)
-                .unwrap();
-            readable.wait().await;
-            readable.take();
-            assert_eq!(take(&mut inbox).0, 1);
-            assert!(overdue(&inbox, 1000).is_none());
-            peer.write_all(b"]").unwrap();
-            readable.wait().await;
-            assert!(matches!(take(&mut inbox), (0, Some(End::Bad(_)))));
         });
     }
 }

@@ -37,15 +37,25 @@ const MAX_UNREAD: usize = 1 << 20;
 /// A buffer that is empty keeps at most this much.
 const MAX_SPARE: usize = 16 << 10;
 
-/// Of all clients together: a client that has more to be sent than it should is cut off earlier
-/// when more than this waits to be sent to all of them.
-const MAX_TOTAL_BACKLOG: usize = 512 << 20;
+/// What all clients together hold.
+static TOTALS: Totals = Totals {
+    backlog: Total::new(512 << 20),
+    partial: Total::new(256 << 20),
+};
 
-static BACKLOG: Total = Total(AtomicUsize::new(0));
-static PARTIAL: Total = Total(AtomicUsize::new(0));
+/// Bounds of what clients hold together: above them, one that holds much is cut off earlier.
+struct Totals {
+    /// What waits to be sent.
+    backlog: Total,
+    /// Requests that have not come as a whole.
+    partial: Total,
+}
 
-/// Bytes that all clients together hold.
-struct Total(AtomicUsize);
+/// Bytes that all clients together hold, and how many they may.
+struct Total {
+    bytes: AtomicUsize,
+    limit: usize,
+}
 
 /// One client's share of a [`Total`].
 struct Share {
@@ -54,6 +64,13 @@ struct Share {
 }
 
 impl Total {
+    const fn new(limit: usize) -> Self {
+        Self {
+            bytes: AtomicUsize::new(0),
+            limit,
+        }
+    }
+
     fn share(&'static self) -> Share {
         Share {
             total: self,
@@ -66,17 +83,17 @@ impl Share {
     fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes.saturating_sub(self.bytes);
-            self.total.0.fetch_add(more, Ordering::Relaxed);
+            self.total.bytes.fetch_add(more, Ordering::Relaxed);
         } else {
             let less = self.bytes.saturating_sub(bytes);
-            self.total.0.fetch_sub(less, Ordering::Relaxed);
+            self.total.bytes.fetch_sub(less, Ordering::Relaxed);
         }
         self.bytes = bytes;
     }
 
-    /// Whether the total is above `limit` and this client has a part in it that matters.
-    fn exceeds(&self, limit: usize) -> bool {
-        self.bytes > MAX_UNREAD && self.total.0.load(Ordering::Relaxed) > limit
+    /// Whether the total is above its limit and this client has a part in it that matters.
+    fn exceeds(&self) -> bool {
+        self.bytes > MAX_UNREAD && self.total.bytes.load(Ordering::Relaxed) > self.total.limit
     }
 }
 
@@ -135,12 +152,11 @@ pub enum Outgoing {
 
 /// What waits to be sent to one client.
 pub struct Outbox {
+    session: SessionId,
     state: Mutex<State>,
     /// Tells the event loop that the client's requests are no longer left alone.
     reader: Waker,
     heard: Arc<Heard>,
-    /// Tells the connection's task that something is left to do for it.
-    left_over: Notify,
     full: FullOutboxes,
 }
 
@@ -192,7 +208,7 @@ impl State {
         let unsent = self.unsent().len();
         self.backlog.extend_from_slice(text);
         self.share.set(self.backlog.len());
-        if unsent > 0 && self.share.exceeds(MAX_TOTAL_BACKLOG) {
+        if unsent > 0 && self.share.exceeds() {
             self.broken.get_or_insert(End::Backlog(unsent));
         }
     }
@@ -243,7 +259,7 @@ impl Outbox {
             }
         }
         if !std::mem::replace(&mut state.listed, true) {
-            self.full.list().push(self.clone());
+            self.full.lists().full.push(self.clone());
         }
     }
 
@@ -287,7 +303,7 @@ impl Outbox {
         self.note_lag(state);
         // A socket that was asked without a waker has to be asked again with one.
         if state.is_over() || !state.unsent().is_empty() {
-            self.left_over.notify_one();
+            self.heard.left_over.notify_one();
         }
     }
 
@@ -309,7 +325,12 @@ impl Outbox {
 
     fn note_lag(&self, state: &mut State) {
         let lags = state.unsent().len() > MAX_UNREAD;
-        if std::mem::replace(&mut state.lags, lags) && !lags {
+        if std::mem::replace(&mut state.lags, lags) == lags {
+            return;
+        }
+        self.full.lists().lags.push((self.session, lags));
+        self.full.0.lags_changed.notify_one();
+        if !lags {
             self.reader.wake_by_ref();
         }
     }
@@ -323,7 +344,7 @@ impl Outbox {
     /// Nothing more comes from the client, for this reason.
     pub fn end_with(&self, reason: End) {
         self.state().broken.get_or_insert(reason);
-        self.left_over.notify_one();
+        self.heard.left_over.notify_one();
     }
 
     /// Why the connection should end now.
@@ -348,21 +369,45 @@ fn poll_once<T>(attempt: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     pin!(attempt).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// The outboxes that something was put into since the last time that they were written out.
+/// The outboxes that something was put into since the last time that they were written out, and
+/// those that lag.
 #[derive(Debug, Clone, Default)]
-pub struct FullOutboxes(Arc<Mutex<Vec<Arc<Outbox>>>>);
+pub struct FullOutboxes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    lists: Mutex<Lists>,
+    lags_changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    full: Vec<Arc<Outbox>>,
+    /// The clients that have begun or ceased to lag, in this order.
+    lags: Vec<(SessionId, bool)>,
+}
 
 impl FullOutboxes {
-    fn list(&self) -> MutexGuard<'_, Vec<Arc<Outbox>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.0.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes to every client what its socket takes.
     pub fn write_out(&self) {
-        let full = std::mem::take(&mut *self.list());
+        let full = std::mem::take(&mut self.lists().full);
         for outbox in full {
             outbox.write_out();
         }
+    }
+
+    /// Waits until [`FullOutboxes::take_lags`] has something to give.
+    pub async fn lags_changed(&self) {
+        self.0.lags_changed.notified().await;
+    }
+
+    /// The clients for which so much waits that they should not get more, or no longer does.
+    pub fn take_lags(&self) -> Vec<(SessionId, bool)> {
+        std::mem::take(&mut self.lists().lags)
     }
 }
 
@@ -372,6 +417,16 @@ pub fn split(
     connection: Connection,
     full: &FullOutboxes,
     readable: &Readable,
+) -> (Inbox, Arc<Outbox>) {
+    split_within(session, connection, full, readable, &TOTALS)
+}
+
+fn split_within(
+    session: SessionId,
+    connection: Connection,
+    full: &FullOutboxes,
+    readable: &Readable,
+    totals: &'static Totals,
 ) -> (Inbox, Arc<Outbox>) {
     let (reader, writer) = tokio::io::split(connection.stream);
     let waker = readable.waker(session);
@@ -384,16 +439,16 @@ pub fn split(
         listed: false,
         closing: false,
         broken: None,
-        share: BACKLOG.share(),
+        share: totals.backlog.share(),
     };
     let outbox = Arc::new(Outbox {
+        session,
         state: Mutex::new(state),
         reader: waker.clone(),
         heard: heard.clone(),
-        left_over: Notify::new(),
         full: full.clone(),
     });
-    let inbox = Inbox::new(reader, waker, heard);
+    let inbox = Inbox::new(reader, waker, heard, totals.partial.share());
     // To be read for the first time.
     inbox.put_off();
     (inbox, outbox)
@@ -413,17 +468,29 @@ pub async fn serve(
     let _ = events.send(Event::Disconnected { session, reason }).await;
 }
 
-/// When something was heard of the client, since that was last asked.
+/// What the connection's task has to know of what is read.
 #[derive(Debug, Default)]
-struct Heard(Mutex<Option<Instant>>);
+struct Heard {
+    /// When something was heard of the client, since that was last asked.
+    last: Mutex<Option<Instant>>,
+    /// Until when a request has to be complete, and how much of it has come.
+    partial: Mutex<Option<(Instant, usize)>>,
+    /// Tells the connection's task that something is left to do for it.
+    left_over: Notify,
+}
 
 impl Heard {
     fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     fn take(&self) -> Option<Instant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take()
+    }
+
+    fn partial(&self) -> MutexGuard<'_, Option<(Instant, usize)>> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -436,13 +503,21 @@ async fn write(outbox: &Arc<Outbox>, mut config: watch::Receiver<Config>) -> End
             return reason;
         }
         let deadline = probe.deadline();
+        let complete_by = outbox.heard.partial().map(|(deadline, _)| deadline);
         tokio::select! {
             result = outbox.write_rest(), if outbox.has_unsent() => match result {
                 // Nothing may be heard of it while it lags, but it reads.
                 Ok(()) => outbox.heard.now(),
                 Err(error) => return End::Send(error.to_string()),
             },
-            () = outbox.left_over.notified() => {}
+            () = outbox.heard.left_over.notified() => {}
+            () = sleep_until(complete_by), if complete_by.is_some() => {
+                // More of it may have come, which gives it more time.
+                let partial = *outbox.heard.partial();
+                if let Some((_, bytes)) = partial.filter(|(by, _)| Some(*by) <= complete_by) {
+                    return End::Slow(bytes);
+                }
+            }
             Ok(()) = config.changed() => {
                 let config = *config.borrow_and_update();
                 probe.set_config(config, Instant::now());
@@ -476,62 +551,4 @@ pub(crate) async fn sleep_until(deadline: Option<Instant>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-    use std::os::unix::net::UnixStream;
-    use std::time::Duration;
-
-    #[test]
-    fn what_is_sent_at_once_and_what_waits_arrives_in_order() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let (mut peer, socket) = UnixStream::pair().unwrap();
-        socket.set_nonblocking(true).unwrap();
-        // Longer than the socket takes, so that there is something left over.
-        let long: Vec<u8> = (0..500_000u32).flat_map(u32::to_le_bytes).collect();
-        let expected = [
-            b"now",
-            b"one",
-            b"two",
-            &long[..],
-            b"three",
-            &long[..],
-            b"end",
-        ]
-        .concat();
-        let reader = std::thread::spawn(move || {
-            let mut got = Vec::new();
-            peer.read_to_end(&mut got).map(|_| got)
-        });
-        runtime.block_on(async {
-            let connection = Connection {
-                peer: "p".to_owned(),
-                stream: Box::new(tokio::net::UnixStream::from_std(socket).unwrap()),
-            };
-            let full = FullOutboxes::default();
-            let (inbox, outbox) = split(1, connection, &full, &Readable::default());
-            let text = |text: &[u8]| Outgoing::Text(text.into());
-            outbox.write_now(b"now");
-            outbox.send(text(b"one"));
-            outbox.write_now(b"two");
-            outbox.write_now(&long);
-            outbox.send(text(b"three"));
-            full.write_out();
-            outbox.write_now(&long);
-            outbox.send(text(b"end"));
-            outbox.send(Outgoing::Close);
-            outbox.write_now(b"this is too late");
-            full.write_out();
-            let (_sender, config) = watch::channel(Config::default());
-            let limit = Duration::from_secs(30);
-            let writing = tokio::time::timeout(limit, write(&outbox, config));
-            assert!(matches!(writing.await.unwrap(), End::Closed));
-            outbox.state().writer = None;
-            drop(inbox);
-        });
-        assert!(reader.join().unwrap().unwrap() == expected);
-    }
-}
+mod tests;

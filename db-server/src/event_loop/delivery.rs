@@ -425,13 +425,14 @@ impl Delivery {
                 for (database, error) in failed {
                     self.lose(&database, &error, server);
                 }
-                server.handle_durable(ticket);
                 // Without anything pending there is nothing further to wait for.
                 self.settled = if self.pending.is_empty() {
                     self.last
                 } else {
                     ticket
                 };
+                // What is told from now on must not be taken back with a later loss.
+                server.handle_durable(self.settled);
                 self.release(clients);
             }
             Done::Continue(job) => self.start(job),
@@ -668,3 +669,6 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,6 +273,7 @@ impl EventLoop {
                     self.server.handle_timeout(Instant::now(), date_ms());
                 }
                 () = sleep_until(updates), if updates.is_some() => {}
+                () = self.full.lags_changed() => self.note_lags(),
                 _ = tick.tick() => self.handle_tick().await,
             }
             self.flush().await;
@@ -495,6 +496,14 @@ impl EventLoop {
     fn write_out(&mut self) {
         self.full.write_out();
         self.delivery.write_updates(&self.clients);
+        self.note_lags();
+    }
+
+    /// Tells the server who does not keep up with what was written.
+    fn note_lags(&mut self) {
+        for (session, lags) in self.full.take_lags() {
+            self.server.handle_lag(session, lags);
+        }
     }
 
     async fn take_outputs(&mut self) {
@@ -523,17 +532,6 @@ impl EventLoop {
             };
             if self.delivery.handle_output(output, &mut self.clients) {
                 self.reconfigure().await;
-            }
-        }
-    }
-
-    /// Ends clients whose requests take too long to be complete.
-    fn cut_off_slow(&mut self, now: Instant) {
-        for client in self.clients.values_mut() {
-            let overdue = client.inbox.as_ref().and_then(|inbox| inbox.overdue(now));
-            if let (Some(reason), Sink::Socket(outbox)) = (overdue, &client.outgoing) {
-                outbox.end_with(reason);
-                client.inbox = None;
             }
         }
     }
@@ -627,7 +625,6 @@ impl EventLoop {
     }
 
     async fn handle_tick(&mut self) {
-        self.cut_off_slow(Instant::now());
         self.managers.tick();
         self.reconfigure().await;
         self.delivery.want_due_compactions(Instant::now());

@@ -7,7 +7,7 @@ use ahash::HashMap;
 use ovsdb::Uuid;
 use serde_json::Value;
 
-use super::{Managed, Output, Server, Session, SessionId};
+use super::{Managed, Output, Server, Session, SessionId, behind};
 use crate::database::{Database, Delta};
 use crate::monitor::Monitor;
 
@@ -33,10 +33,12 @@ struct Audience {
 pub(super) struct Audiences {
     generation: u64,
     audiences: Option<Vec<Audience>>,
+    /// Whether there are clients that are behind, which are in no group.
+    behind: bool,
 }
 
 impl Audiences {
-    /// To be called when a client's monitors are about to change.
+    /// To be called when a client's monitors are about to change, or it is behind or no longer is.
     pub fn forget(&mut self) {
         self.audiences = None;
     }
@@ -47,9 +49,14 @@ impl Audiences {
     ) -> &[Audience] {
         self.audiences.get_or_insert_with(|| {
             self.generation = self.generation.saturating_add(1);
+            self.behind = false;
             let mut by_monitors: HashMap<_, Vec<SessionId>> = HashMap::default();
             let mut order = Vec::new();
             for (id, session) in sessions.filter(|(_, session)| !session.monitors.is_empty()) {
+                if session.behind.is_some() {
+                    self.behind = true;
+                    continue;
+                }
                 let monitors = session.monitors.iter();
                 let key: Vec<(*const Monitor, &Value)> = monitors
                     .map(|(id, _, monitor)| (Arc::as_ptr(monitor), id))
@@ -76,13 +83,18 @@ impl Audiences {
 }
 
 impl Server {
-    /// Hands out the updates that a transaction means to the monitors of its database.
-    pub(super) fn tell_audiences(&mut self, database: &str, delta: &Delta) {
+    /// Hands out the updates that a transaction means to the monitors of its database, and gathers
+    /// it for those who are behind. Gives those for which too much has gathered.
+    pub(super) fn tell_audiences(&mut self, database: &str, delta: &Delta) -> Vec<SessionId> {
         let Some(managed) = self.databases.get(database) else {
-            return;
+            return Vec::new();
         };
         let audiences = self.audiences.get(self.sessions.iter());
         self.outputs.extend(updates(audiences, managed, delta));
+        if !self.audiences.behind {
+            return Vec::new();
+        }
+        behind::gather(&mut self.sessions, managed, delta)
     }
 }
 

@@ -113,6 +113,9 @@ impl Server {
         let mut canceled = Vec::new();
         let mut unaware: Vec<SessionId> = Vec::new();
         for (id, session) in &mut self.sessions {
+            if let (Some(behind), Some(name)) = (&mut session.behind, &name) {
+                behind.forget(name);
+            }
             if session.db_change_aware {
                 session.monitors.retain(|(monitor, database, _)| {
                     let stays = Some(database) != name.as_ref();

@@ -10,6 +10,7 @@
 //! Source: RFC 7047, 4; ovsdb-server(7).
 
 mod audience;
+mod behind;
 mod databases;
 mod locks;
 mod meta;
@@ -29,6 +30,7 @@ use crate::database::{Database, Delta};
 use crate::history::History;
 use crate::monitor::{Monitor, SharedMonitors};
 use audience::Audiences;
+use behind::Behind;
 use locks::Locks;
 use transact::{Operations, Parked};
 
@@ -124,6 +126,8 @@ struct Session {
     peer: Peer,
     monitors: Vec<(Value, Arc<str>, Arc<Monitor>)>,
     db_change_aware: bool,
+    /// There while the client does not keep up.
+    behind: Option<Behind>,
 }
 
 /// The most monitors, and waiting transactions, of one client.
@@ -390,6 +394,13 @@ impl Server {
             }
         }
         let database = managed.name.clone();
+        // What has gathered for a client holds what was lost beside what it still has to know.
+        let behind = self.sessions.iter().filter(|(_, session)| {
+            let behind = session.behind.as_ref();
+            behind.is_some_and(|behind| behind.waits_for(&database))
+        });
+        let behind: Vec<SessionId> = behind.map(|(id, _)| *id).collect();
+        self.disconnect(behind, "changes that it was not told of yet were lost");
         if converted {
             // Monitors since then are of tables that are not there.
             self.leave_database(

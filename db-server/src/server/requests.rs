@@ -29,6 +29,10 @@ impl Server {
         params: Value,
         now: Instant,
     ) {
+        if method != "transact" {
+            // The answer may be about what the client's monitors show.
+            self.catch_up(session);
+        }
         let answer = match method {
             "transact" => match self.find_database(method, &params) {
                 Ok(managed) => {
@@ -246,7 +250,7 @@ impl Server {
         Ok((json!({}), Some(name)))
     }
 
-    fn send_contents(&mut self, session: SessionId, text: Vec<u8>, database: Arc<str>) {
+    pub(super) fn send_contents(&mut self, session: SessionId, text: Vec<u8>, database: Arc<str>) {
         self.outputs.push_back(Output::Text {
             session,
             text: text.into(),

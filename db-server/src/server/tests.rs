@@ -1,4 +1,5 @@
 mod access;
+mod behind;
 mod lifecycle;
 
 use super::*;
@@ -343,6 +344,25 @@ fn lost_records_are_taken_back() {
     // The index is free again.
     let again = h.transact(1, json!([insert(2)]));
     assert!(again[0].get("uuid").is_some() && again.as_array().unwrap().len() == 1);
+}
+
+#[test]
+fn ephemeral_changes_stay_when_a_later_record_is_lost() {
+    let mut h = Harness::new();
+    h.transact(1, json!([insert(1)]));
+    let ticket = h.records.last().unwrap().0;
+    h.server.handle_durable(ticket);
+    // Nothing is under way: this is acknowledged at once.
+    let e = |e: i64| json!([{"op": "update", "table": "T", "where": [], "row": {"e": e}}]);
+    h.transact(1, e(7));
+    // The one after the record builds on what will be lost, and its client is told so.
+    h.transact(1, json!([insert(2)]));
+    h.transact(1, e(8));
+    h.server.handle_lost("d");
+    h.drain();
+    let all = json!([{"op": "select", "table": "T", "where": [], "columns": ["n", "e"]}]);
+    assert_eq!(h.transact(1, all)[0]["rows"], json!([{"n": 1, "e": 7}]));
+    h.server.database("d").unwrap().check_derived().unwrap();
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Server {
                 if let Some(committed) = committed {
                     self.committed(&txn.database, committed);
                 }
+                self.catch_up(txn.session);
                 let text = reply_text(&txn.id, [b"[", results.elements(), b"]"]);
                 self.outputs.push_back(Output::Text {
                     session: txn.session,
@@ -187,9 +188,16 @@ impl Server {
         self.outputs.push_back(Output::Changed {
             database: name.clone(),
         });
-        self.tell_audiences(&name, &delta);
+        let too_slow = self.tell_audiences(&name, &delta);
         if self.parked.iter().any(|parked| *parked.database == *name) {
             self.changed.insert(name);
+        }
+        for session in too_slow {
+            self.outputs.push_back(Output::Close {
+                session,
+                reason: "too much has changed that waits for it to read",
+                fault: true,
+            });
         }
     }
 

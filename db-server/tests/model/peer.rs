@@ -27,7 +27,8 @@ pub trait Peer {
     }
 }
 
-/// The server's core with one session, and what it would have written.
+/// The server's core with one session, and another one that writes while the first lags, and what
+/// the core would have written.
 pub struct Core {
     server: Server,
     name: String,
@@ -36,9 +37,11 @@ pub struct Core {
     /// The file as it is, and the texts of the records that are not durable yet.
     file: Vec<u8>,
     unsynced: Vec<Vec<u8>>,
+    lags: bool,
 }
 
 const SESSION: u64 = 7;
+const WRITER: u64 = 8;
 
 impl Core {
     pub fn new(schema: &Schema, seed: u64, column_diff: bool) -> Self {
@@ -54,7 +57,9 @@ impl Core {
         };
         let mut server = Server::new(Box::new(new_uuid), column_diff);
         server.add_database(db);
-        server.handle_connect(SESSION, Default::default());
+        for session in [SESSION, WRITER] {
+            server.handle_connect(session, Default::default());
+        }
         while server.poll_output().is_some() {}
         Self {
             server,
@@ -63,6 +68,7 @@ impl Core {
             ticket: 0,
             file: log::encode(&schema.to_json()),
             unsynced: Vec::new(),
+            lags: false,
         }
     }
 
@@ -86,33 +92,20 @@ impl Core {
         while self.server.poll_output().is_some() {}
     }
 
-    /// Compares what is derived from rows with the rows.
-    pub fn check_derived(&self) -> Result<(), String> {
-        let db = self.server.database(&self.name).ok_or("no database")?;
-        db.check_derived()
+    /// Whether the session lags. Then somebody else makes the transactions.
+    pub fn lags(&self) -> bool {
+        self.lags
     }
 
-    /// A core that has read this one's file.
-    pub fn reopened(&self, schema: &Schema) -> Result<Self, String> {
-        let loaded = log::load(&self.file).map_err(|error| error.to_string())?;
-        if loaded.end != self.file.len() as u64 {
-            return Err(format!("only {} bytes of the file are read", loaded.end));
-        }
-        let mut db = loaded.db;
-        txn::adopt(&mut db, loaded.rows, &mut Uuid::new_v4).map_err(|error| error.to_string())?;
-        let core = Self::with(db, schema, 1, true);
-        core.check_derived()?;
-        Ok(core)
+    /// The session lags, or has caught up and is told what happened.
+    pub fn set_lags(&mut self, lags: bool) -> Notes {
+        self.lags = lags;
+        self.server.handle_lag(SESSION, lags);
+        self.said().0
     }
-}
 
-impl Peer for Core {
-    fn call(&mut self, method: &str, params: Value) -> (Notes, Result<Value, Value>) {
-        self.next_id += 1;
-        let asked = format!("no reply to {method} {params}");
-        let request = Message::request(json!(self.next_id), method, params);
-        self.server
-            .handle_message(SESSION, request, Instant::now(), 0);
+    /// What the server has said: notifications, and the reply after them.
+    fn said(&mut self) -> (Notes, Option<Result<Value, Value>>) {
         let mut messages = Vec::new();
         while let Some(output) = self.server.poll_output() {
             match output {
@@ -143,6 +136,41 @@ impl Peer for Core {
                 Message::Request { .. } => panic!("a request from the server"),
             }
         }
+        (notes, reply)
+    }
+
+    /// Compares what is derived from rows with the rows.
+    pub fn check_derived(&self) -> Result<(), String> {
+        let db = self.server.database(&self.name).ok_or("no database")?;
+        db.check_derived()
+    }
+
+    /// A core that has read this one's file.
+    pub fn reopened(&self, schema: &Schema) -> Result<Self, String> {
+        let loaded = log::load(&self.file).map_err(|error| error.to_string())?;
+        if loaded.end != self.file.len() as u64 {
+            return Err(format!("only {} bytes of the file are read", loaded.end));
+        }
+        let mut db = loaded.db;
+        txn::adopt(&mut db, loaded.rows, &mut Uuid::new_v4).map_err(|error| error.to_string())?;
+        let core = Self::with(db, schema, 1, true);
+        core.check_derived()?;
+        Ok(core)
+    }
+}
+
+impl Peer for Core {
+    fn call(&mut self, method: &str, params: Value) -> (Notes, Result<Value, Value>) {
+        self.next_id += 1;
+        let asked = format!("no reply to {method} {params}");
+        let request = Message::request(json!(self.next_id), method, params);
+        let session = match method {
+            "transact" if self.lags => WRITER,
+            _ => SESSION,
+        };
+        self.server
+            .handle_message(session, request, Instant::now(), 0);
+        let (notes, reply) = self.said();
         (notes, reply.expect(&asked))
     }
 

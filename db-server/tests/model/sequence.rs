@@ -21,6 +21,8 @@ pub struct Counts {
     pub refused: BTreeMap<&'static str, usize>,
     pub updates: usize,
     pub lost: usize,
+    /// Times that the client lagged and caught up.
+    pub lagged: usize,
     pub reopened: usize,
     /// Sequences ended at a documented departure from ovsdb-server.
     pub departed: usize,
@@ -60,6 +62,9 @@ pub fn run(
             break;
         }
         run.monitor_requests(source)?;
+        if source.chance(10) {
+            run.lag(true)?;
+        }
         let operations = transactions::transaction(source, schema, &run.rows);
         let went_on = run
             .transact(source, &operations, as_stock)
@@ -70,6 +75,7 @@ pub fn run(
         }
     }
     run.settle(true)?;
+    run.lag(false)?;
     run.reopen()
 }
 
@@ -94,6 +100,24 @@ impl Run<'_> {
         reply.map_err(|error| format!("{method} {params}: {error}"))
     }
 
+    fn lags(&mut self) -> bool {
+        self.peer.core().is_some_and(|core| core.lags())
+    }
+
+    /// The client ceases to be told what its monitors show, or is told all of it at once.
+    fn lag(&mut self, lags: bool) -> Result<(), String> {
+        let Some(core) = self.peer.core().filter(|core| core.lags() != lags) else {
+            return Ok(());
+        };
+        self.held.extend(core.set_lags(lags));
+        if lags {
+            return Ok(());
+        }
+        self.counts.lagged += 1;
+        self.deliver()
+            .map_err(|error| format!("caught up: {error}"))
+    }
+
     /// Starts, changes or cancels a monitor; only when nothing waits to become durable.
     fn monitor_requests(&mut self, source: &mut Source<'_>) -> Result<(), String> {
         // Lost transactions would take the monitors' contents along.
@@ -112,8 +136,10 @@ impl Run<'_> {
                     self.monitors[i].check(schema, &self.rows)?;
                 }
             } else if source.chance(4) {
-                monitor.watching = false;
                 self.call("monitor_cancel", json!([id]))?;
+                // One that lags is told before what happened.
+                self.deliver()?;
+                self.monitors[i].watching = false;
             } else if monitor.has_conditions() && source.chance(10) {
                 let params = monitor.change(source, schema, &self.rows);
                 self.call("monitor_cond_change", params.clone())?;
@@ -141,8 +167,10 @@ impl Run<'_> {
         let given: Vec<Option<String>> = (0..operations.len())
             .map(|i| Some(results.get(i)?.get("uuid")?.get(1)?.as_str()?.to_owned()))
             .collect();
+        // Who writes instead holds no lock.
         let locks = [self.schema.name.as_str()];
-        let outcome = reference::transact(self.schema, &self.rows, operations, &given, &locks);
+        let locks = &locks[usize::from(self.lags())..];
+        let outcome = reference::transact(self.schema, &self.rows, operations, &given, locks);
         if as_stock && outcome.departs {
             return Ok(false);
         }
@@ -156,12 +184,20 @@ impl Run<'_> {
         }
         let old = std::mem::replace(&mut self.rows, outcome.after);
         self.contents(&old)?;
-        let settled = match (self.peer.core(), source.below(12)) {
-            (Some(_), 0) => self.settle(false),
-            (Some(_), 1..4) => Ok(()),
+        let waits = self.peer.core().is_some_and(|core| core.has_unsynced());
+        let settled = match (waits, source.below(12)) {
+            // A client that lags would be disconnected.
+            (true, 0) if !self.lags() => self.settle(false),
+            (true, 1..4) => Ok(()),
+            // What no record is under way for is told at once, and stays.
             _ => self.settle(true),
         };
-        settled.and_then(|()| self.check_derived()).map(|()| true)
+        settled?;
+        let durable = self.rows == self.durable && self.held.is_empty();
+        if durable && source.chance(30) {
+            self.lag(false)?;
+        }
+        self.check_derived().map(|()| true)
     }
 
     fn check_derived(&mut self) -> Result<(), String> {
@@ -257,10 +293,8 @@ impl Run<'_> {
     }
 
     /// The records become durable, or are lost with their transactions.
-    fn settle(&mut self, mut durable: bool) -> Result<(), String> {
-        if let Some(core) = self.peer.core() {
-            // What is ephemeral has no record to lose.
-            durable |= !core.has_unsynced();
+    fn settle(&mut self, durable: bool) -> Result<(), String> {
+        if let Some(core) = self.peer.core().filter(|core| core.has_unsynced()) {
             core.settle(durable);
         }
         if durable {
@@ -287,6 +321,9 @@ impl Run<'_> {
                 .find(|monitor| *monitor.id() == params[0] && monitor.watching)
                 .ok_or_else(|| format!("{method} {params} for no monitor"))?;
             monitor.notified(self.schema, &method, &params)?;
+        }
+        if self.lags() {
+            return Ok(());
         }
         for monitor in self.monitors.iter().filter(|monitor| monitor.watching) {
             monitor.check(self.schema, &self.rows)?;

@@ -37,7 +37,7 @@ pub(super) fn features(bridge: &BridgeState, version: Version) -> Message {
         actions: ACTIONS_10,
         ports: match version {
             Version::Of10 => port_descs(bridge),
-            Version::Of13 => Vec::new(),
+            _ => Vec::new(),
         },
     })
 }

@@ -182,7 +182,7 @@ impl Working {
             Prereq::NdSolicit => self.nd_type() == Some(ND_SOLICIT),
             Prereq::NdAdvert => self.nd_type() == Some(ND_ADVERT),
             // Nothing carries these yet.
-            Prereq::Mpls | Prereq::Nsh | Prereq::Ct => false,
+            Prereq::InPort | Prereq::Pbb | Prereq::Mpls | Prereq::Nsh | Prereq::Ct => false,
         }
     }
 

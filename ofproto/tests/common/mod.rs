@@ -54,7 +54,7 @@ impl Switch {
         match version {
             // A modification selects by cookie or sets one, not both.
             Version::Of10 => fm.modify_cookie = fm.cookie_mask == 0,
-            Version::Of13 => {
+            _ => {
                 fm.modify_cookie = false;
                 let is_delete = matches!(
                     command,

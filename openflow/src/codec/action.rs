@@ -89,7 +89,7 @@ fn decode_one(kind: u16, r: &mut Reader, version: Version) -> Result<Action, Dec
     }
     match version {
         Version::Of10 => decode_10(kind, r),
-        Version::Of13 => decode_13(kind, r),
+        _ => decode_13(kind, r),
     }
 }
 
@@ -275,7 +275,7 @@ impl Encoder {
                     nx_action::encode_load(self, w, Field::Metadata, value, mask);
                 }
                 (Version::Of10, _) => self.one_10(w, action),
-                (Version::Of13, _) => self.one_13(w, action),
+                (_, _) => self.one_13(w, action),
             }
             rest = tail;
         }

@@ -66,7 +66,7 @@ pub(super) fn flags_number(flags: FlowModFlags, version: Version) -> u16 {
         | bit(flags.check_overlap, OFPFF_CHECK_OVERLAP);
     match version {
         Version::Of10 => common | bit(flags.emergency, OFPFF10_EMERG),
-        Version::Of13 => {
+        _ => {
             common
                 | bit(flags.reset_counts, OFPFF_RESET_COUNTS)
                 | bit(flags.no_packet_counts, OFPFF_NO_PKT_COUNTS)

@@ -10,7 +10,7 @@ use super::Dialect;
 use super::action::{self, Encoder};
 use super::flow::{actions_10, encode_nx_match, flags_10, flags_13, flags_number, port_16};
 use super::instruction;
-use super::kind::{NXT_FLOW_MOD, OFPT_FLOW_MOD, OFPT_PACKET_OUT};
+use super::kind::Kind;
 use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
 use super::writer::MessageWriter;
@@ -49,9 +49,17 @@ fn is_delete(c: FlowModCommand) -> bool {
     matches!(c, FlowModCommand::Delete | FlowModCommand::DeleteStrict)
 }
 
+/// `OFPT_FLOW_MOD`.
+pub(super) fn decode(r: &mut Reader, v: Version, d: &Dialect) -> Result<FlowMod, DecodeError> {
+    match v {
+        Version::Of10 => decode_flow_mod_10(r, d),
+        _ => decode_flow_mod_13(r),
+    }
+}
+
 /// `OFPT_FLOW_MOD` of 1.0: match, cookie(8), command(2), idle(2), hard(2), priority(2),
 /// buffer(4), out_port(2), flags(2), actions.
-pub(super) fn decode_flow_mod_10(r: &mut Reader, d: &Dialect) -> Result<FlowMod, DecodeError> {
+fn decode_flow_mod_10(r: &mut Reader, d: &Dialect) -> Result<FlowMod, DecodeError> {
     let m = match10::decode(r)?;
     let mut fm = decode_flow_mod_middle(r, d)?;
     r.check_aligned()?;
@@ -120,7 +128,7 @@ fn decode_flow_mod_middle(r: &mut Reader, d: &Dialect) -> Result<FlowMod, Decode
 /// `OFPT_FLOW_MOD` of 1.1 and later: cookie(8), cookie_mask(8), table(1), command(1), idle(2),
 /// hard(2), priority(2), buffer(4), out_port(4), out_group(4), flags(2), pad(2), match,
 /// instructions.
-pub(super) fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError> {
+fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError> {
     let cookie = r.u64()?;
     let cookie_mask = r.u64()?;
     let table_id = r.u8()?;
@@ -166,7 +174,7 @@ pub(super) fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError>
 pub(super) fn encode_flow_mod(o: &mut MessageWriter, fm: &FlowMod) {
     match o.version() {
         Version::Of10 => encode_flow_mod_10(o, fm),
-        Version::Of13 => encode_flow_mod_13(o, fm),
+        _ => encode_flow_mod_13(o, fm),
     }
 }
 
@@ -181,11 +189,11 @@ fn encode_flow_mod_10(o: &mut MessageWriter, fm: &FlowMod) {
     let mut m = Writer::default();
     let is_standard = match10::encode(&mut m, &fm.fields) && fm.cookie_mask == 0;
     if is_standard {
-        o.begin(OFPT_FLOW_MOD);
+        o.begin(Kind::FlowMod);
         o.w.bytes(&m.buf);
         encode_flow_mod_middle(o, fm);
     } else {
-        o.begin_nicira(NXT_FLOW_MOD);
+        o.begin(Kind::NxFlowMod);
         encode_flow_mod_middle(o, fm);
         let cookie = CookieMatch {
             cookie: fm.cookie,
@@ -232,7 +240,7 @@ fn encode_flow_mod_middle(o: &mut MessageWriter, fm: &FlowMod) {
 }
 
 fn encode_flow_mod_13(o: &mut MessageWriter, fm: &FlowMod) {
-    o.begin(OFPT_FLOW_MOD);
+    o.begin(Kind::FlowMod);
     let is_add = fm.command == FlowModCommand::Add;
     o.w.u64(if is_add { fm.new_cookie } else { fm.cookie });
     o.w.u64(fm.cookie_mask);
@@ -268,7 +276,7 @@ pub(super) fn decode_packet_out(r: &mut Reader, v: Version) -> Result<PacketOut,
     let buffer_id = r.u32()?;
     let in_port = match v {
         Version::Of10 => port_16(r)?,
-        Version::Of13 => match OfPort(r.u32()?) {
+        _ => match OfPort(r.u32()?) {
             port if port.to_u16().is_some() => port,
             _ => return bad("input port of a packet-out", OfError::BrcBadPort),
         },
@@ -296,11 +304,11 @@ pub(super) fn decode_packet_out(r: &mut Reader, v: Version) -> Result<PacketOut,
 
 pub(super) fn encode_packet_out(o: &mut MessageWriter, po: &PacketOut) {
     let version = o.version();
-    o.begin(OFPT_PACKET_OUT);
+    o.begin(Kind::PacketOut);
     o.w.u32(po.buffer_id);
     match version {
         Version::Of10 => o.w.u16(po.in_port.to_u16().unwrap_or(u16::MAX)),
-        Version::Of13 => o.w.u32(po.in_port.0),
+        _ => o.w.u32(po.in_port.0),
     }
     let len_at = o.w.len();
     o.w.u16(0);

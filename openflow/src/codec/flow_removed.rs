@@ -3,7 +3,7 @@
 //! Source: OpenFlow 1.0.0, 5.4.3; OpenFlow 1.3.5, 7.4.2; `nicira-ext.h`, `struct nx_flow_removed`.
 
 use super::flow::{duration, write_duration};
-use super::kind::{NXT_FLOW_REMOVED, OFPT_FLOW_REMOVED};
+use super::kind::Kind;
 use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
 use super::writer::MessageWriter;
@@ -23,7 +23,7 @@ fn reason(r: &mut Reader) -> Result<FlowRemovedReason, DecodeError> {
 fn reason_number(reason: FlowRemovedReason, version: Version) -> u8 {
     let last = match version {
         Version::Of10 => 2,
-        Version::Of13 => 3,
+        _ => 3,
     };
     match reason.wire() {
         n if n <= last => n,
@@ -31,9 +31,17 @@ fn reason_number(reason: FlowRemovedReason, version: Version) -> u8 {
     }
 }
 
+/// `OFPT_FLOW_REMOVED`.
+pub(super) fn decode(r: &mut Reader, v: Version) -> Result<FlowRemoved, DecodeError> {
+    match v {
+        Version::Of10 => decode_flow_removed_10(r),
+        _ => decode_flow_removed_13(r),
+    }
+}
+
 /// `OFPT_FLOW_REMOVED` of 1.0: match, cookie(8), priority(2), reason(1), pad(1), duration(8),
 /// idle(2), pad(2), packets(8), bytes(8).
-pub(super) fn decode_flow_removed_10(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
+fn decode_flow_removed_10(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
     let m = match10::decode(r)?;
     let cookie = r.u64()?;
     let priority = r.u16()?;
@@ -87,7 +95,7 @@ pub(super) fn decode_nx_flow_removed(r: &mut Reader) -> Result<FlowRemoved, Deco
 
 /// `OFPT_FLOW_REMOVED` of 1.2 and later: cookie(8), priority(2), reason(1), table(1),
 /// duration(8), idle(2), hard(2), packets(8), bytes(8), match.
-pub(super) fn decode_flow_removed_13(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
+fn decode_flow_removed_13(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
     let cookie = r.u64()?;
     let priority = r.u16()?;
     let reason = reason(r)?;
@@ -117,7 +125,7 @@ pub(super) fn encode_flow_removed(o: &mut MessageWriter, fr: &FlowRemoved) {
     let reason = reason_number(fr.reason, version);
     match (version, o.dialect.flow_format) {
         (Version::Of10, FlowFormat::OpenFlow10) => {
-            o.begin(OFPT_FLOW_REMOVED);
+            o.begin(Kind::FlowRemoved);
             // What 1.0 cannot express is left out, as for a flow that another version added.
             match10::encode(&mut o.w, &fr.fields);
             o.w.u64(fr.cookie);
@@ -131,7 +139,7 @@ pub(super) fn encode_flow_removed(o: &mut MessageWriter, fr: &FlowRemoved) {
             o.w.u64(fr.byte_count);
         }
         (Version::Of10, FlowFormat::Nxm) => {
-            o.begin_nicira(NXT_FLOW_REMOVED);
+            o.begin(Kind::NxFlowRemoved);
             o.w.u64(fr.cookie);
             o.w.u16(fr.priority);
             o.w.u8(reason);
@@ -147,8 +155,8 @@ pub(super) fn encode_flow_removed(o: &mut MessageWriter, fr: &FlowRemoved) {
             o.w.patch_len(len_at, start);
             o.w.pad8(start);
         }
-        (Version::Of13, _) => {
-            o.begin(OFPT_FLOW_REMOVED);
+        (_, _) => {
+            o.begin(Kind::FlowRemoved);
             o.w.u64(fr.cookie);
             o.w.u16(fr.priority);
             o.w.u8(reason);

@@ -6,7 +6,7 @@
 use super::action::{self, Encoder};
 use super::flow::{actions_10, duration, flags_13, flags_number, port_16, write_duration};
 use super::instruction;
-use super::kind::{NXST_AGGREGATE, NXST_FLOW, OFPMP_AGGREGATE, OFPMP_FLOW};
+use super::kind::Kind;
 use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
 use super::writer::MessageWriter;
@@ -17,8 +17,19 @@ use crate::message::{
 use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer};
 
+/// Flow and aggregate requests.
+pub(super) fn decode_stats_request(
+    r: &mut Reader,
+    v: Version,
+) -> Result<FlowStatsRequest, DecodeError> {
+    match v {
+        Version::Of10 => decode_stats_request_10(r),
+        _ => decode_stats_request_13(r),
+    }
+}
+
 /// Flow and aggregate requests of 1.0: match, table(1), pad(1), out_port(2).
-pub(super) fn decode_stats_request_10(r: &mut Reader) -> Result<FlowStatsRequest, DecodeError> {
+fn decode_stats_request_10(r: &mut Reader) -> Result<FlowStatsRequest, DecodeError> {
     let m = match10::decode(r)?;
     let table_id = r.u8()?;
     r.skip(1)?;
@@ -53,7 +64,7 @@ pub(super) fn decode_nx_stats_request(r: &mut Reader) -> Result<FlowStatsRequest
 
 /// Flow and aggregate requests of 1.1 and later: table(1), pad(3), out_port(4), out_group(4),
 /// pad(4), cookie(8), cookie_mask(8), match.
-pub(super) fn decode_stats_request_13(r: &mut Reader) -> Result<FlowStatsRequest, DecodeError> {
+fn decode_stats_request_13(r: &mut Reader) -> Result<FlowStatsRequest, DecodeError> {
     let table_id = r.u8()?;
     r.skip(3)?;
     let out_port = action::port_32(r.u32()?)?;
@@ -74,34 +85,11 @@ pub(super) fn decode_stats_request_13(r: &mut Reader) -> Result<FlowStatsRequest
     })
 }
 
-/// Which of the two statistics of flows.
-#[derive(Clone, Copy)]
-pub(super) enum FlowStatsKind {
-    Flow,
-    Aggregate,
-}
-
-impl FlowStatsKind {
-    fn standard(self) -> u16 {
-        match self {
-            FlowStatsKind::Flow => OFPMP_FLOW,
-            FlowStatsKind::Aggregate => OFPMP_AGGREGATE,
-        }
-    }
-
-    fn nicira(self) -> u32 {
-        match self {
-            FlowStatsKind::Flow => NXST_FLOW,
-            FlowStatsKind::Aggregate => NXST_AGGREGATE,
-        }
-    }
-}
-
 pub(super) fn encode_stats_request(
     o: &mut MessageWriter,
     request: &FlowStatsRequest,
-    message: u8,
-    kind: FlowStatsKind,
+    kind: Kind,
+    nicira: Kind,
 ) {
     let out_port_16 = request.out_port.to_u16().unwrap_or(u16::MAX);
     match (o.version(), request.flavor) {
@@ -109,7 +97,7 @@ pub(super) fn encode_stats_request(
             if request.cookie_mask != 0 {
                 o.not_expressible("a cookie in a statistics request");
             }
-            o.begin_multipart(message, kind.standard());
+            o.begin(kind);
             if !match10::encode(&mut o.w, &request.fields) {
                 o.not_expressible("the match");
             }
@@ -118,7 +106,7 @@ pub(super) fn encode_stats_request(
             o.w.u16(out_port_16);
         }
         (Version::Of10, Flavor::Nicira) => {
-            o.begin_nicira_multipart(message, kind.nicira());
+            o.begin(nicira);
             o.w.u16(out_port_16);
             let len_at = o.w.len();
             o.w.u16(0);
@@ -135,8 +123,8 @@ pub(super) fn encode_stats_request(
             o.w.patch_len(len_at, start);
             o.w.pad8(start);
         }
-        (Version::Of13, _) => {
-            o.begin_multipart(message, kind.standard());
+        (_, _) => {
+            o.begin(kind);
             o.w.u8(request.table_id);
             o.w.zeros(3);
             o.w.u32(request.out_port.0);
@@ -168,16 +156,11 @@ pub(super) fn decode_aggregate(r: &mut Reader) -> Result<AggregateStats, DecodeE
     })
 }
 
-pub(super) fn encode_aggregate(
-    o: &mut MessageWriter,
-    message: u8,
-    flavor: Flavor,
-    stats: &AggregateStats,
-) {
+pub(super) fn encode_aggregate(o: &mut MessageWriter, flavor: Flavor, stats: &AggregateStats) {
     if o.version() == Version::Of10 && flavor == Flavor::Nicira {
-        o.begin_nicira_multipart(message, NXST_AGGREGATE);
+        o.begin(Kind::NxAggregateReply);
     } else {
-        o.begin_multipart(message, OFPMP_AGGREGATE);
+        o.begin(Kind::AggregateReply);
     }
     o.w.u64(stats.packet_count);
     o.w.u64(stats.byte_count);
@@ -200,7 +183,7 @@ pub(super) fn decode_flow_stats(
         flows.push(match (version, flavor) {
             (Version::Of10, Flavor::Standard) => decode_flow_stats_10(&mut entry)?,
             (Version::Of10, Flavor::Nicira) => decode_nx_flow_stats(&mut entry)?,
-            (Version::Of13, _) => decode_flow_stats_13(&mut entry)?,
+            (_, _) => decode_flow_stats_13(&mut entry)?,
         });
         entry.done()?;
     }
@@ -307,22 +290,20 @@ fn decode_flow_stats_13(r: &mut Reader) -> Result<FlowStats, DecodeError> {
     })
 }
 
-pub(super) fn encode_flow_stats(o: &mut MessageWriter, message: u8, reply: &FlowStatsReply) {
+pub(super) fn encode_flow_stats(o: &mut MessageWriter, reply: &FlowStatsReply) {
     let version = o.version();
     let nicira = version == Version::Of10 && reply.flavor == Flavor::Nicira;
-    let begin = |o: &mut MessageWriter| {
-        if nicira {
-            o.begin_nicira_multipart(message, NXST_FLOW);
-        } else {
-            o.begin_multipart(message, OFPMP_FLOW);
-        }
+    let kind = if nicira {
+        Kind::NxFlowStatsReply
+    } else {
+        Kind::FlowStatsReply
     };
-    o.parts(begin, &reply.flows, |o, flow| {
+    o.parts(kind, &reply.flows, |o, flow| {
         let start = o.w.len();
         match version {
             Version::Of10 if nicira => encode_nx_flow_stats(&mut o.w, flow),
             Version::Of10 => encode_flow_stats_10(&mut o.w, flow),
-            Version::Of13 => encode_flow_stats_13(&mut o.w, flow),
+            _ => encode_flow_stats_13(&mut o.w, flow),
         }
         o.w.patch_len(start, start);
     });

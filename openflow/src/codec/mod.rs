@@ -2,7 +2,7 @@
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
 //! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`], [`role`] and
-//! [`table_features`], found by [`kind`]; below them [`flow`], [`action`], [`nx_action`],
+//! [`table_features`], found by [`dispatch`] in the table of [`kind`]; below them [`flow`], [`action`], [`nx_action`],
 //! [`instruction`], [`match10`] and [`nxm`].
 //!
 //! ```text
@@ -16,6 +16,7 @@
 //! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
 
 mod action;
+mod dispatch;
 mod flow;
 mod flow_mod;
 mod flow_removed;
@@ -41,6 +42,7 @@ pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
 pub(crate) use action::STANDARD_ACTIONS;
 pub(crate) use instruction::STANDARD_INSTRUCTIONS;
+pub use kind::{Kind, Way};
 use writer::MessageWriter;
 
 /// Most bytes of a failed message that go into the error reply: as many as fit, as Open vSwitch
@@ -125,7 +127,7 @@ pub fn decode(bytes: &[u8], dialect: &Dialect) -> Result<Decoded, DecodeError> {
     }
     let mut body = Reader::new(bytes, OfError::BrcBadLen);
     body.skip(HEADER_LEN)?;
-    let (message, more) = kind::decode(&header, &mut body, dialect)?;
+    let (message, more) = dispatch::decode(&header, &mut body, dialect)?;
     Ok(Decoded {
         header,
         more,
@@ -158,6 +160,6 @@ pub fn encode_part(
     more: bool,
 ) -> Result<Vec<u8>, EncodeError> {
     let mut w = MessageWriter::new(dialect.into(), xid, more);
-    kind::encode(&mut w, message);
+    dispatch::encode(&mut w, message);
     w.finish()
 }

@@ -181,9 +181,6 @@ fn stack(r: &mut Reader) -> Result<Subfield, DecodeError> {
 }
 
 fn subfield(field: Field, offset: u16, bits: u16) -> Result<Subfield, DecodeError> {
-    // Both are at most 128 in a field; what does not fit in a byte does not fit in the field.
-    let offset = u8::try_from(offset).unwrap_or(u8::MAX);
-    let bits = u8::try_from(bits).unwrap_or(u8::MAX);
     Subfield::new(field, offset, bits).map_err(|error| DecodeError::Bad {
         what: field.name(),
         error,
@@ -204,7 +201,7 @@ fn offset_and_bits(n: u16) -> (u16, u16) {
 }
 
 fn ofs_nbits(s: Subfield) -> u16 {
-    u16::from(s.offset) << 6 | u16::from(s.bits).saturating_sub(1) & 0x3f
+    s.offset << 6 | s.bits.saturating_sub(1) & 0x3f
 }
 
 /// Writes an action that Nicira's extension has; anything else is reported as left out.
@@ -231,9 +228,9 @@ pub(crate) fn encode(e: &mut Encoder, w: &mut Writer, action: &Action) {
                 return e.leave_out("move");
             }
             body(w, NXAST_REG_MOVE, |w| {
-                w.u16(src.bits.into());
-                w.u16(src.offset.into());
-                w.u16(dst.offset.into());
+                w.u16(src.bits);
+                w.u16(src.offset);
+                w.u16(dst.offset);
                 nxm::encode_field_id(w, src.field, version);
                 nxm::encode_field_id(w, dst.field, version);
             });
@@ -302,9 +299,9 @@ pub(crate) fn encode(e: &mut Encoder, w: &mut Writer, action: &Action) {
                     NXAST_STACK_POP
                 },
                 |w| {
-                    w.u16(s.offset.into());
+                    w.u16(s.offset);
                     nxm::encode_field_id(w, s.field, version);
-                    w.u16(s.bits.into());
+                    w.u16(s.bits);
                     w.zeros(6);
                 },
             );
@@ -327,8 +324,8 @@ pub(crate) fn encode_load(e: &mut Encoder, w: &mut Writer, field: Field, value: 
         let run = (todo >> offset).trailing_ones().min(64);
         let dst = Subfield {
             field,
-            offset: offset as u8,
-            bits: run as u8,
+            offset: offset as u16,
+            bits: run as u16,
         };
         let value = dst.extract(value) as u64;
         encode(e, w, &Action::RegLoad { dst, value });

@@ -28,6 +28,9 @@ const CLASS_EXPERIMENTER: u16 = 0xffff;
 const COOKIE_NUMBER: u8 = 30;
 const COOKIE_LEN: u8 = 8;
 
+/// Values longer than this cannot be held.
+const MAX_VALUE_LEN: usize = size_of::<u128>();
+
 /// `ofp_match.type` of a match made of OXM entries.
 const OFPMT_OXM: u16 = 1;
 /// `ofp_match` without entries and padding.
@@ -85,9 +88,22 @@ impl EntryHeader {
         lookup(self.class, self.experimenter, self.number)
     }
 
-    fn has_length_of(&self, info: &FieldInfo) -> bool {
+    /// Length of the value in an entry; `None` when it is none that the field can have.
+    ///
+    /// Values of variable length are as long as they must be; an identifier alone (`is_id`) says
+    /// how long they can be.
+    fn value_len(&self, info: &FieldInfo, is_id: bool) -> Option<usize> {
         let factor = if self.has_mask { 2 } else { 1 };
-        u16::from(self.payload_len) == u16::from(info.bytes) * factor
+        let len = self.payload_len / factor;
+        if !self.payload_len.is_multiple_of(factor) {
+            return None;
+        }
+        let fits = if info.is_variable_len() {
+            len <= info.bytes && (is_id || usize::from(len) <= MAX_VALUE_LEN)
+        } else {
+            len == info.bytes
+        };
+        fits.then_some(len.into())
     }
 
     fn is_cookie(&self) -> bool {
@@ -122,33 +138,26 @@ pub(crate) fn decode_entries(
             cookie.mask = if header.has_mask { r.u64()? } else { u64::MAX };
             continue;
         }
-        // "Ethernet" is true of every packet here; Open vSwitch says so where no other field does.
-        if header.field().is_some_and(|i| i.field == Field::PacketType)
-            && header.has_length_of(Field::PacketType.info())
-            && !header.has_mask
-        {
-            if r.u32()? != 0 {
-                return bad("packet type", OfError::BmcBadValue);
-            }
-            continue;
-        }
-        let Some(info) = header.field().filter(|info| info.is_supported()) else {
+        let Some(info) = header.field() else {
             match unknown {
                 Unknown::Refuse => return bad("field in a match", OfError::BmcBadField),
                 Unknown::Skip => r.skip(usize::from(header.payload_len))?,
             }
             continue;
         };
-        if !header.has_length_of(info) {
+        let Some(n) = header.value_len(info, false) else {
             return bad(info.name, OfError::BmcBadLen);
-        }
-        let n = usize::from(info.bytes);
+        };
         let value = r.uint(n)?;
         let mask = if header.has_mask {
             r.uint(n)?
         } else {
-            low_bits(info.bytes * 8)
+            low_bits(u16::from(info.bytes) * 8)
         };
+        // "The option is there, whatever its value" cannot be held.
+        if info.is_variable_len() && mask == 0 {
+            return bad(info.name, OfError::BmcBadMask);
+        }
         put_entry(&mut m, info, value, mask)?;
     }
     Ok(m)
@@ -158,7 +167,7 @@ fn put_entry(m: &mut Match, info: &FieldInfo, value: u128, mask: u128) -> Result
     if value & !mask != 0 {
         return bad(info.name, OfError::BmcBadWildcards);
     }
-    let all = low_bits(info.bytes * 8);
+    let all = low_bits(u16::from(info.bytes) * 8);
     if info.maskable == Maskable::Exact && mask != 0 && mask != all {
         return bad(info.name, OfError::BmcBadMask);
     }
@@ -181,8 +190,11 @@ pub(crate) fn is_valid(info: &FieldInfo, value: u128) -> bool {
         Field::VlanVid => value & !0x1fff == 0,
         Field::NwTos => value & 3 == 0,
         Field::ArpOp => value <= 0xff,
+        Field::NshMdtype => matches!(value, 1 | 2),
         // Numbers between the spaces of 16-bit and reserved 32-bit ports are no ports.
-        Field::InPort => u32::try_from(value).is_ok_and(|p| OfPort(p).to_u16().is_some()),
+        Field::InPort | Field::InPhyPort | Field::ActsetOutput => {
+            u32::try_from(value).is_ok_and(|p| OfPort(p).to_u16().is_some())
+        }
         _ => value & !info.full_mask() == 0,
     }
 }
@@ -197,8 +209,18 @@ pub(crate) fn encode_entries(
     cookie: CookieMatch,
 ) -> bool {
     let mut complete = true;
+    let mut last_pair = None;
     for f in m {
-        complete &= encode_match_field(w, f, version);
+        match f.field.reg_index() {
+            // From 1.5 on, registers go as pairs.
+            Some(n) if version >= Version::Of15 => {
+                if last_pair != Some(n / 2) {
+                    last_pair = Some(n / 2);
+                    complete &= encode_register_pair(w, m, n / 2, version);
+                }
+            }
+            _ => complete &= encode_match_field(w, f, version),
+        }
     }
     if cookie.mask != 0 {
         let masked = cookie.mask != u64::MAX;
@@ -213,6 +235,15 @@ pub(crate) fn encode_entries(
     complete
 }
 
+fn encode_register_pair(w: &mut Writer, m: &Match, pair: u8, version: Version) -> bool {
+    let Some(field) = Field::xreg(pair) else {
+        return false;
+    };
+    let (value, mask) = m.get(field).unwrap_or((0, 0));
+    let mask = (mask != field.info().full_mask()).then_some(mask);
+    encode_entry(w, field, value, mask, version)
+}
+
 fn encode_match_field(w: &mut Writer, f: &MatchField, version: Version) -> bool {
     match (f.field, version) {
         (Field::InPort, Version::Of10) => match OfPort(f.value as u32).to_u16() {
@@ -222,7 +253,11 @@ fn encode_match_field(w: &mut Writer, f: &MatchField, version: Version) -> bool 
         (Field::IpDscp, Version::Of10) => {
             encode_entry(w, Field::NwTos, f.value << 2, None, version)
         }
-        (Field::VlanTci, Version::Of13) => encode_vlan_oxm(w, f),
+        (Field::VlanTci, v) if v > Version::Of10 => encode_vlan_oxm(w, f, v),
+        // Flags beyond those that exist stay free.
+        (Field::CtState | Field::TunFlags, _) => {
+            encode_entry(w, f.field, f.value, Some(f.mask), version)
+        }
         _ => encode_entry(
             w,
             f.field,
@@ -234,7 +269,7 @@ fn encode_match_field(w: &mut Writer, f: &MatchField, version: Version) -> bool 
 }
 
 /// `vlan_vid` and `vlan_pcp`; a combination that they cannot express goes as NXM `vlan_tci`.
-fn encode_vlan_oxm(w: &mut Writer, f: &MatchField) -> bool {
+fn encode_vlan_oxm(w: &mut Writer, f: &MatchField, version: Version) -> bool {
     const VID: u128 = 0x1fff;
     const PCP: u128 = 0xe000;
     let present = f.value & u128::from(VLAN_CFI) != 0;
@@ -247,9 +282,9 @@ fn encode_vlan_oxm(w: &mut Writer, f: &MatchField) -> bool {
     }
     let mask = f.mask & VID;
     let mask_if_any = (mask != VID).then_some(mask);
-    let mut complete = encode_entry(w, Field::VlanVid, f.value & VID, mask_if_any, Version::Of13);
+    let mut complete = encode_entry(w, Field::VlanVid, f.value & VID, mask_if_any, version);
     if !no_tag && pcp != 0 {
-        complete &= encode_entry(w, Field::VlanPcp, f.value >> 13, None, Version::Of13);
+        complete &= encode_entry(w, Field::VlanPcp, f.value >> 13, None, version);
     }
     complete
 }
@@ -266,8 +301,15 @@ pub(crate) fn encode_entry(
     let Some(id) = wire_id(info, version) else {
         return false;
     };
-    encode_header(w, id, info.bytes, mask.is_some());
-    let n = usize::from(info.bytes);
+    // As long as it must be, where that is the field's way.
+    let len = if info.is_variable_len() {
+        let bits = 128 - (value | mask.unwrap_or(0)).leading_zeros();
+        bits.div_ceil(8) as u8
+    } else {
+        info.bytes
+    };
+    encode_header(w, id, len, mask.is_some());
+    let n = usize::from(len);
     w.uint(value, n);
     if let Some(mask) = mask {
         w.uint(mask, n);
@@ -324,28 +366,22 @@ pub(crate) fn decode_nx_match(
 
 /// Reads a field identifier alone, as actions have it.
 ///
-/// Errors: `OFPBAC_BAD_SET_TYPE` for what is no supported field, `OFPBAC_BAD_SET_LEN`.
+/// Errors: `OFPBAC_BAD_SET_TYPE` for what is no field, `OFPBAC_BAD_SET_LEN`.
 pub(crate) fn decode_field_id(r: &mut Reader) -> Result<Field, DecodeError> {
     let header = EntryHeader::decode(r)?;
     match header.field() {
-        Some(info) if info.is_supported() && !header.has_mask => {
-            if header.has_length_of(info) {
-                Ok(info.field)
-            } else {
-                bad(info.name, OfError::BacBadSetLen)
-            }
-        }
+        Some(info) if !header.has_mask => match header.value_len(info, true) {
+            Some(_) => Ok(info.field),
+            None => bad(info.name, OfError::BacBadSetLen),
+        },
         _ => bad("field in an action", OfError::BacBadSetType),
     }
 }
 
-/// Reads an identifier from a list of fields; `None` for one that is not known or not carried.
+/// Reads an identifier from a list of fields; `None` for one that is not known.
 pub(crate) fn decode_listed_field(r: &mut Reader) -> Result<Option<Field>, DecodeError> {
     let header = EntryHeader::decode(r)?;
-    Ok(header
-        .field()
-        .filter(|info| info.is_supported())
-        .map(|info| info.field))
+    Ok(header.field().map(|info| info.field))
 }
 
 /// Writes an identifier into a list of fields; `masked` says that the field takes masks.
@@ -373,13 +409,12 @@ pub(crate) fn decode_set_field(
     r: &mut Reader,
 ) -> Result<(&'static FieldInfo, u128, Option<u128>), DecodeError> {
     let header = EntryHeader::decode(r)?;
-    let Some(info) = header.field().filter(|info| info.is_supported()) else {
+    let Some(info) = header.field() else {
         return bad("field to set", OfError::BacBadSetType);
     };
-    if !header.has_length_of(info) {
+    let Some(n) = header.value_len(info, false) else {
         return bad(info.name, OfError::BacBadSetLen);
-    }
-    let n = usize::from(info.bytes);
+    };
     let value = r.uint(n)?;
     let mask = if header.has_mask {
         Some(r.uint(n)?)
@@ -393,12 +428,17 @@ pub(crate) fn decode_set_field(
     Ok((info, value, mask))
 }
 
+/// `bytes` is the length of a value; with a mask it is at most 16.
 fn encode_header(w: &mut Writer, id: &WireId, bytes: u8, has_mask: bool) {
-    let payload = if has_mask { bytes * 2 } else { bytes };
+    let payload = if has_mask {
+        bytes.saturating_mul(2)
+    } else {
+        bytes
+    };
     w.u16(id.class);
     w.u8(id.number << 1 | u8::from(has_mask));
     if id.class == CLASS_EXPERIMENTER {
-        w.u8(payload + 4);
+        w.u8(payload.saturating_add(4));
         w.u32(id.experimenter);
     } else {
         w.u8(payload);
@@ -486,25 +526,21 @@ mod tests {
     }
 
     #[test]
-    fn every_supported_field_survives() {
-        for info in Field::all()
-            .iter()
-            .filter(|i| i.is_supported() && !i.wire.is_empty())
-        {
+    fn every_field_survives() {
+        for info in Field::all().iter().filter(|i| !i.wire.is_empty()) {
             for version in Version::ALL {
                 let mut w = Writer::default();
                 assert!(encode_entry(
                     &mut w,
                     info.field,
-                    1 << (info.bits - 1),
+                    1 << (info.bits.min(128) - 1),
                     None,
                     *version
                 ));
                 let mut r = Reader::new(&w.buf, OfError::BmcBadLen);
                 let header = EntryHeader::decode(&mut r).unwrap();
                 assert_eq!(header.field().map(|i| i.field), Some(info.field));
-                assert!(header.has_length_of(info));
-                assert_eq!(r.remaining(), usize::from(info.bytes));
+                assert_eq!(header.value_len(info, false), Some(r.remaining()));
             }
         }
     }
@@ -531,17 +567,29 @@ mod tests {
             Err(OfError::BmcBadMask)
         );
         assert_eq!(decode(&[0x80, 0, 100, 1, 0]), Err(OfError::BmcBadField));
-        // Ethernet is the one packet type.
+        // "Ethernet" is what a match without a packet type says.
         assert_eq!(decode(&[0x80, 0, 88, 4, 0, 0, 0, 0]), Ok(Match::new()));
         assert_eq!(
-            decode(&[0x80, 0, 88, 4, 0, 0, 0, 1]),
-            Err(OfError::BmcBadValue)
+            decode(&[0x80, 0, 88, 4, 0, 1, 8, 0]),
+            Ok(Match::new().with(Field::PacketType, 0x1_0800))
         );
-        // tun_id is known and not carried yet.
+        // An Ethernet address needs an Ethernet header.
+        let ip_packet = [0x80, 0, 88, 4, 0, 1, 8, 0];
+        let eth_type = [0x80, 0, 10, 2, 8, 0];
         assert_eq!(
-            decode(&[0, 1, 32, 8, 0, 0, 0, 0, 0, 0, 0, 0]),
-            Err(OfError::BmcBadField)
+            decode(&[&ip_packet[..], &eth_type].concat()),
+            Err(OfError::BmcBadPrereq)
         );
+        // Options of tunnels have any length up to what can be held.
+        let option = |len: u8| [&[0, 1, 80, len][..], &vec![1; len.into()]].concat();
+        assert_eq!(
+            decode(&option(2)),
+            Ok(Match::new().with(Field::TunMetadata0, 0x101))
+        );
+        assert!(decode(&option(0)).is_ok() && decode(&option(16)).is_ok());
+        assert_eq!(decode(&option(17)), Err(OfError::BmcBadLen));
+        // Present, whatever its value.
+        assert_eq!(decode(&[0, 1, 81, 0]), Err(OfError::BmcBadMask));
         assert_eq!(decode(&[0x80, 0, 10, 1, 8]), Err(OfError::BmcBadLen));
         assert_eq!(
             decode(&[0xff, 0xff, 0, 3, 0, 0, 0]),

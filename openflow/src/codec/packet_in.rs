@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::kind::{NXT_PACKET_IN, NXT_PACKET_IN2, OFPT_PACKET_IN};
+use super::kind::Kind;
 use super::nxm::{self, CookieMatch, Unknown};
 use super::writer::MessageWriter;
 use crate::error::OfError;
@@ -36,8 +36,16 @@ fn rest(r: &mut Reader) -> Result<Bytes, DecodeError> {
     Ok(Bytes::copy_from_slice(r.bytes(r.remaining())?))
 }
 
+/// `OFPT_PACKET_IN`.
+pub(super) fn decode(r: &mut Reader, v: Version) -> Result<PacketIn, DecodeError> {
+    match v {
+        Version::Of10 => decode_10(r),
+        _ => decode_13(r),
+    }
+}
+
 /// buffer(4), total_len(2), in_port(2), reason(1), pad(1), packet.
-pub(super) fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
     let buffer_id = r.u32()?;
     let total_len = r.u16()?;
     let in_port = r.u16()?;
@@ -55,7 +63,7 @@ pub(super) fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
 }
 
 /// buffer(4), total_len(2), reason(1), table(1), cookie(8), match, pad(2), packet.
-pub(super) fn decode_13(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+fn decode_13(r: &mut Reader) -> Result<PacketIn, DecodeError> {
     let buffer_id = r.u32()?;
     let total_len = r.u16()?;
     let reason = reason(r)?;
@@ -158,7 +166,7 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
     let version = o.version();
     match (version, o.dialect.packet_in_format) {
         (_, PacketInFormat::Nxt) => {
-            o.begin_nicira(NXT_PACKET_IN);
+            o.begin(Kind::NxPacketIn);
             head(o, pin);
             let len_at = o.w.len();
             o.w.zeros(2 + 6);
@@ -176,7 +184,7 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
         }
         (_, PacketInFormat::Nxt2) => encode_nx2(o, pin),
         (Version::Of10, PacketInFormat::Standard) => {
-            o.begin(OFPT_PACKET_IN);
+            o.begin(Kind::PacketIn);
             o.w.u32(pin.buffer_id);
             o.w.u16(pin.total_len);
             let port = pin
@@ -189,8 +197,8 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
             o.w.zeros(1);
             o.w.bytes(&pin.data);
         }
-        (Version::Of13, PacketInFormat::Standard) => {
-            o.begin(OFPT_PACKET_IN);
+        (_, PacketInFormat::Standard) => {
+            o.begin(Kind::PacketIn);
             head(o, pin);
             nxm::encode_oxm_match(&mut o.w, &pin.metadata, version);
             o.w.zeros(2);
@@ -209,7 +217,7 @@ fn head(o: &mut MessageWriter, pin: &PacketIn) {
 }
 
 fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
-    o.begin_nicira(NXT_PACKET_IN2);
+    o.begin(Kind::NxPacketIn2);
     property(o, NXPINT_PACKET, |o| o.w.bytes(&pin.data));
     if usize::from(pin.total_len) != pin.data.len() {
         property(o, NXPINT_FULL_LEN, |o| o.w.u32(pin.total_len.into()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use packet::{EthAddr, OfPort};
 
 use super::flow::write_duration;
-use super::kind::{OFPMP_PORT_DESC, OFPMP_PORT_STATS, OFPMP_QUEUE, OFPT_PORT_STATUS};
+use super::kind::Kind;
 use super::writer::MessageWriter;
 use crate::error::OfError;
 use crate::message::{
@@ -45,7 +45,7 @@ const MAX_RATE: u16 = 1000;
 fn port(r: &mut Reader, v: Version) -> Result<OfPort, DecodeError> {
     match v {
         Version::Of10 => Ok(OfPort::from_u16(r.u16()?)),
-        Version::Of13 => Ok(OfPort(r.u32()?)),
+        _ => Ok(OfPort(r.u32()?)),
     }
 }
 
@@ -53,7 +53,7 @@ fn port(r: &mut Reader, v: Version) -> Result<OfPort, DecodeError> {
 fn write_port(w: &mut Writer, p: OfPort, v: Version) {
     match v {
         Version::Of10 => w.u16(p.to_u16().unwrap_or(u16::MAX)),
-        Version::Of13 => w.u32(p.0),
+        _ => w.u32(p.0),
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn decode_desc(r: &mut Reader, v: Version) -> Result<PortDesc, Decode
     let peer = features(r.u32()?, v);
     let (curr_speed_kbps, max_speed_kbps) = match v {
         Version::Of10 => (curr.max_speed_kbps(), supported.max_speed_kbps()),
-        Version::Of13 => (r.u32()?, r.u32()?),
+        _ => (r.u32()?, r.u32()?),
     };
     Ok(PortDesc {
         port: number,
@@ -125,26 +125,24 @@ pub(super) fn decode_descs(r: &mut Reader, v: Version) -> Result<Vec<PortDesc>, 
     Ok(ports)
 }
 
-pub(super) fn encode_port_desc_reply(o: &mut MessageWriter, message: u8, ports: &[PortDesc]) {
+pub(super) fn encode_port_desc_reply(o: &mut MessageWriter, ports: &[PortDesc]) {
     let v = o.version();
-    o.parts(
-        |o| o.begin_multipart(message, OFPMP_PORT_DESC),
-        ports,
-        |o, p| encode_desc(&mut o.w, p, v),
-    );
+    o.parts(Kind::PortDescReply, ports, |o, p| {
+        encode_desc(&mut o.w, p, v)
+    });
 }
 
 fn config_bits(v: Version) -> u32 {
     match v {
         Version::Of10 => CONFIG_10,
-        Version::Of13 => CONFIG_13,
+        _ => CONFIG_13,
     }
 }
 
 fn state_bits(v: Version) -> u32 {
     match v {
         Version::Of10 => STATE_10,
-        Version::Of13 => STATE_13,
+        _ => STATE_13,
     }
 }
 
@@ -154,7 +152,7 @@ fn features(n: u32, v: Version) -> PortFeatures {
             let moved = (n & FEATURES_10) >> FIRST_MOVED_FEATURE_10;
             PortFeatures(n & SAME_FEATURES | moved << FIRST_MOVED_FEATURE)
         }
-        Version::Of13 => PortFeatures(n & FEATURES_13),
+        _ => PortFeatures(n & FEATURES_13),
     }
 }
 
@@ -165,7 +163,7 @@ fn features_number(set: PortFeatures, v: Version) -> u32 {
             let moved = (set.0 & FEATURES_13) >> FIRST_MOVED_FEATURE;
             set.0 & SAME_FEATURES | moved << FIRST_MOVED_FEATURE_10
         }
-        Version::Of13 => set.0 & FEATURES_13,
+        _ => set.0 & FEATURES_13,
     }
 }
 
@@ -183,7 +181,7 @@ pub(super) fn decode_status(r: &mut Reader, v: Version) -> Result<PortStatus, De
 
 pub(super) fn encode_status(o: &mut MessageWriter, status: &PortStatus) {
     let v = o.version();
-    o.begin(OFPT_PORT_STATUS);
+    o.begin(Kind::PortStatus);
     o.w.u8(status.reason.wire());
     o.w.zeros(7);
     encode_desc(&mut o.w, &status.desc, v);
@@ -224,12 +222,12 @@ pub(super) fn decode_port_mod(r: &mut Reader, v: Version) -> Result<PortMod, Dec
     })
 }
 
-pub(super) fn encode_port_mod(o: &mut MessageWriter, kind: u8, pm: &PortMod) {
+pub(super) fn encode_port_mod(o: &mut MessageWriter, pm: &PortMod) {
     let v = o.version();
     if pm.mask.0 & !config_bits(v) != 0 {
         o.not_expressible("a port configuration bit");
     }
-    o.begin(kind);
+    o.begin(Kind::PortMod);
     write_port(&mut o.w, pm.port, v);
     if v > Version::Of10 {
         o.w.zeros(4);
@@ -252,9 +250,9 @@ pub(super) fn decode_stats_request(r: &mut Reader, v: Version) -> Result<OfPort,
     Ok(p)
 }
 
-pub(super) fn encode_stats_request(o: &mut MessageWriter, message: u8, p: OfPort) {
+pub(super) fn encode_stats_request(o: &mut MessageWriter, p: OfPort) {
     let v = o.version();
-    o.begin_multipart(message, OFPMP_PORT_STATS);
+    o.begin(Kind::PortStatsRequest);
     write_port(&mut o.w, p, v);
     o.w.zeros(if v > Version::Of10 { 4 } else { 6 });
     o.end();
@@ -284,33 +282,29 @@ pub(super) fn decode_stats(r: &mut Reader, v: Version) -> Result<Vec<PortStats>,
     Ok(ports)
 }
 
-pub(super) fn encode_stats(o: &mut MessageWriter, message: u8, ports: &[PortStats]) {
+pub(super) fn encode_stats(o: &mut MessageWriter, ports: &[PortStats]) {
     let v = o.version();
-    o.parts(
-        |o| o.begin_multipart(message, OFPMP_PORT_STATS),
-        ports,
-        |o, p| {
-            write_port(&mut o.w, p.port, v);
-            o.w.zeros(if v > Version::Of10 { 4 } else { 6 });
-            for counter in [
-                p.rx_packets,
-                p.tx_packets,
-                p.rx_bytes,
-                p.tx_bytes,
-                p.rx_dropped,
-                p.tx_dropped,
-                p.rx_errors,
-                p.tx_errors,
-                p.rx_frame_errors,
-                p.rx_over_errors,
-                p.rx_crc_errors,
-                p.collisions,
-            ] {
-                o.w.u64(counter);
-            }
-            encode_duration(&mut o.w, p.duration, v);
-        },
-    );
+    o.parts(Kind::PortStatsReply, ports, |o, p| {
+        write_port(&mut o.w, p.port, v);
+        o.w.zeros(if v > Version::Of10 { 4 } else { 6 });
+        for counter in [
+            p.rx_packets,
+            p.tx_packets,
+            p.rx_bytes,
+            p.tx_bytes,
+            p.rx_dropped,
+            p.tx_dropped,
+            p.rx_errors,
+            p.tx_errors,
+            p.rx_frame_errors,
+            p.rx_over_errors,
+            p.rx_crc_errors,
+            p.collisions,
+        ] {
+            o.w.u64(counter);
+        }
+        encode_duration(&mut o.w, p.duration, v);
+    });
 }
 
 /// 1.3 and later; all ones when it is not known.
@@ -362,9 +356,9 @@ fn write_queue(w: &mut Writer, p: OfPort, queue: u32, v: Version) {
     w.u32(queue);
 }
 
-pub(super) fn encode_queue_request(o: &mut MessageWriter, message: u8, q: &QueueStatsRequest) {
+pub(super) fn encode_queue_request(o: &mut MessageWriter, q: &QueueStatsRequest) {
     let v = o.version();
-    o.begin_multipart(message, OFPMP_QUEUE);
+    o.begin(Kind::QueueStatsRequest);
     let port = match (v, q.port) {
         (Version::Of10, OfPort::ANY) => OfPort::ALL,
         (_, port) => port,
@@ -394,19 +388,15 @@ pub(super) fn decode_queue_stats(
     Ok(queues)
 }
 
-pub(super) fn encode_queue_stats(o: &mut MessageWriter, message: u8, queues: &[QueueStats]) {
+pub(super) fn encode_queue_stats(o: &mut MessageWriter, queues: &[QueueStats]) {
     let v = o.version();
-    o.parts(
-        |o| o.begin_multipart(message, OFPMP_QUEUE),
-        queues,
-        |o, q| {
-            write_queue(&mut o.w, q.port, q.queue, v);
-            o.w.u64(q.tx_bytes);
-            o.w.u64(q.tx_packets);
-            o.w.u64(q.tx_errors);
-            encode_duration(&mut o.w, q.duration, v);
-        },
-    );
+    o.parts(Kind::QueueStatsReply, queues, |o, q| {
+        write_queue(&mut o.w, q.port, q.queue, v);
+        o.w.u64(q.tx_bytes);
+        o.w.u64(q.tx_packets);
+        o.w.u64(q.tx_errors);
+        encode_duration(&mut o.w, q.duration, v);
+    });
 }
 
 /// `OFPT_QUEUE_GET_CONFIG_REQUEST`: port(2), pad(2) in 1.0; port(4), pad(4) in 1.1 and later.
@@ -425,9 +415,9 @@ pub(super) fn decode_queue_config_request(
     Ok(p)
 }
 
-pub(super) fn encode_queue_config_request(o: &mut MessageWriter, kind: u8, p: OfPort) {
+pub(super) fn encode_queue_config_request(o: &mut MessageWriter, p: OfPort) {
     let v = o.version();
-    o.begin(kind);
+    o.begin(Kind::QueueGetConfigRequest);
     write_port(&mut o.w, p, v);
     o.w.zeros(if v > Version::Of10 { 4 } else { 2 });
     o.end();
@@ -446,7 +436,7 @@ pub(super) fn decode_queue_config(
         let queue = r.u32()?;
         let header_len = match v {
             Version::Of10 => QUEUE_LEN_10,
-            Version::Of13 => {
+            _ => {
                 r.skip(4)?;
                 QUEUE_LEN_13
             }
@@ -484,14 +474,9 @@ pub(super) fn decode_queue_config(
     Ok((p, queues))
 }
 
-pub(super) fn encode_queue_config(
-    o: &mut MessageWriter,
-    kind: u8,
-    p: OfPort,
-    queues: &[QueueConfig],
-) {
+pub(super) fn encode_queue_config(o: &mut MessageWriter, p: OfPort, queues: &[QueueConfig]) {
     let v = o.version();
-    o.begin(kind);
+    o.begin(Kind::QueueGetConfigReply);
     write_port(&mut o.w, p, v);
     o.w.zeros(if v > Version::Of10 { 4 } else { 6 });
     for q in queues {

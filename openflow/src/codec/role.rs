@@ -3,13 +3,10 @@
 //! Source: OpenFlow 1.3.5, 7.3.9 and 7.3.10; `nicira-ext.h`, `struct nx_role_request` and
 //! `nx_async_config`.
 
-use super::kind::{NXT_ROLE_REPLY, NXT_ROLE_REQUEST, NXT_SET_ASYNC_CONFIG};
-use super::kind::{OFPT_GET_ASYNC_REPLY, OFPT_SET_ASYNC};
-use super::kind::{OFPT_ROLE_REPLY, OFPT_ROLE_REQUEST};
+use super::kind::Kind;
 use super::writer::MessageWriter;
 use crate::error::OfError;
 use crate::message::{AsyncConfig, AsyncMask, Flavor, Role, RoleMessage};
-use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad};
 
 /// `generation_id` of a reply when none was ever given.
@@ -66,21 +63,18 @@ pub(super) fn encode(o: &mut MessageWriter, m: &RoleMessage, is_reply: bool) {
                 0
             }
         };
-        o.begin_nicira(if is_reply {
-            NXT_ROLE_REPLY
+        o.begin(if is_reply {
+            Kind::NxRoleReply
         } else {
-            NXT_ROLE_REQUEST
+            Kind::NxRoleRequest
         });
         o.w.u32(role);
         return o.end();
     }
-    if o.version() == Version::Of10 {
-        o.not_expressible("a role request other than Nicira's");
-    }
     o.begin(if is_reply {
-        OFPT_ROLE_REPLY
+        Kind::RoleReply
     } else {
-        OFPT_ROLE_REQUEST
+        Kind::RoleRequest
     });
     o.w.u32(match m.role {
         Role::NoChange => 0,
@@ -110,19 +104,16 @@ pub(super) fn decode_async(r: &mut Reader) -> Result<AsyncConfig, DecodeError> {
 }
 
 pub(super) fn encode_set_async(o: &mut MessageWriter, flavor: Flavor, config: &AsyncConfig) {
-    match (o.version(), flavor) {
-        (_, Flavor::Nicira) => o.begin_nicira(NXT_SET_ASYNC_CONFIG),
-        (Version::Of10, Flavor::Standard) => {
-            return o.not_expressible("an asynchronous configuration other than Nicira's");
-        }
-        (Version::Of13, Flavor::Standard) => o.begin(OFPT_SET_ASYNC),
-    }
+    o.begin(match flavor {
+        Flavor::Nicira => Kind::NxSetAsyncConfig,
+        Flavor::Standard => Kind::SetAsync,
+    });
     write_async(&mut o.w, config);
     o.end();
 }
 
 pub(super) fn encode_async_reply(o: &mut MessageWriter, config: &AsyncConfig) {
-    o.begin(OFPT_GET_ASYNC_REPLY);
+    o.begin(Kind::GetAsyncReply);
     write_async(&mut o.w, config);
     o.end();
 }

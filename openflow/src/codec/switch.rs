@@ -5,8 +5,7 @@
 
 use bytes::Bytes;
 
-use super::kind::OFPT_TABLE_MOD;
-use super::kind::{OFPMP_DESC, OFPMP_TABLE, OFPT_ERROR, OFPT_FEATURES_REPLY, OFPT_HELLO};
+use super::kind::Kind;
 use super::writer::MessageWriter;
 use super::{ERROR_DATA_LEN, port};
 use crate::error::{OfError, Vendor, WireError};
@@ -17,6 +16,7 @@ use crate::message::{
 use crate::version::{Version, VersionBitmap};
 use crate::wire::{DecodeError, NICIRA, ONF, Reader, Writer, bad, pad8};
 
+const OFPT_HELLO: u8 = 0;
 const HELLO_VERSION_BITMAP: u16 = 1;
 /// The first version whose hello has elements is 1.3.
 const FIRST_HELLO_WITH_ELEMENTS: u8 = 4;
@@ -133,20 +133,20 @@ pub(super) fn encode_error(o: &mut MessageWriter, message: &ErrorMessage) {
             data,
         } => (*experimenter, *kind, *code, data),
     };
-    o.begin(OFPT_ERROR);
+    o.begin(Kind::Error);
     match (experimenter, version) {
         (None, _) => {
             o.w.u16(kind);
             o.w.u16(code);
         }
-        (Some(id), Version::Of10) => {
+        (Some(id), Version::Of10 | Version::Of11) => {
             o.w.u16(NXET_VENDOR);
             o.w.u16(NXVC_VENDOR_ERROR);
             o.w.u32(id);
             o.w.u16(kind);
             o.w.u16(code);
         }
-        (Some(id), Version::Of13) => {
+        (Some(id), _) => {
             o.w.u16(OFPET_EXPERIMENTER);
             o.w.u16(kind);
             o.w.u32(id);
@@ -176,7 +176,7 @@ pub(super) fn decode_features(r: &mut Reader, v: Version) -> Result<SwitchFeatur
     let actions = r.u32()?;
     let (auxiliary_id, actions, ports) = match v {
         Version::Of10 => (0, actions, port::decode_descs(r, v)?),
-        Version::Of13 => (auxiliary_id, 0, Vec::new()),
+        _ => (auxiliary_id, 0, Vec::new()),
     };
     Ok(SwitchFeatures {
         datapath_id,
@@ -194,7 +194,7 @@ pub(super) fn decode_features(r: &mut Reader, v: Version) -> Result<SwitchFeatur
 pub(super) fn encode_features(o: &mut MessageWriter, f: &SwitchFeatures) {
     const MAX_PORTS: usize = (u16::MAX as usize - 32) / 48;
     let v = o.version();
-    o.begin(OFPT_FEATURES_REPLY);
+    o.begin(Kind::FeaturesReply);
     o.w.u64(f.datapath_id);
     o.w.u32(f.n_buffers);
     o.w.u8(f.n_tables);
@@ -208,7 +208,7 @@ pub(super) fn encode_features(o: &mut MessageWriter, f: &SwitchFeatures) {
                 port::encode_desc(&mut o.w, p, v);
             }
         }
-        Version::Of13 => o.w.u32(0),
+        _ => o.w.u32(0),
     }
     o.end();
 }
@@ -219,7 +219,7 @@ fn capabilities(n: u32, v: Version) -> Capabilities {
             Capabilities(n & CAPABILITIES_10) | Capabilities::STP
         }
         Version::Of10 => Capabilities(n & CAPABILITIES_10),
-        Version::Of13 => Capabilities(n & CAPABILITIES_13),
+        _ => Capabilities(n & CAPABILITIES_13),
     }
 }
 
@@ -227,7 +227,7 @@ fn capabilities_number(c: Capabilities, v: Version) -> u32 {
     match v {
         Version::Of10 if c.contains(Capabilities::STP) => c.0 & CAPABILITIES_10 | CAPABILITY_STP_10,
         Version::Of10 => c.0 & CAPABILITIES_10,
-        Version::Of13 => c.0 & CAPABILITIES_13,
+        _ => c.0 & CAPABILITIES_13,
     }
 }
 
@@ -239,7 +239,7 @@ pub(super) fn decode_config(r: &mut Reader, v: Version) -> Result<SwitchConfig, 
     let miss_send_len = r.u16()?;
     let allowed = match v {
         Version::Of10 => CONFIG_FRAG_MASK | CONFIG_INVALID_TTL,
-        Version::Of13 => CONFIG_FRAG_MASK,
+        _ => CONFIG_FRAG_MASK,
     };
     if flags & !allowed != 0 {
         return bad("switch configuration flags", OfError::ScfcBadFlags);
@@ -258,7 +258,7 @@ pub(super) fn decode_config(r: &mut Reader, v: Version) -> Result<SwitchConfig, 
     })
 }
 
-pub(super) fn encode_config(o: &mut MessageWriter, kind: u8, c: &SwitchConfig) {
+pub(super) fn encode_config(o: &mut MessageWriter, kind: Kind, c: &SwitchConfig) {
     let frag = match c.frag {
         FragHandling::Normal => 0,
         FragHandling::Drop => 1,
@@ -286,10 +286,7 @@ pub(super) fn decode_table_mod(r: &mut Reader) -> Result<TableMod, DecodeError> 
 }
 
 pub(super) fn encode_table_mod(o: &mut MessageWriter, tm: &TableMod) {
-    if o.version() == Version::Of10 {
-        o.not_expressible("a table-mod");
-    }
-    o.begin(OFPT_TABLE_MOD);
+    o.begin(Kind::TableMod);
     o.w.u8(tm.table_id);
     o.w.zeros(3);
     o.w.u32(tm.config);
@@ -307,8 +304,8 @@ pub(super) fn decode_desc(r: &mut Reader) -> Result<Desc, DecodeError> {
     })
 }
 
-pub(super) fn encode_desc(o: &mut MessageWriter, message: u8, d: &Desc) {
-    o.begin_multipart(message, OFPMP_DESC);
+pub(super) fn encode_desc(o: &mut MessageWriter, d: &Desc) {
+    o.begin(Kind::DescReply);
     o.w.string(&d.mfr_desc, DESC_STR_LEN);
     o.w.string(&d.hw_desc, DESC_STR_LEN);
     o.w.string(&d.sw_desc, DESC_STR_LEN);
@@ -326,7 +323,7 @@ pub(super) fn decode_tables(r: &mut Reader, v: Version) -> Result<Vec<TableStats
         r.skip(3)?;
         let (name, wildcards, max_entries) = match v {
             Version::Of10 => (r.string(TABLE_NAME_LEN)?, r.u32()?, r.u32()?),
-            Version::Of13 => (String::new(), 0, 0),
+            _ => (String::new(), 0, 0),
         };
         tables.push(TableStats {
             table_id,
@@ -341,13 +338,11 @@ pub(super) fn decode_tables(r: &mut Reader, v: Version) -> Result<Vec<TableStats
     Ok(tables)
 }
 
-pub(super) fn encode_tables(o: &mut MessageWriter, message: u8, tables: &[TableStats]) {
+pub(super) fn encode_tables(o: &mut MessageWriter, tables: &[TableStats]) {
     let v = o.version();
-    o.parts(
-        |o| o.begin_multipart(message, OFPMP_TABLE),
-        tables,
-        |o, t| encode_table(&mut o.w, t, v),
-    );
+    o.parts(Kind::TableStatsReply, tables, |o, t| {
+        encode_table(&mut o.w, t, v)
+    });
 }
 
 fn encode_table(w: &mut Writer, t: &TableStats, v: Version) {

@@ -9,13 +9,12 @@
 //!
 //! Source: OpenFlow 1.3.5, 7.3.5.5.
 
-use super::kind::OFPMP_TABLE_FEATURES;
+use super::kind::Kind;
 use super::nxm;
 use super::writer::MessageWriter;
 use crate::error::OfError;
 use crate::field::{Field, Maskable};
 use crate::message::TableFeatures;
-use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad, pad8};
 
 const INSTRUCTIONS: u16 = 0;
@@ -111,15 +110,10 @@ fn decode_fields(r: &mut Reader) -> Result<Vec<Field>, DecodeError> {
     Ok(fields)
 }
 
-pub(super) fn encode(o: &mut MessageWriter, message: u8, tables: &[TableFeatures]) {
-    if o.version() == Version::Of10 {
-        return o.not_expressible("table features");
-    }
-    o.parts(
-        |o| o.begin_multipart(message, OFPMP_TABLE_FEATURES),
-        tables,
-        |o, t| encode_one(&mut o.w, t),
-    );
+pub(super) fn encode(o: &mut MessageWriter, tables: &[TableFeatures]) {
+    o.parts(Kind::TableFeaturesReply, tables, |o, t| {
+        encode_one(&mut o.w, t)
+    });
 }
 
 fn encode_one(w: &mut Writer, t: &TableFeatures) {

@@ -1,11 +1,10 @@
 //! Writes messages: headers, lengths, and the parts of multipart replies.
 
+use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::{Dialect, EncodeError};
 use crate::version::Version;
-use crate::wire::{HEADER_LEN, NICIRA, Writer};
+use crate::wire::{HEADER_LEN, Writer};
 
-const OFPT_EXPERIMENTER: u8 = 4;
-const MULTIPART_EXPERIMENTER: u16 = 0xffff;
 const MULTIPART_MORE: u16 = 1;
 /// Of the flags in a multipart message.
 const FLAGS_OFFSET: usize = HEADER_LEN + 2;
@@ -47,33 +46,43 @@ impl MessageWriter {
         self.w.u32(self.xid);
     }
 
-    pub fn begin(&mut self, kind: u8) {
-        self.begin_as(self.version().wire(), kind);
-    }
-
-    /// Starts a Nicira extension message.
-    pub fn begin_nicira(&mut self, subtype: u32) {
-        self.begin(OFPT_EXPERIMENTER);
-        self.w.u32(NICIRA);
-        self.w.u32(subtype);
-    }
-
-    /// Starts a multipart message; `message` is the message type, `kind` the multipart type.
-    pub fn begin_multipart(&mut self, message: u8, kind: u16) {
-        self.begin(message);
-        self.w.u16(kind);
-        self.w.u16(0);
-        if self.version() > Version::Of10 {
-            self.w.zeros(4);
+    /// Starts a message: all that stands before its body.
+    pub fn begin(&mut self, kind: Kind) {
+        let version = self.version();
+        let Some(place) = kind.place(version) else {
+            self.not_expressible(kind.name());
+            // Never sent: keeps offsets where the body's encoder expects them.
+            return self.begin_as(version.wire(), OFPT_EXPERIMENTER);
+        };
+        match place {
+            Place::Type(n) => self.begin_as(version.wire(), n),
+            Place::Experimenter { vendor, subtype } => {
+                self.begin_as(version.wire(), OFPT_EXPERIMENTER);
+                self.w.u32(vendor);
+                self.w.u32(subtype);
+            }
+            Place::Multipart(n) => self.begin_multipart(kind, n),
+            Place::MultipartExperimenter { vendor, subtype } => {
+                self.begin_multipart(kind, MULTIPART_EXPERIMENTER);
+                self.w.u32(vendor);
+                self.w.u32(subtype);
+                if version == Version::Of10 {
+                    self.w.zeros(4);
+                }
+            }
         }
     }
 
-    /// Starts a Nicira extension multipart message of 1.0.
-    pub fn begin_nicira_multipart(&mut self, message: u8, subtype: u32) {
-        self.begin_multipart(message, MULTIPART_EXPERIMENTER);
-        self.w.u32(NICIRA);
-        self.w.u32(subtype);
-        self.w.zeros(4);
+    fn begin_multipart(&mut self, kind: Kind, n: u16) {
+        let version = self.version();
+        let (request, reply) = kind::multipart_types(version);
+        let is_reply = kind.way() == Way::Reply;
+        self.begin_as(version.wire(), if is_reply { reply } else { request });
+        self.w.u16(n);
+        self.w.u16(0);
+        if version > Version::Of10 {
+            self.w.zeros(4);
+        }
     }
 
     /// Ends the message: its length.
@@ -97,11 +106,11 @@ impl MessageWriter {
     /// for a message of its own is left out: no message can carry it.
     pub fn parts<T>(
         &mut self,
-        begin: impl Fn(&mut MessageWriter),
+        kind: Kind,
         items: &[T],
         mut write: impl FnMut(&mut MessageWriter, &T),
     ) {
-        begin(self);
+        self.begin(kind);
         let empty_len = self.w.len() - self.start;
         for item in items {
             let at = self.w.len();
@@ -116,7 +125,7 @@ impl MessageWriter {
             }
             self.w.patch_u16(self.start + FLAGS_OFFSET, MULTIPART_MORE);
             self.end();
-            begin(self);
+            self.begin(kind);
             self.w.bytes(&item);
         }
         self.end_multipart();

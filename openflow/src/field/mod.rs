@@ -6,9 +6,10 @@
 //!
 //! Values and masks are `u128`, right-aligned: the low [`FieldInfo::bits`] bits count.
 //!
-//! Fields that Open vSwitch has and the pipeline does not carry yet are rows marked
-//! [`Support::NotYet`], so that they are refused by name. `tun_metadata0` to `tun_metadata63`
-//! are wider than 128 bits and are known to [`Field::from_name`] only.
+//! Fields that the pipeline does not carry yet are rows marked [`Support::NotYet`]: text and
+//! codec know them, the switch refuses them. `tun_metadata0` to `tun_metadata63` are 992 bits
+//! wide and of variable length on the wire; of their values, 128 bits can be held, and longer
+//! ones are refused.
 //!
 //! Source: ovs-fields(7); OpenFlow 1.3.5, 7.2.3.7; `nicira-ext.h` for the NXM numbers.
 
@@ -43,6 +44,10 @@ pub enum Prereq {
     Ethernet,
     /// A VLAN tag is present.
     VlanVid,
+    /// The input port.
+    InPort,
+    /// Provider backbone bridging.
+    Pbb,
     Mpls,
     Ipv4,
     Ipv6,
@@ -86,7 +91,7 @@ pub enum Format {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Support {
     Supported,
-    /// Known by name and number, refused everywhere.
+    /// Text and codec have it, the switch refuses it.
     NotYet,
 }
 
@@ -120,7 +125,7 @@ pub struct FieldInfo {
     /// Other names that text may use.
     pub aliases: &'static [&'static str],
     /// Number of bits that may be nonzero.
-    pub bits: u8,
+    pub bits: u16,
     /// Length of a value on the wire.
     pub bytes: u8,
     pub maskable: Maskable,
@@ -142,13 +147,18 @@ impl FieldInfo {
         matches!(self.support, Support::Supported)
     }
 
+    /// Is the value as long as it must be, and no longer, on the wire?
+    pub const fn is_variable_len(&self) -> bool {
+        self.bytes > 16
+    }
+
     pub const fn is_settable(&self) -> bool {
         matches!(self.access, Access::ReadWrite)
     }
 }
 
-/// A mask of the low `bits` bits, for `bits` up to 128.
-pub const fn low_bits(bits: u8) -> u128 {
+/// A mask of the low `bits` bits; all 128 for more.
+pub const fn low_bits(bits: u16) -> u128 {
     if bits >= 128 {
         u128::MAX
     } else {
@@ -174,7 +184,7 @@ impl Field {
         self.info().name
     }
 
-    pub const fn bits(self) -> u8 {
+    pub const fn bits(self) -> u16 {
         self.info().bits
     }
 
@@ -183,15 +193,16 @@ impl Field {
         INFO
     }
 
-    /// Finds a supported field by its name, an alias, or an NXM or OXM name.
+    /// Finds a field by its name, an alias, or an NXM or OXM name.
+    ///
+    /// Fields that neither a message can carry nor an action can set are not supported.
     pub fn from_name(name: &str) -> Result<Field, Error> {
         let known = INFO.iter().find(|i| {
             i.name == name || i.aliases.contains(&name) || i.wire.iter().any(|w| w.name == name)
         });
         match known {
-            Some(info) if info.is_supported() => Ok(info.field),
+            Some(info) if info.is_supported() || !info.wire.is_empty() => Ok(info.field),
             Some(_) => Err(Error::NotSupported(name.to_owned())),
-            None if is_tun_metadata(name) => Err(Error::NotSupported(name.to_owned())),
             None => Err(Error::Unknown(name.to_owned())),
         }
     }
@@ -214,6 +225,11 @@ impl Field {
     /// `Xxreg0` to `Xxreg3` by number.
     pub fn xxreg(n: u8) -> Option<Field> {
         Field::run(Field::Xxreg0, n, 4)
+    }
+
+    /// `TunMetadata0` to `TunMetadata63` by number.
+    pub fn tun_metadata(n: u8) -> Option<Field> {
+        Field::run(Field::TunMetadata0, n, 64)
     }
 
     /// For `Xreg` and `Xxreg`: the first 32-bit register that it overlaps and how many. The
@@ -239,13 +255,6 @@ impl Field {
     }
 }
 
-fn is_tun_metadata(name: &str) -> bool {
-    name.strip_prefix("tun_metadata")
-        .or_else(|| name.strip_prefix("NXM_NX_TUN_METADATA"))
-        .and_then(|n| n.parse::<u8>().ok())
-        .is_some_and(|n| n < 64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +265,7 @@ mod tests {
             assert_eq!(info.field as usize, n);
             assert!(info.bits > 0 && u32::from(info.bits) <= u32::from(info.bytes) * 8);
             assert!(
-                matches!(info.bytes, 1 | 2 | 4 | 6 | 8 | 16),
+                matches!(info.bytes, 1 | 2 | 3 | 4 | 6 | 8 | 16 | 124),
                 "{}",
                 info.name
             );
@@ -281,14 +290,11 @@ mod tests {
     fn lookup() {
         assert_eq!(Field::from_name("dl_src"), Ok(Field::EthSrc));
         assert_eq!(Field::from_name("NXM_NX_REG3"), Ok(Field::Reg3));
+        assert_eq!(Field::from_name("tun_metadata63"), Ok(Field::TunMetadata63));
         assert_eq!(
-            Field::from_name("tun_id"),
-            Err(Error::NotSupported("tun_id".to_owned()))
+            Field::from_name("tun_ttl"),
+            Err(Error::NotSupported("tun_ttl".to_owned()))
         );
-        assert!(matches!(
-            Field::from_name("tun_metadata63"),
-            Err(Error::NotSupported(_))
-        ));
         assert!(matches!(
             Field::from_name("tun_metadata64"),
             Err(Error::Unknown(_))

@@ -190,7 +190,7 @@ impl AsyncConfig {
     pub fn default_for(version: Version) -> AsyncConfig {
         let flow_removed = match version {
             Version::Of10 => 0b111,
-            Version::Of13 => 0b1111,
+            _ => 0b1111,
         };
         AsyncConfig {
             packet_in: AsyncMask {

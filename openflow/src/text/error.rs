@@ -76,7 +76,7 @@ pub enum ErrorKind {
     #[error("{value}: value too large for {bits}-bit field {field}")]
     ValueTooWide {
         value: String,
-        bits: u8,
+        bits: u16,
         field: &'static str,
     },
     #[error("{value}: invalid or unknown port for {field}")]
@@ -97,8 +97,14 @@ pub enum ErrorKind {
         "{0}: unknown fragment type (valid types are \"no\", \"yes\", \"first\", \"later\", \"not_later\""
     )]
     Frag(String),
-    #[error("{0}: unknown TCP flag(s)")]
-    TcpFlag(String),
+    #[error("{value}: unknown {kind} flag(s)")]
+    Flag { value: String, kind: &'static str },
+    #[error("{value}: bad syntax for packet type {what}")]
+    PacketType { value: String, what: &'static str },
+    #[error("{value}: value too large for the 16 bytes of {field} that this version carries")]
+    TooLongToHold { value: String, field: &'static str },
+    #[error("{value}: port value out of range for {field}")]
+    FieldPortRange { value: String, field: &'static str },
     #[error("{value}: invalid mask for field {field}")]
     NotMaskable { value: String, field: &'static str },
     #[error("field {0} is not supported yet by this version")]
@@ -120,7 +126,7 @@ pub enum ErrorKind {
         text: String,
         which: &'static str,
         bit: u32,
-        bits: u8,
+        bits: u16,
     },
     #[error("unknown action {0}")]
     UnknownAction(String),

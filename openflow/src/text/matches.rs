@@ -15,7 +15,7 @@ use super::error::{Error, ErrorKind};
 use super::fields;
 use super::ports::Names;
 use super::token::Piece;
-use crate::field::Field;
+use crate::field::{Field, Prereq};
 use crate::flow_match::Match;
 pub use print::{Context, write, write_with};
 
@@ -57,7 +57,7 @@ const PROTOCOLS: [(&str, u128, Option<u128>); 22] = [
     ("rarp", RARP, None),
     ("mpls", MPLS, None),
     ("mplsm", MPLS_MCAST, None),
-    // Every packet is an Ethernet packet.
+    // What a match without a packet type says.
     ("eth", 0, None),
 ];
 
@@ -88,6 +88,7 @@ impl MatchBuilder {
         let Some((_, eth_type, proto)) = PROTOCOLS.iter().find(|(name, _, _)| *name == word) else {
             return false;
         };
+        self.fields.set_exact(Field::PacketType, 0);
         if *eth_type != 0 {
             self.fields.set_exact(Field::EthType, *eth_type);
         }
@@ -99,6 +100,10 @@ impl MatchBuilder {
 
     /// Takes `field=value`, replacing what was said about the field before.
     pub fn field(&mut self, field: Field, text: Piece<'_>, names: &Names) -> Result<(), Error> {
+        if field.info().is_variable_len() && text.is_empty() {
+            let kind = ErrorKind::KeywordNotSupported(format!("{} without a value", field.name()));
+            return Err(Error::new(kind, text.at));
+        }
         let (v, m) = fields::parse(field, text, names)?;
         let some = (m != 0).then_some((v & m, m));
         match field {
@@ -137,7 +142,7 @@ impl MatchBuilder {
     /// Sorts the generic fields into those of the protocol, and drops what has no meaning.
     pub fn finish(self) -> Built {
         let mut m = self.fields.clone();
-        let eth_type = m.get_exact(Field::EthType);
+        let eth_type = m.ether_type();
         let is_arp = matches!(eth_type, Some(ARP | RARP));
         let mut dropped = false;
         let mut put =
@@ -180,7 +185,7 @@ impl MatchBuilder {
         let unmet: Vec<Field> = m
             .iter()
             .map(|f| f.field)
-            .filter(|f| !m.meets(f.info().prereq))
+            .filter(|f| is_normalized(*f) && !m.meets(f.info().prereq))
             .collect();
         for field in &unmet {
             m.set(*field, 0, 0);
@@ -206,4 +211,13 @@ impl MatchBuilder {
         }
         m
     }
+}
+
+/// Is the field dropped where it has no meaning? The others are for the switch to refuse.
+fn is_normalized(field: Field) -> bool {
+    let by_prereq = !matches!(
+        field.info().prereq,
+        Prereq::Nsh | Prereq::Ct | Prereq::InPort | Prereq::Pbb
+    );
+    by_prereq && field != Field::EthType
 }

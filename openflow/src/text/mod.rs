@@ -3,7 +3,7 @@
 //!
 //! - [`token`] splits text into pairs, [`value`] reads and prints numbers and addresses,
 //!   [`ports`] knows the names of ports and tables;
-//! - [`fields`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
+//! - [`fields`], [`flags`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
 //! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_print`] prints flows;
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
@@ -18,6 +18,7 @@ pub mod action_print;
 pub mod dp;
 pub mod error;
 pub mod fields;
+mod flags;
 pub mod flow;
 pub mod flow_print;
 pub mod matches;

@@ -74,8 +74,8 @@ pub fn parse_prefix(text: Piece<'_>) -> Result<(Subfield, Piece<'_>), Error> {
     if end >= u32::from(bits) {
         return err(range("ending", end));
     }
-    // Both are below 128 now.
-    match Subfield::new(field, start as u8, (end - start + 1) as u8) {
+    // Both are below the field's width now.
+    match Subfield::new(field, start as u16, (end - start + 1) as u16) {
         Ok(subfield) => Ok((subfield, rest)),
         Err(_) => err(range("ending", end)),
     }
@@ -90,7 +90,7 @@ pub fn write(out: &mut String, subfield: Subfield) {
     } else if subfield.bits == 1 {
         let _ = write!(out, "[{}]", subfield.offset);
     } else {
-        let last = u16::from(subfield.offset) + u16::from(subfield.bits) - 1;
+        let last = subfield.offset + subfield.bits - 1;
         let _ = write!(out, "[{}..{last}]", subfield.offset);
     }
 }
@@ -120,9 +120,10 @@ mod tests {
                 "reg0[0..33]: ending bit 33 is not valid because field is only 32 bits wide",
             ),
             ("reg0[]x", "unexpected input following field syntax"),
+            ("ct_mark", "NXM_NX_CT_MARK[]"),
             (
-                "ct_mark",
-                "field ct_mark is not supported yet by this version",
+                "tun_ttl",
+                "field tun_ttl is not supported yet by this version",
             ),
             (
                 "reg0[",

@@ -34,6 +34,13 @@ fn digits(s: &str) -> Option<u128> {
     u128::from_str_radix(digits, radix).ok()
 }
 
+/// A hexadecimal number of more than 16 bytes.
+pub fn is_wide_number(s: &str) -> bool {
+    s.strip_prefix("0x").is_some_and(|hex| {
+        hex.bytes().all(|b| b.is_ascii_hexdigit()) && hex.trim_start_matches('0').len() > 32
+    })
+}
+
 pub fn u64_value(s: &str) -> Option<u64> {
     u64::try_from(number(s)?).ok()
 }

@@ -6,6 +6,7 @@ use packet::DpPort;
 use packet::key::{FRAG_ANY, FRAG_LATER};
 
 use super::{DpPortNames, TCP_FLAGS};
+use crate::text::flags;
 use crate::text::value;
 
 /// Writes attributes separated by commas, and inside each its fields.
@@ -130,28 +131,7 @@ pub fn be16(b: [u8; 2]) -> u16 {
 
 /// `+syn-ack` under a partial mask, `syn|ack` under a full one, `0` for none.
 pub fn write_tcp_flags(out: &mut String, flags: u16, mask: u16) {
-    if mask & 0xfff == 0xfff {
-        if flags & 0xfff == 0 {
-            out.push('0');
-        }
-        let mut first = true;
-        for (bit, name) in TCP_FLAGS.iter().enumerate() {
-            if flags & (1 << bit) != 0 {
-                if !first {
-                    out.push('|');
-                }
-                first = false;
-                out.push_str(name);
-            }
-        }
-        return;
-    }
-    for (bit, name) in TCP_FLAGS.iter().enumerate() {
-        if mask & (1 << bit) != 0 {
-            out.push(if flags & (1 << bit) != 0 { '+' } else { '-' });
-            out.push_str(name);
-        }
-    }
+    flags::write(out, flags.into(), mask.into(), &TCP_FLAGS);
 }
 
 pub fn write_port(out: &mut String, port: DpPort, names: &dyn DpPortNames) {

@@ -8,6 +8,7 @@ use packet::key::{FRAG_ANY, FRAG_LATER, VLAN_PRESENT};
 use packet::{FlowKey, FlowMask};
 
 use super::{DpPortNames, TCP_FLAGS};
+use crate::text::flags;
 use crate::text::token::{Pair, Pairs, Piece};
 use crate::text::value;
 
@@ -347,39 +348,6 @@ fn tcp_flags(a: Pair<'_>) -> Result<Masked<u16>, Error> {
 
 /// The flags and their mask; `None` for anything that is no flag.
 pub fn parse_tcp_flags(s: &str) -> Option<(u16, u16)> {
-    let bit = |name: &str| {
-        let i = TCP_FLAGS
-            .iter()
-            .position(|f| f.eq_ignore_ascii_case(name))?;
-        Some(1u16 << i)
-    };
-    if s.starts_with(['+', '-']) {
-        let (mut flags, mut mask) = (0, 0);
-        for part in s.split_inclusive(['+', '-']).collect::<Vec<_>>().windows(2) {
-            // Each part ends in the sign of the next; the last one has none.
-            let [before, part] = part else { return None };
-            let name = part.trim_end_matches(['+', '-']);
-            let bit = bit(name)?;
-            if mask & bit != 0 {
-                return None;
-            }
-            mask |= bit;
-            if before.ends_with('+') {
-                flags |= bit;
-            }
-        }
-        return (mask != 0).then_some((flags, mask));
-    }
-    if s.starts_with(|c: char| c.is_ascii_digit()) {
-        let (v, m) = match s.split_once('/') {
-            Some((v, m)) => (value::u16_value(v)?, value::u16_value(m)?),
-            None => (value::u16_value(s)?, 0xfff),
-        };
-        return (v & !0xfff == 0 && m & !0xfff == 0).then_some((v, m));
-    }
-    let mut flags = 0;
-    for name in s.split('|') {
-        flags |= bit(name)?;
-    }
-    Some((flags, 0xfff))
+    let (v, m) = flags::parse(s, &TCP_FLAGS).ok()?;
+    Some((u16::try_from(v).ok()?, u16::try_from(m).ok()?))
 }

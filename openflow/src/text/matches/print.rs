@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use super::{DEFAULT_PRIORITY, Masked, PROTOCOLS};
+use packet::OfPort;
+
 use crate::field::Field;
 use crate::flow_match::{Match, VLAN_CFI};
+use crate::text::dp::TCP_FLAGS;
 use crate::text::ports::Names;
-use crate::text::{dp, fields, value};
+use crate::text::{fields, flags, value};
 
 /// What [`write_with`] puts around the fields.
 #[derive(Clone, Copy, Default, Debug)]
@@ -35,10 +38,15 @@ pub fn write_with(out: &mut String, fields: &Match, names: &Names, context: Cont
         context,
     };
     w.metadata();
+    w.connection();
+    w.packet_type();
     let (type_named, proto_named) = w.protocol();
     w.registers();
+    w.tunnel();
+    w.pipeline();
     w.link(type_named);
     w.network(proto_named);
+    w.nsh();
     w.transport();
 }
 
@@ -95,12 +103,82 @@ impl Writer<'_> {
         if self.context.megaflow {
             self.word("recirc_id=0");
         }
-        if let Some((v, _)) = self.fields.get(Field::ConjId) {
-            self.name("conj_id");
+        self.hex("recirc_id", Field::RecircId);
+        self.hex("dp_hash", Field::DpHash);
+        self.decimal("conj_id", Field::ConjId);
+        self.port("actset_output", Field::ActsetOutput);
+    }
+
+    fn connection(&mut self) {
+        if let Some((v, mask)) = self.fields.get(Field::CtState) {
+            self.name("ct_state");
+            flags::write(self.out, low32(v), low32(mask), &flags::CT_STATE);
+        }
+        self.decimal("ct_zone", Field::CtZone);
+        self.hex("ct_mark", Field::CtMark);
+        self.hex("ct_label", Field::CtLabel);
+        self.ipv4("ct_nw_src", Field::CtNwSrc);
+        self.ipv6("ct_ipv6_src", Field::CtIpv6Src);
+        self.ipv4("ct_nw_dst", Field::CtNwDst);
+        self.ipv6("ct_ipv6_dst", Field::CtIpv6Dst);
+        self.decimal("ct_nw_proto", Field::CtNwProto);
+        self.l4_port("ct_tp_src", Field::CtTpSrc);
+        self.l4_port("ct_tp_dst", Field::CtTpDst);
+    }
+
+    fn packet_type(&mut self) {
+        if let Some((v, _)) = self.fields.get(Field::PacketType) {
+            self.name("packet_type");
+            fields::write_packet_type(self.out, low32(v));
+        } else if self.context.megaflow {
+            self.word("eth");
+        }
+    }
+
+    fn decimal(&mut self, name: &str, field: Field) {
+        if let Some((v, _)) = self.fields.get(field) {
+            self.name(name);
             let _ = write!(self.out, "{v}");
         }
-        if self.context.megaflow {
-            self.word("eth");
+    }
+
+    fn port(&mut self, name: &str, field: Field) {
+        if let Some((v, _)) = self.fields.get(field) {
+            self.name(name);
+            self.names.write_port(self.out, OfPort(low32(v)));
+        }
+    }
+
+    fn ipv4(&mut self, name: &str, field: Field) {
+        if let Some((v, mask)) = self.fields.get(field) {
+            self.name(name);
+            value::write_ipv4_masked(self.out, low32(v), low32(mask));
+        }
+    }
+
+    fn ipv6(&mut self, name: &str, field: Field) {
+        if let Some((v, mask)) = self.fields.get(field) {
+            self.name(name);
+            value::write_ipv6_masked(self.out, v, mask);
+        }
+    }
+
+    fn eth(&mut self, name: &str, field: Field) {
+        if let Some((v, mask)) = self.fields.get(field) {
+            self.name(name);
+            fields::write_eth(self.out, v, mask);
+        }
+    }
+
+    /// A decimal number, or a hexadecimal one with its mask.
+    fn l4_port(&mut self, name: &str, field: Field) {
+        if let Some((v, mask)) = self.fields.get(field) {
+            self.name(name);
+            if mask == 0xffff {
+                let _ = write!(self.out, "{v}");
+            } else {
+                let _ = write!(self.out, "{v:#x}/{mask:#x}");
+            }
         }
     }
 
@@ -135,21 +213,61 @@ impl Writer<'_> {
                 self.hex(reg.name(), reg);
             }
         }
-        self.hex("metadata", Field::Metadata);
-        if let Some(port) = self.fields.in_port() {
-            self.name("in_port");
-            self.names.write_port(self.out, port);
+    }
+
+    /// Some masks are left out, as Open vSwitch leaves them out.
+    fn tunnel(&mut self) {
+        self.hex("tun_id", Field::TunId);
+        self.ipv4("tun_src", Field::TunSrc);
+        self.ipv4("tun_dst", Field::TunDst);
+        self.ipv6("tun_ipv6_src", Field::TunIpv6Src);
+        self.ipv6("tun_ipv6_dst", Field::TunIpv6Dst);
+        self.l4_port("tun_gbp_id", Field::TunGbpId);
+        self.bare_hex("tun_gbp_flags", Field::TunGbpFlags);
+        self.decimal("tun_erspan_ver", Field::TunErspanVer);
+        // The version says which of the others there are.
+        match self.exact_or_masked(Field::TunErspanVer) {
+            Some(1) => self.bare_hex("tun_erspan_idx", Field::TunErspanIdx),
+            Some(2) => {
+                self.decimal("tun_erspan_dir", Field::TunErspanDir);
+                self.bare_hex("tun_erspan_hwid", Field::TunErspanHwid);
+            }
+            _ => {}
         }
+        self.bare_hex("gtpu_flags", Field::TunGtpuFlags);
+        self.decimal("gtpu_msgtype", Field::TunGtpuMsgtype);
+        if let Some((v, mask)) = self.fields.get(Field::TunFlags) {
+            self.name("tun_flags");
+            flags::write_signed(self.out, low32(v), low32(mask), &flags::TUNNEL);
+        }
+        for n in 0..64 {
+            if let Some(field) = Field::tun_metadata(n) {
+                self.hex(field.name(), field);
+            }
+        }
+    }
+
+    fn bare_hex(&mut self, name: &str, field: Field) {
+        if let Some((v, _)) = self.fields.get(field) {
+            self.name(name);
+            value::write_hex(self.out, v);
+        }
+    }
+
+    fn exact_or_masked(&self, field: Field) -> Option<u128> {
+        self.fields.get(field).map(|(v, _)| v)
+    }
+
+    fn pipeline(&mut self) {
+        self.hex("metadata", Field::Metadata);
+        self.port("in_port", Field::InPort);
+        self.port("in_phy_port", Field::InPhyPort);
     }
 
     fn link(&mut self, type_named: bool) {
         self.vlan();
-        for (name, field) in [("dl_src", Field::EthSrc), ("dl_dst", Field::EthDst)] {
-            if let Some((v, mask)) = self.fields.get(field) {
-                self.name(name);
-                fields::write_eth(self.out, v, mask);
-            }
-        }
+        self.eth("dl_src", Field::EthSrc);
+        self.eth("dl_dst", Field::EthDst);
         if !type_named && let Some((v, mask)) = self.fields.get(Field::EthType) {
             self.name("dl_type");
             let _ = write!(self.out, "0x{v:04x}");
@@ -192,12 +310,11 @@ impl Writer<'_> {
     }
 
     fn network(&mut self, proto_named: bool) {
-        for (name, field) in [("ipv6_src", Field::Ipv6Src), ("ipv6_dst", Field::Ipv6Dst)] {
-            if let Some((v, mask)) = self.fields.get(field) {
-                self.name(name);
-                value::write_ipv6_masked(self.out, v, mask);
-            }
-        }
+        self.hex("pbb_isid", Field::PbbIsid);
+        self.decimal("pbb_uca", Field::PbbUca);
+        self.ipv6("ipv6_src", Field::Ipv6Src);
+        self.ipv6("ipv6_dst", Field::Ipv6Dst);
+        self.hex("ipv6_exthdr", Field::Ipv6Exthdr);
         if let Some((v, mask)) = self.fields.get(Field::Ipv6Label) {
             self.name("ipv6_label");
             let _ = write!(self.out, "0x{v:05x}");
@@ -205,45 +322,55 @@ impl Writer<'_> {
                 let _ = write!(self.out, "/0x{mask:05x}");
             }
         }
-        for (name, field) in [
-            ("arp_spa", Field::ArpSpa),
-            ("arp_tpa", Field::ArpTpa),
-            ("nw_src", Field::Ipv4Src),
-            ("nw_dst", Field::Ipv4Dst),
-        ] {
-            if let Some((v, mask)) = self.fields.get(field) {
-                self.name(name);
-                value::write_ipv4_masked(self.out, low32(v), low32(mask));
-            }
+        self.ipv4("arp_spa", Field::ArpSpa);
+        self.ipv4("arp_tpa", Field::ArpTpa);
+        self.ipv4("nw_src", Field::Ipv4Src);
+        self.ipv4("nw_dst", Field::Ipv4Dst);
+        if !proto_named {
+            self.decimal("nw_proto", Field::IpProto);
         }
-        for (name, field) in [("nw_proto", Field::IpProto), ("arp_op", Field::ArpOp)] {
-            if proto_named && field == Field::IpProto {
-                continue;
-            }
-            if let Some((v, _)) = self.fields.get(field) {
-                self.name(name);
-                let _ = write!(self.out, "{v}");
-            }
-        }
-        for (name, field) in [("arp_sha", Field::ArpSha), ("arp_tha", Field::ArpTha)] {
-            if let Some((v, mask)) = self.fields.get(field) {
-                self.name(name);
-                fields::write_eth(self.out, v, mask);
-            }
-        }
+        self.decimal("arp_op", Field::ArpOp);
+        self.eth("arp_sha", Field::ArpSha);
+        self.eth("arp_tha", Field::ArpTha);
         for (name, field) in [
             ("nw_tos", Field::NwTos),
             ("nw_ecn", Field::IpEcn),
             ("nw_ttl", Field::IpTtl),
+            ("mpls_label", Field::MplsLabel),
+            ("mpls_tc", Field::MplsTc),
+            ("mpls_ttl", Field::MplsTtl),
+            ("mpls_bos", Field::MplsBos),
         ] {
-            if let Some((v, _)) = self.fields.get(field) {
-                self.name(name);
-                let _ = write!(self.out, "{v}");
-            }
+            self.decimal(name, field);
         }
         if let Some((v, mask)) = self.fields.get(Field::IpFrag) {
             self.name("nw_frag");
             fields::write_frag(self.out, v, mask);
+        }
+    }
+
+    fn nsh(&mut self) {
+        if let Some((v, mask)) = self.fields.get(Field::NshFlags) {
+            self.name("nsh_flags");
+            if mask == 0xff {
+                let _ = write!(self.out, "{v}");
+            } else {
+                let _ = write!(self.out, "0x{v:02x}/0x{mask:02x}");
+            }
+        }
+        self.decimal("nsh_ttl", Field::NshTtl);
+        self.decimal("nsh_mdtype", Field::NshMdtype);
+        self.decimal("nsh_np", Field::NshNp);
+        if let Some((v, _)) = self.fields.get(Field::NshSpi) {
+            self.name("nsh_spi");
+            let _ = write!(self.out, "{v:#x}");
+        }
+        self.decimal("nsh_si", Field::NshSi);
+        // Only the first type of metadata has them.
+        if self.exact(Field::NshMdtype) == Some(1) {
+            for field in [Field::NshC1, Field::NshC2, Field::NshC3, Field::NshC4] {
+                self.hex(field.name(), field);
+            }
         }
     }
 
@@ -262,32 +389,22 @@ impl Writer<'_> {
                 }
             }
         }
-        if let Some((v, mask)) = self.fields.get(Field::NdTarget) {
-            self.name("nd_target");
-            value::write_ipv6_masked(self.out, v, mask);
-        }
-        for (name, field) in [("nd_sll", Field::NdSll), ("nd_tll", Field::NdTll)] {
-            if let Some((v, mask)) = self.fields.get(field) {
-                self.name(name);
-                fields::write_eth(self.out, v, mask);
-            }
-        }
+        self.ipv6("nd_target", Field::NdTarget);
+        self.eth("nd_sll", Field::NdSll);
+        self.eth("nd_tll", Field::NdTll);
+        self.decimal("nd_reserved", Field::NdReserved);
+        self.decimal("nd_options_type", Field::NdOptionsType);
         for (name, choices) in [
             ("tp_src", [Field::TcpSrc, Field::UdpSrc, Field::SctpSrc]),
             ("tp_dst", [Field::TcpDst, Field::UdpDst, Field::SctpDst]),
         ] {
-            if let Some((_, (v, mask))) = self.first(&choices) {
-                self.name(name);
-                if mask == 0xffff {
-                    let _ = write!(self.out, "{v}");
-                } else {
-                    let _ = write!(self.out, "{v:#x}/{mask:#x}");
-                }
+            if let Some((field, _)) = self.first(&choices) {
+                self.l4_port(name, field);
             }
         }
         if let Some((v, mask)) = self.fields.get(Field::TcpFlags) {
             self.name("tcp_flags");
-            dp::write_tcp_flags(self.out, low32(v) as u16, low32(mask) as u16);
+            flags::write(self.out, low32(v), low32(mask), &TCP_FLAGS);
         }
     }
 }
