@@ -65,7 +65,7 @@ pub const COMMANDS: &[Command] = &[
     command("dump-flows", "switch", 1, 2),
     command("dump-aggregate", "switch", 1, 2),
     command("queue-stats", "switch [port [queue]]", 1, 3),
-    command("queue-get-config", "switch [port]", 1, 2),
+    command("queue-get-config", "switch [port [queue]]", 1, 3),
     writing("add-flow", "switch flow", 2, 2),
     writing("add-flows", "switch file", 2, 2),
     writing("mod-flows", "switch flow", 2, 2),

@@ -52,10 +52,9 @@ impl Received {
 
     /// A part of a multipart reply behind which more follow.
     pub fn has_more(&self) -> bool {
-        const STATS_REPLY: [(u8, u8); 2] = [(1, 17), (4, 19)];
         const FLAGS: std::ops::Range<usize> = 10..12;
         const MORE: u8 = 1;
-        STATS_REPLY.contains(&(self.header.version, self.header.kind))
+        openflow::codec::is_multipart_reply(&self.header)
             && matches!(self.bytes.get(FLAGS), Some([_, low]) if low & MORE != 0)
     }
 

@@ -32,8 +32,6 @@ pub enum Error {
     Timeout(String),
     #[error("Unknown OpenFlow version: \"{0}\"")]
     UnknownVersion(String),
-    #[error("{0} is not supported yet by this version (only OpenFlow10 and OpenFlow13 are)")]
-    VersionNotSupported(String),
     #[error("{0}: unknown flow protocol")]
     UnknownFlowFormat(String),
     #[error("unknown packet-in format {0}")]
@@ -50,6 +48,8 @@ pub enum Error {
         "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
     )]
     NoUsableFormat { usable: String, allowed: String },
+    #[error("no usable protocol")]
+    NoUsableProtocol,
     #[error("{0}: switch refused to enable the flow format that these flows need")]
     FormatRefused(String),
 

@@ -14,9 +14,11 @@ use crate::options::Options;
 /// The ports of the switch.
 pub async fn ports(connection: &mut Connection) -> Result<Vec<PortDesc>, Error> {
     let target = connection.target.clone();
-    let (request, asked) = match connection.version() {
-        Version::Of10 => (Message::FeaturesRequest, "a features request"),
-        _ => (Message::PortDescRequest, "a port description request"),
+    let (request, asked) = if connection.version() < Version::Of13 {
+        (Message::FeaturesRequest, "a features request")
+    } else {
+        let request = Message::PortDescRequest { port: OfPort::ANY };
+        (request, "a port description request")
     };
     let mut all = Vec::new();
     let xid = crate::connection::next_xid();
@@ -51,7 +53,7 @@ pub async fn names(connection: &mut Connection) -> Result<Names, Error> {
         names.add_port(port.port, &port.name);
     }
     // Later versions have no table names in their statistics.
-    if connection.version() == Version::Of10
+    if connection.version() < Version::Of13
         && let Message::TableStatsReply(tables) =
             connection.transact(&Message::TableStatsRequest).await?
     {

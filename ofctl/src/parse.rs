@@ -2,7 +2,6 @@
 
 use std::io::Read;
 
-use openflow::Version;
 use openflow::codec::{Dialect, Header, encode};
 use openflow::message::{FlowMod, FlowModCommand, Message};
 use openflow::text::{Names, flow, message_bytes, value};
@@ -14,9 +13,6 @@ use crate::flow_mods::warn_of_normalization;
 use crate::options::Options;
 use crate::output::print;
 use crate::protocol;
-
-/// Type of a message of Nicira's extension.
-const OFPT_VENDOR: u8 = 4;
 
 /// `parse-flow`: shows what a flow would be sent as.
 pub fn parse_flow(options: &Options, args: &[String]) -> Result<(), Error> {
@@ -46,31 +42,23 @@ pub fn parse_flows(options: &Options, args: &[String]) -> Result<(), Error> {
 
 /// Encodes flows in the first format that is allowed and prints the messages.
 fn show(options: &Options, flows: Vec<FlowMod>) -> Result<(), Error> {
-    let version = options.versions.highest().unwrap_or(Version::Of10);
     let with_table = flows.iter().any(|fm| fm.table_id.is_some());
+    let usable = flows
+        .iter()
+        .map(protocol::usable_for)
+        .fold(protocol::usable(false, with_table), |a, b| a.intersect(b));
+    let chosen = usable.intersect(options.formats.of_any(options.versions));
+    print(&format!("usable protocols: {usable}\n"))?;
+    let (Some(name), Some(version)) = (chosen.first(), chosen.first_version()) else {
+        return Err(Error::NoUsableProtocol);
+    };
+    print(&format!("chosen protocol: {name}\n"))?;
     let dialect = Dialect {
         flow_mod_table_id: with_table,
         ..Dialect::from(version)
     };
-    let mut messages = Vec::new();
-    let mut nxm = false;
-    let allowed = options.formats.of(version);
     for fm in flows {
         let bytes = encode(&Message::FlowMod(fm), dialect, next_xid())?;
-        nxm |= version == Version::Of10 && bytes.get(1) == Some(&OFPT_VENDOR);
-        messages.push(bytes);
-    }
-    let usable = protocol::usable(nxm, with_table);
-    let chosen = usable.intersect(allowed).first();
-    print(&format!("usable protocols: {usable}\n"))?;
-    let Some(chosen) = chosen else {
-        return Err(Error::NoUsableFormat {
-            usable: usable.to_string(),
-            allowed: allowed.to_string(),
-        });
-    };
-    print(&format!("chosen protocol: {chosen}\n"))?;
-    for bytes in messages {
         print(&message_bytes::print(
             &bytes,
             &Names::none(),

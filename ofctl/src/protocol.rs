@@ -1,50 +1,54 @@
 //! Which OpenFlow versions and flow formats the user allows (`-O` and `-F`).
 //!
 //! A flow format is a way to write flows: OpenFlow 1.0 has four, with or without Nicira's match
-//! and with or without the table number; OpenFlow 1.3 has one.
+//! and with or without the table number; each later version has one.
 //! Source: ovs-ofctl(8), options `-O` and `-F`.
 
+use openflow::codec::{Dialect, encode};
+use openflow::message::{FlowMod, Message};
 use openflow::{Version, VersionBitmap};
 
 use crate::error::Error;
 
-/// Versions that ovs-ofctl knows and this program does not speak.
-const OTHER_VERSIONS: [&str; 4] = ["OpenFlow11", "OpenFlow12", "OpenFlow14", "OpenFlow15"];
-
 /// The formats, as bits in the order of [`NAMES`].
-const OF10: u8 = 1 << 0;
-const OF10_TABLE: u8 = 1 << 1;
-const NXM: u8 = 1 << 2;
-const NXM_TABLE: u8 = 1 << 3;
-const OXM13: u8 = 1 << 4;
-const ALL: u8 = OF10 | OF10_TABLE | NXM | NXM_TABLE | OXM13;
+const OF10: u16 = 1 << 0;
+const OF10_TABLE: u16 = 1 << 1;
+const NXM: u16 = 1 << 2;
+const NXM_TABLE: u16 = 1 << 3;
+const OF11: u16 = 1 << 4;
+const OXM12: u16 = 1 << 5;
+const OXM13: u16 = 1 << 6;
+const OXM14: u16 = 1 << 7;
+const OXM15: u16 = 1 << 8;
+const OXM: u16 = OXM12 | OXM13 | OXM14 | OXM15;
+const ALL: u16 = OF10 | OF10_TABLE | NXM | NXM_TABLE | OF11 | OXM;
 
-const NAMES: [(u8, &str); 5] = [
+const NAMES: [(u16, &str); 9] = [
     (OF10, "OpenFlow10-table_id"),
     (OF10_TABLE, "OpenFlow10+table_id"),
     (NXM, "NXM-table_id"),
     (NXM_TABLE, "NXM+table_id"),
+    (OF11, "OpenFlow11"),
+    (OXM12, "OXM-OpenFlow12"),
     (OXM13, "OXM-OpenFlow13"),
+    (OXM14, "OXM-OpenFlow14"),
+    (OXM15, "OXM-OpenFlow15"),
 ];
 
 /// Names for several formats at once.
-const GROUPS: [(u8, &str); 4] = [
+const GROUPS: [(u16, &str); 4] = [
     (ALL, "any"),
     (OF10 | OF10_TABLE, "OpenFlow10"),
     (NXM | NXM_TABLE, "NXM"),
-    (OXM13, "OXM"),
+    (OXM, "OXM"),
 ];
 
-const OTHER_FORMATS: [&str; 4] = [
-    "OpenFlow11",
-    "OXM-OpenFlow12",
-    "OXM-OpenFlow14",
-    "OXM-OpenFlow15",
-];
+/// Type of a message of Nicira's extension.
+const OFPT_VENDOR: u8 = 4;
 
 /// A set of flow formats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Formats(u8);
+pub struct Formats(u16);
 
 impl Formats {
     pub const ANY: Formats = Formats(ALL);
@@ -53,12 +57,9 @@ impl Formats {
     pub fn parse(text: &str) -> Result<Formats, Error> {
         let mut set = 0;
         for name in text.split(',').filter(|n| !n.is_empty()) {
-            let is = |n: &&(u8, &str)| n.1.eq_ignore_ascii_case(name);
+            let is = |n: &&(u16, &str)| n.1.eq_ignore_ascii_case(name);
             match NAMES.iter().find(is).or_else(|| GROUPS.iter().find(is)) {
                 Some((bits, _)) => set |= bits,
-                None if OTHER_FORMATS.iter().any(|o| o.eq_ignore_ascii_case(name)) => {
-                    return Err(Error::OptionNotSupported(format!("--flow-format={name}")));
-                }
                 None => return Err(Error::UnknownFlowFormat(name.to_owned())),
             }
         }
@@ -67,10 +68,23 @@ impl Formats {
 
     /// Those that a connection of `version` can use.
     pub fn of(self, version: Version) -> Formats {
-        match version {
-            Version::Of10 => Formats(self.0 & !OXM13),
-            _ => Formats(self.0 & OXM13),
-        }
+        Formats(self.0 & formats_of(version))
+    }
+
+    /// Those that a connection of any of `versions` can use.
+    pub fn of_any(self, versions: VersionBitmap) -> Formats {
+        let known = Version::ALL.iter().filter(|v| versions.contains(**v));
+        let bits = known.fold(0, |bits, v| bits | formats_of(*v));
+        Formats(self.0 & bits)
+    }
+
+    /// The version that the simplest one is of.
+    pub fn first_version(self) -> Option<Version> {
+        let lowest = self.0 & self.0.wrapping_neg();
+        Version::ALL
+            .iter()
+            .copied()
+            .find(|v| formats_of(*v) & lowest != 0)
     }
 
     /// Those that are in both sets.
@@ -111,7 +125,7 @@ impl std::fmt::Display for Formats {
         }
         let mut rest = self.0;
         let mut words = Vec::new();
-        for (bits, name) in GROUPS.iter().skip(1).filter(|(bits, _)| *bits != OXM13) {
+        for (bits, name) in GROUPS.iter().skip(1) {
             if rest & bits == *bits {
                 words.push(*name);
                 rest &= !bits;
@@ -127,12 +141,46 @@ impl std::fmt::Display for Formats {
     }
 }
 
-/// The formats in which a flow can be said that needs `nxm` on OpenFlow 1.0 or not.
+fn formats_of(version: Version) -> u16 {
+    match version {
+        Version::Of10 => OF10 | OF10_TABLE | NXM | NXM_TABLE,
+        Version::Of11 => OF11,
+        Version::Of12 => OXM12,
+        Version::Of13 => OXM13,
+        Version::Of14 => OXM14,
+        Version::Of15 => OXM15,
+    }
+}
+
+/// The formats of 1.0 in which a flow can be said that needs `nxm` or not, and the later ones.
 pub fn usable(nxm: bool, table: bool) -> Formats {
-    let mut set = OXM13;
+    let mut set = OXM;
     set |= if table { NXM_TABLE } else { NXM | NXM_TABLE };
     if !nxm {
+        set |= OF11;
         set |= if table { OF10_TABLE } else { OF10 | OF10_TABLE };
+    }
+    Formats(set)
+}
+
+/// The formats in which a flow can be sent: those in which it can be written.
+pub fn usable_for(fm: &FlowMod) -> Formats {
+    let with_table = fm.table_id.is_some();
+    let mut set = 0;
+    for version in Version::ALL {
+        // Before 1.2 additions reset the counters always, others never.
+        if fm.flags.reset_counts && *version < Version::Of12 {
+            continue;
+        }
+        let dialect = Dialect {
+            flow_mod_table_id: with_table,
+            ..Dialect::from(*version)
+        };
+        let Ok(bytes) = encode(&Message::FlowMod(fm.clone()), dialect, 0) else {
+            continue;
+        };
+        let nxm = bytes.get(1) == Some(&OFPT_VENDOR);
+        set |= usable(nxm, with_table).of(*version).0;
     }
     Formats(set)
 }
@@ -146,9 +194,6 @@ pub fn versions(text: &str) -> Result<VersionBitmap, Error> {
             .find(|v| v.name().eq_ignore_ascii_case(name))
         {
             Some(version) => versions.push(*version),
-            None if OTHER_VERSIONS.iter().any(|o| o.eq_ignore_ascii_case(name)) => {
-                return Err(Error::VersionNotSupported(name.to_owned()));
-            }
             None => return Err(Error::UnknownVersion(name.to_owned())),
         }
     }
@@ -175,7 +220,8 @@ mod tests {
             ("any", "any"),
             ("nxm", "NXM"),
             ("openflow10", "OpenFlow10"),
-            ("NXM-table_id,oxm", "NXM-table_id,OXM-OpenFlow13"),
+            ("NXM-table_id,oxm", "OXM,NXM-table_id"),
+            ("oxm-openflow13,openflow11", "OpenFlow11,OXM-OpenFlow13"),
             ("OpenFlow10,NXM", "OpenFlow10,NXM"),
         ] {
             assert_eq!(Formats::parse(text).unwrap().to_string(), want);
@@ -184,7 +230,12 @@ mod tests {
             Formats::parse("foo").unwrap_err().to_string(),
             "foo: unknown flow protocol"
         );
-        assert!(Formats::parse("OpenFlow11").is_err());
+        let of = |versions: &[Version]| Formats::ANY.of_any(versions.iter().copied().collect());
+        assert_eq!(
+            of(&[Version::Of11, Version::Of15]).to_string(),
+            "OpenFlow11,OXM-OpenFlow15"
+        );
+        assert_eq!(of(&[Version::Of12]).first_version(), Some(Version::Of12));
         assert_eq!(Formats::ANY.of(Version::Of10).to_string(), "OpenFlow10,NXM");
     }
 
@@ -192,10 +243,8 @@ mod tests {
     fn versions_by_name() {
         let both = versions("OpenFlow10,openflow13").unwrap();
         assert_eq!(version_names(both), "OpenFlow10, OpenFlow13");
-        assert!(matches!(
-            versions("OpenFlow14"),
-            Err(Error::VersionNotSupported(_))
-        ));
+        let all = "OpenFlow10,OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15";
+        assert_eq!(versions(all).unwrap(), VersionBitmap::supported());
         assert!(matches!(
             versions("OpenFlow99"),
             Err(Error::UnknownVersion(_))

@@ -31,8 +31,9 @@ pub async fn ask(options: &Options, args: &[String], request: Message) -> Result
 pub async fn show(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
     let mut requests = vec![Message::FeaturesRequest];
-    if connection.version() != Version::Of10 {
-        requests.push(Message::PortDescRequest);
+    // Earlier versions have the ports among the features.
+    if connection.version() >= Version::Of13 {
+        requests.push(Message::PortDescRequest { port: OfPort::ANY });
     }
     // Ports are shown with number and name anyway.
     let names = Names::none();
@@ -56,18 +57,19 @@ pub async fn dump_ports(options: &Options, args: &[String]) -> Result<(), Error>
     stream(&mut connection, &request, options).await
 }
 
-/// `dump-ports-desc`; the versions spoken always list all ports, so one is picked out here.
+/// `dump-ports-desc`; before 1.5 a switch always lists all ports, so one is picked out here.
 pub async fn dump_ports_desc(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
     let wanted = match args.get(1) {
         Some(text) => lookup::port(&mut connection, options, text).await?,
         None => OfPort::ANY,
     };
-    if wanted == OfPort::ANY {
-        return stream(&mut connection, &Message::PortDescRequest, options).await;
+    let request = Message::PortDescRequest { port: wanted };
+    if wanted == OfPort::ANY || connection.version() >= Version::Of15 {
+        return stream(&mut connection, &request, options).await;
     }
     let xid = next_xid();
-    connection.send(&Message::PortDescRequest, xid).await?;
+    connection.send(&request, xid).await?;
     let mut ports = Vec::new();
     loop {
         let received = connection.recv_xid(xid).await?;
@@ -116,7 +118,8 @@ pub async fn queue_stats(options: &Options, args: &[String]) -> Result<(), Error
     stream(&mut connection, &request, options).await
 }
 
-/// `queue-get-config`, of one port or all; 1.0 knows one port at a time.
+/// `queue-get-config`, of one port or all, and of one queue or all; 1.0 knows one port at a time,
+/// and before 1.4 there are only all queues.
 pub async fn queue_get_config(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
     let ports = match args.get(1) {
@@ -133,8 +136,12 @@ pub async fn queue_get_config(options: &Options, args: &[String]) -> Result<(), 
             numbers
         }
     };
+    let queue = match args.get(2) {
+        Some(text) if !text.eq_ignore_ascii_case("all") => number(text)?,
+        _ => QUEUE_ALL,
+    };
     for port in ports {
-        let request = Message::QueueGetConfigRequest { port };
+        let request = Message::QueueGetConfigRequest { port, queue };
         stream(&mut connection, &request, options).await?;
     }
     Ok(())
@@ -164,6 +171,7 @@ pub async fn mod_port(options: &Options, args: &[String]) -> Result<(), Error> {
         config,
         mask,
         advertise: PortFeatures::empty(),
+        other: Vec::new(),
     });
     match connection.transact_noreply(&port_mod).await? {
         None => Ok(()),

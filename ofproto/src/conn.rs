@@ -94,7 +94,7 @@ impl Conn {
 
     /// May the connection change the switch?
     ///
-    /// Errors: `OFPBRC_IS_SLAVE`.
+    /// Errors: `OFPBRC_IS_SECONDARY`.
     pub fn check_not_slave(&self) -> Result<(), OfError> {
         if self.role == Role::Slave {
             Err(OfError::BrcIsSlave)
@@ -106,15 +106,24 @@ impl Conn {
     /// Does the connection want packets for `controller_id` with this reason?
     ///
     /// `is_implicit_miss`: no rule matched, not even a table-miss entry; only versions before 1.3
-    /// want to hear of those.
+    /// want to hear of those. Reasons that the version does not have count as that an action said
+    /// so, as which they are told.
     pub fn wants_packet_in(
         &self,
         reason: PacketInReason,
         controller_id: u16,
         is_implicit_miss: bool,
     ) -> bool {
+        let reason = match reason {
+            PacketInReason::ActionSet | PacketInReason::Group | PacketInReason::PacketOut
+                if self.version < Version::Of14 =>
+            {
+                PacketInReason::Action
+            }
+            reason => reason,
+        };
         controller_id == self.controller_id
-            && !(is_implicit_miss && self.version != Version::Of10)
+            && !(is_implicit_miss && self.version >= Version::Of13)
             && self.is_listening()
             && self
                 .async_config()
@@ -179,12 +188,33 @@ mod tests {
 
     #[test]
     fn only_old_controllers_want_implicit_misses() {
-        assert!(conn(ConnKind::Controller, Version::Of10).wants_misses());
-        assert!(!conn(ConnKind::Controller, Version::Of13).wants_misses());
+        for version in Version::ALL {
+            assert_eq!(
+                conn(ConnKind::Controller, *version).wants_misses(),
+                *version < Version::Of13
+            );
+        }
         let new = conn(ConnKind::Controller, Version::Of13);
         assert!(new.wants_packet_in(PacketInReason::NoMatch, 0, false));
         assert!(!new.wants_packet_in(PacketInReason::InvalidTtl, 0, false));
         assert!(!new.wants_packet_in(PacketInReason::Action, 7, false));
+    }
+
+    /// 1.4 tells sorts of "an action said so" apart, and has them on at first; for the others
+    /// they are one.
+    #[test]
+    fn new_reasons_are_old_ones_to_old_versions() {
+        for version in Version::ALL {
+            let mut conn = conn(ConnKind::Controller, *version);
+            assert!(conn.wants_packet_in(PacketInReason::Group, 0, false));
+            let mut config = AsyncConfig::default_for(*version);
+            config.packet_in.master = 1 << PacketInReason::Group.wire();
+            conn.set_async(config);
+            assert_eq!(
+                conn.wants_packet_in(PacketInReason::Group, 0, false),
+                *version >= Version::Of14
+            );
+        }
     }
 
     #[test]

@@ -18,9 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
-use bytes::Bytes;
 use openflow::message::{Desc, FlowRemoved};
-use openflow::{Action, Message, Version};
+use openflow::{Message, Version};
 use packet::{DpPort, EthAddr, OfPort};
 
 use fail_mode::Controllers;
@@ -29,6 +28,7 @@ use crate::conn::{Conn, ConnId, ConnKind, Generation};
 use crate::mac_learning::{Learned, MacTable};
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
 use crate::table::{FlowTables, Removed, TableConf};
+use crate::upcall::PacketOut;
 
 /// All bridges and the connections to them.
 #[derive(Debug)]
@@ -62,12 +62,7 @@ pub enum Effect {
         version: u64,
     },
     /// Translate and run a packet on the newest snapshot.
-    PacketOut {
-        bridge: BridgeId,
-        in_port: OfPort,
-        actions: Vec<Action>,
-        packet: Bytes,
-    },
+    PacketOut(PacketOut),
     /// Read the counters of these ports and give them to [`Ofproto::handle_port_stats`].
     ReadPortStats {
         conn: ConnId,

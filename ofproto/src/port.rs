@@ -161,6 +161,7 @@ pub fn port_desc(port: &PortConf) -> PortDesc {
         peer: port.speeds.peer,
         curr_speed_kbps: port.speeds.current_kbps,
         max_speed_kbps: port.speeds.max_kbps,
+        other: Vec::new(),
     }
 }
 

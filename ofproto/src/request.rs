@@ -15,14 +15,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use openflow::message::{
     ErrorMessage, FlowMod, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod, PortStats,
-    Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
+    QUEUE_ALL, Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
 };
-use openflow::{Message, OfError, OfPort, Version};
+use openflow::{Field, Message, OfError, OfPort, Version};
 
 use crate::action_check;
 use crate::conn::{Conn, ConnId};
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::snapshot::{BridgeId, N_TABLES};
+use crate::upcall;
 
 /// Bits of a port's configuration that a port-mod may change.
 const SETTABLE: PortConfig = PortConfig(
@@ -144,9 +145,12 @@ impl Ofproto {
                 });
                 return Ok(None);
             }
-            Message::QueueGetConfigRequest { port } => {
+            Message::QueueGetConfigRequest { port, queue } => {
                 if port != OfPort::ANY && !describe::has_port(bridge, port) {
                     return Err(OfError::QofcBadPort);
+                }
+                if queue != QUEUE_ALL {
+                    return Err(OfError::QofcBadQueue);
                 }
                 let queues = Vec::new();
                 Message::QueueGetConfigReply { port, queues }
@@ -185,15 +189,22 @@ impl Ofproto {
             Message::DescRequest => Message::DescReply(bridge.desc.clone()),
             Message::FlowStatsRequest(request) => describe::flow_stats(bridge, &request, now)?,
             Message::AggregateRequest(request) => describe::aggregate(bridge, &request)?,
-            Message::TableStatsRequest => describe::table_stats(bridge),
-            Message::TableFeaturesRequest => describe::table_features(bridge),
+            Message::FlowCountsRequest(request) => describe::flow_counts(bridge, &request, now)?,
+            Message::TableStatsRequest => describe::table_stats(bridge, conn.version),
+            Message::TableFeaturesRequest(tables) if tables.is_empty() => {
+                describe::table_features(bridge)
+            }
+            // Tables are as they are.
+            Message::TableFeaturesRequest(_) => return Err(OfError::TffcEperm),
             Message::PortStatsRequest { port } => {
                 let effect = describe::read_port_stats(bridge, id, xid, port);
                 self.effects.push_back(effect);
                 return Ok(None);
             }
             Message::QueueStatsRequest(request) => describe::queue_stats(bridge, request)?,
-            Message::PortDescRequest => Message::PortDescReply(describe::port_descs(bridge)),
+            Message::PortDescRequest { port } => {
+                Message::PortDescReply(describe::port_descs(bridge, port))
+            }
             Message::Refused(refused) => return Err(refused.error),
             // What only switches send.
             Message::FeaturesReply(_)
@@ -207,6 +218,7 @@ impl Ofproto {
             | Message::GetAsyncReply(_) => return Err(OfError::BrcBadType),
             Message::DescReply(_)
             | Message::FlowStatsReply(_)
+            | Message::FlowCountsReply(_)
             | Message::AggregateReply { .. }
             | Message::TableStatsReply(_)
             | Message::TableFeaturesReply(_)
@@ -240,6 +252,9 @@ impl Ofproto {
         let Some(conn) = self.conns.get(&id) else {
             return Ok(());
         };
+        if let Some(property) = request.other.first() {
+            return Err(property.refusal());
+        }
         let (bridge, version) = (conn.bridge, conn.version);
         let state = self.bridges.get(&bridge).ok_or(OfError::PmfcBadPort)?;
         let port = state.view.port(request.port).ok_or(OfError::PmfcBadPort)?;
@@ -319,21 +334,31 @@ fn packet_out(bridge: &BridgeState, conn: &Conn, request: PacketOut) -> Result<E
     if in_port > OfPort::MAX && !is_special {
         return Err(OfError::BrcBadPort);
     }
+    if request.metadata.iter().any(|f| !is_pipeline_field(f.field)) {
+        return Err(OfError::BrcPipelineFieldsOnly);
+    }
     action_check::check_packet_out(&request.actions, conn.version)?;
-    Ok(Effect::PacketOut {
+    Ok(Effect::PacketOut(upcall::PacketOut {
         bridge: bridge.view.id,
         in_port,
+        metadata: request.metadata,
         actions: request.actions,
-        packet: request.data,
-    })
+        data: request.data,
+    }))
 }
 
-/// OpenFlow 1.3 gives a table-mod nothing to change.
+/// Is it one of the fields that a packet has beside its headers, and is it carried?
+fn is_pipeline_field(field: Field) -> bool {
+    matches!(field, Field::Metadata | Field::PktMark)
+        || (0..16).any(|n| Field::reg(n) == Some(field))
+}
+
+/// No version gives a table-mod anything to change here.
 fn table_mod(request: TableMod) -> Result<(), OfError> {
     if request.table_id != TABLE_ALL && usize::from(request.table_id) >= N_TABLES {
         return Err(OfError::TmfcBadTable);
     }
-    // The two bits that 1.3 keeps for compatibility have no effect there.
+    // The two bits that 1.1 and 1.2 define, and 1.3 keeps without an effect.
     if request.config & !3 != 0 {
         return Err(OfError::TmfcBadConfig);
     }

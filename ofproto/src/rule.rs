@@ -36,6 +36,8 @@ pub struct Rule {
     pub idle_timeout: u16,
     /// Seconds after creation or modification at which the rule expires, 0 for never.
     pub hard_timeout: u16,
+    /// What is less important gives way first; statistics show it.
+    pub importance: u16,
     /// As the flow-mod had them; statistics show them.
     pub flags: FlowModFlags,
     /// Actions and instructions; an empty list drops.

@@ -234,7 +234,10 @@ impl FlowTables {
                     self.modify(rule, fm, now);
                 }
                 // In OpenFlow 1.0, modifying what is not there adds it.
-                if rules.is_empty() && fm.modify_cookie && fm.cookie_mask == 0 {
+                // 1.1 cannot say that only flows that are there are meant, unless by their cookie.
+                let may_add =
+                    fm.modify_cookie || version == Version::Of11 && fm.new_cookie != u64::MAX;
+                if rules.is_empty() && may_add && fm.cookie_mask == 0 {
                     self.add(fm, &flow, &mask, version, now)?;
                 }
             }
@@ -286,6 +289,7 @@ impl FlowTables {
             cookie: 0,
             idle_timeout: 0,
             hard_timeout: 0,
+            importance: 0,
             flags: FlowModFlags::default(),
             actions: actions.into(),
             created: now,
@@ -385,7 +389,7 @@ impl FlowTables {
             }
         }
         let mut flags = fm.flags;
-        flags.reset_counts |= version == Version::Of10 && fm.command == FlowModCommand::Add;
+        flags.reset_counts |= version < Version::Of12 && fm.command == FlowModCommand::Add;
         let stats = match &old {
             Some(old) if !flags.reset_counts => old.stats.carried_over(now),
             _ => RuleStats::new(now),
@@ -398,6 +402,7 @@ impl FlowTables {
             cookie: fm.new_cookie,
             idle_timeout: fm.idle_timeout,
             hard_timeout: fm.hard_timeout,
+            importance: fm.importance,
             flags,
             actions: fm.actions.as_slice().into(),
             created: now,
@@ -427,6 +432,7 @@ impl FlowTables {
             },
             idle_timeout: old.idle_timeout,
             hard_timeout: old.hard_timeout,
+            importance: old.importance,
             flags: old.flags,
             actions: fm.actions.as_slice().into(),
             created: old.created,

@@ -12,6 +12,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use dpif::edit::{self, Editor};
 use dpif::{DpOp, Error, Packet, Upcall, UpcallKind};
+use openflow::Match;
 use packet::action::{SetField, SlowReason};
 use packet::{Action, DpPort, DropReason, FlowKey, OfPort};
 
@@ -115,35 +116,46 @@ pub fn handle(
     handled
 }
 
-/// Runs a packet-out's actions on a packet.
-///
-/// `in_port` is in the numbers of the bridge, or a reserved port.
+/// A packet that a controller sends, and what is to be done with it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PacketOut {
+    pub bridge: BridgeId,
+    /// In the numbers of the bridge, or a reserved port.
+    pub in_port: OfPort,
+    /// Other pipeline fields that the packet begins with.
+    pub metadata: Match,
+    pub actions: Vec<openflow::Action>,
+    pub data: Bytes,
+}
+
+/// Runs a packet-out's actions on its packet.
 pub fn packet_out(
     snapshot: &Snapshot,
-    bridge: BridgeId,
-    in_port: OfPort,
-    actions: &[openflow::Action],
-    packet: &Bytes,
+    request: &PacketOut,
     settings: Settings,
     now: Instant,
 ) -> Handled {
     let mut handled = Handled::default();
     let packet = Packet {
-        data: packet.to_vec(),
+        data: request.data.to_vec(),
         ..Packet::default()
     };
     let dp_port = snapshot
-        .bridge(bridge)
-        .and_then(|b| b.port(in_port)?.dp_port())
+        .bridge(request.bridge)
+        .and_then(|b| b.port(request.in_port)?.dp_port())
         .unwrap_or(DpPort::NONE);
     let Some(key) = dpif::sim::key_of(dp_port, &packet) else {
         // Not an Ethernet frame.
         return handled;
     };
+    let mut flow = Flow::new(key, request.in_port);
+    for f in &request.metadata {
+        flow.set(f.field, f.value);
+    }
     let input = XlateIn {
-        bridge,
-        flow: Flow::new(key, in_port),
-        start: Start::Actions(actions),
+        bridge: request.bridge,
+        flow,
+        start: Start::Actions(&request.actions),
         max_actions: settings.max_actions,
     };
     let xlated = xlate(snapshot, &input);

@@ -152,6 +152,7 @@ fn roles() {
             config: 0,
         }),
         Message::PacketOut(PacketOut {
+            metadata: Match::new(),
             buffer_id: NO_BUFFER,
             in_port: OfPort::CONTROLLER,
             actions: Vec::new(),
@@ -269,6 +270,7 @@ fn port_mods() {
     let b = t.open(ConnKind::Controller, Version::Of13);
     let port_mod = |port, hw_addr, config, mask| {
         Message::PortMod(PortMod {
+            other: Vec::new(),
             port: OfPort(port),
             hw_addr,
             config,
@@ -444,6 +446,7 @@ fn refusals() {
     let conn = t.open(ConnKind::Controller, Version::Of13);
     let out = |buffer_id, in_port, actions| {
         Message::PacketOut(PacketOut {
+            metadata: Match::new(),
             buffer_id,
             in_port,
             actions,
@@ -465,7 +468,10 @@ fn refusals() {
             OfError::BacBadOutGroup,
         ),
         (
-            Message::QueueGetConfigRequest { port: OfPort(9) },
+            Message::QueueGetConfigRequest {
+                port: OfPort(9),
+                queue: openflow::message::QUEUE_ALL,
+            },
             OfError::QofcBadPort,
         ),
         (Message::BarrierReply, OfError::BrcBadType),
@@ -533,6 +539,7 @@ fn port_statistics_are_read_on_request() {
         rx_crc_errors: 0,
         collisions: 0,
         duration: None,
+        ..openflow::message::PortStats::unknown(OfPort(1))
     };
     t.ofproto.handle_port_stats(conn, 7, vec![stats], t.now);
     let effects = t.effects();

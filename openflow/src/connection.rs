@@ -492,11 +492,33 @@ mod tests {
     fn negotiation() {
         let mut pair = Pair::new(Config::default(), Config::default());
         let (a, b) = pair.run();
-        assert_eq!(a, [Ok(Event::Ready(Version::Of13))]);
-        assert_eq!(b, [Ok(Event::Ready(Version::Of13))]);
-        let mut pair = Pair::new(Config::default(), only(Version::Of10));
-        assert_eq!(pair.run().0, [Ok(Event::Ready(Version::Of10))]);
-        assert_eq!(pair.b.version(), Some(Version::Of10));
+        assert_eq!(a, [Ok(Event::Ready(Version::Of15))]);
+        assert_eq!(b, [Ok(Event::Ready(Version::Of15))]);
+        for version in Version::ALL {
+            let mut pair = Pair::new(Config::default(), only(*version));
+            assert_eq!(pair.run().0, [Ok(Event::Ready(*version))]);
+            assert_eq!(pair.b.version(), Some(*version));
+        }
+    }
+
+    /// The highest that both name, which need not be the lower of the two headers' versions.
+    #[test]
+    fn negotiation_of_sets() {
+        let set = |versions: &[Version]| Config {
+            versions: versions.iter().copied().collect(),
+            ..Config::default()
+        };
+        use Version::{Of10, Of12, Of13, Of14, Of15};
+        for (a, b, want) in [
+            (&[Of10, Of13][..], &[Of10, Of14][..], Of10),
+            (&[Of10, Of13, Of15], &[Of10, Of13, Of14], Of13),
+            (&[Of12, Of14], &[Of12, Of13], Of12),
+        ] {
+            let mut pair = Pair::new(set(a), set(b));
+            assert_eq!(pair.run().0, [Ok(Event::Ready(want))]);
+            let mut pair = Pair::new(set(b), set(a));
+            assert_eq!(pair.run().1, [Ok(Event::Ready(want))]);
+        }
     }
 
     #[test]
@@ -556,9 +578,9 @@ mod tests {
             [Ok(Event::Message { header, message: Message::EchoReply(_), .. })]
             if header.xid == xid));
 
-        // A barrier of version 1.0 on a 1.3 connection, and a request that does not exist.
+        // A barrier of version 1.0 on a 1.5 connection, and a request that does not exist.
         pair.a.send_raw(&[1, 18, 0, 8, 0, 0, 0, 9]).unwrap();
-        pair.a.send_raw(&[4, 99, 0, 8, 0, 0, 0, 10]).unwrap();
+        pair.a.send_raw(&[6, 99, 0, 8, 0, 0, 0, 10]).unwrap();
         let (a, b) = pair.run();
         assert_eq!(b.len(), 2);
         let errors: Vec<_> = a

@@ -76,10 +76,17 @@ errors! {
     BrcBufferEmpty "OFPBRC_BUFFER_EMPTY" [OpenFlow 1..=6 (1, 7)];
     BrcBufferUnknown "OFPBRC_BUFFER_UNKNOWN" [OpenFlow 1..=6 (1, 8)];
     BrcBadTableId "OFPBRC_BAD_TABLE_ID" [Nicira 1..=1 (1, 512), OpenFlow 2..=6 (1, 9)];
-    BrcIsSlave "OFPBRC_IS_SLAVE" [OpenFlow 1..=2 (1, 5), OpenFlow 3..=6 (1, 10)];
+    BrcIsSlave "OFPBRC_IS_SECONDARY" [OpenFlow 1..=2 (1, 5), OpenFlow 3..=6 (1, 10)];
     BrcBadPort "OFPBRC_BAD_PORT" [Nicira 1..=2 (1, 514), OpenFlow 3..=6 (1, 11)];
     BrcBadPacket "OFPBRC_BAD_PACKET" [OpenFlow 3..=6 (1, 12)];
     BrcMultipartBufferOverflow "OFPBRC_MULTIPART_BUFFER_OVERFLOW" [OpenFlow 4..=6 (1, 13)];
+    BrcMultipartBadSched "OFPBRC_MULTIPART_BAD_SCHED" [OpenFlow 6..=6 (1, 16)];
+    BrcMultipartReplyTimeout "OFPBRC_MULTIPART_REPLY_TIMEOUT"
+        [Onf 4..=4 (2641, 0), OpenFlow 5..=6 (1, 15)];
+    BrcMultipartRequestTimeout "OFPBRC_MULTIPART_REQUEST_TIMEOUT"
+        [Onf 4..=4 (2640, 0), OpenFlow 5..=6 (1, 14)];
+    BrcPipelineFieldsOnly "OFPBRC_PIPELINE_FIELDS_ONLY" [OpenFlow 6..=6 (1, 17)];
+    BrcUnknown "OFPBRC_UNKNOWN" [OpenFlow 6..=6 (1, 18)];
     NxbrcNxmInvalid "NXBRC_NXM_INVALID" [Nicira 1..=2 (1, 256), Nicira 3..=6 (2, 0)];
     NxbrcNxmBadType "NXBRC_NXM_BAD_TYPE" [Nicira 1..=2 (1, 257), Nicira 3..=6 (3, 0)];
     NxbrcMustBeZero "NXBRC_MUST_BE_ZERO" [Nicira 1..=2 (1, 515), Nicira 3..=6 (4, 0)];
@@ -95,7 +102,7 @@ errors! {
     BacEperm "OFPBAC_EPERM" [OpenFlow 1..=6 (2, 6)];
     BacTooMany "OFPBAC_TOO_MANY" [OpenFlow 1..=6 (2, 7)];
     BacBadQueue "OFPBAC_BAD_QUEUE" [OpenFlow 1..=6 (2, 8)];
-    BacBadOutGroup "OFPBAC_BAD_OUT_GROUP" [OpenFlow 2..=6 (2, 9)];
+    BacBadOutGroup "OFPBAC_BAD_OUT_GROUP" [Nicira 1..=1 (2, 9), OpenFlow 2..=6 (2, 9)];
     BacMatchInconsistent "OFPBAC_MATCH_INCONSISTENT"
         [Nicira 1..=1 (1, 522), OpenFlow 2..=6 (2, 10)];
     BacUnsupportedOrder "OFPBAC_UNSUPPORTED_ORDER" [OpenFlow 2..=6 (2, 11)];
@@ -104,8 +111,14 @@ errors! {
     BacBadSetLen "OFPBAC_BAD_SET_LEN" [Nicira 1..=2 (1, 524), OpenFlow 3..=6 (2, 14)];
     BacBadSetArgument "OFPBAC_BAD_SET_ARGUMENT" [Nicira 1..=2 (1, 525), OpenFlow 3..=6 (2, 15)];
     BacBadSetMask "OFPBAC_BAD_SET_MASK" [Onf 4..=5 (4250, 0), OpenFlow 6..=6 (2, 16)];
+    BacBadMeter "OFPBAC_BAD_METER" [OpenFlow 6..=6 (2, 17)];
     NxbacMustBeZero "NXBAC_MUST_BE_ZERO" [Nicira 1..=2 (2, 256), Nicira 3..=6 (11, 0)];
     NxbacBadConjunction "NXBAC_BAD_CONJUNCTION" [Nicira 1..=2 (2, 526), Nicira 3..=6 (15, 0)];
+    NxbacBadEdProp "NXBAC_BAD_ED_PROP" [Nicira 4..=6 (41, 0)];
+    NxbacBadHeaderType "NXBAC_BAD_HEADER_TYPE" [Nicira 4..=6 (39, 0)];
+    NxbacCtDatapathSupport "NXBAC_CT_DATAPATH_SUPPORT"
+        [Nicira 1..=2 (1, 265), Nicira 3..=6 (42, 0)];
+    NxbacUnknownEdProp "NXBAC_UNKNOWN_ED_PROP" [Nicira 4..=6 (40, 0)];
     BicUnknownInst "OFPBIC_UNKNOWN_INST" [OpenFlow 2..=6 (3, 0)];
     BicUnsupInst "OFPBIC_UNSUP_INST" [Nicira 1..=1 (2, 257), OpenFlow 2..=6 (3, 1)];
     BicBadTableId "OFPBIC_BAD_TABLE_ID" [OpenFlow 2..=6 (3, 2)];
@@ -129,6 +142,8 @@ errors! {
     BmcBadPrereq "OFPBMC_BAD_PREREQ" [Nicira 1..=2 (1, 260), OpenFlow 3..=6 (4, 9)];
     BmcDupField "OFPBMC_DUP_FIELD" [Nicira 1..=2 (1, 261), OpenFlow 3..=6 (4, 10)];
     BmcEperm "OFPBMC_EPERM" [OpenFlow 3..=6 (4, 11)];
+    NxbmcCtDatapathSupport "NXBMC_CT_DATAPATH_SUPPORT"
+        [Nicira 1..=2 (1, 264), Nicira 3..=6 (43, 0)];
     FmfcUnknown "OFPFMFC_UNKNOWN" [OpenFlow 2..=6 (5, 0)];
     FmfcTableFull "OFPFMFC_TABLE_FULL" [OpenFlow 1..=1 (3, 0), OpenFlow 2..=6 (5, 1)];
     FmfcBadTableId "OFPFMFC_BAD_TABLE_ID" [OpenFlow 2..=6 (5, 2)];
@@ -140,25 +155,30 @@ errors! {
     FmfcBadFlags "OFPFMFC_BAD_FLAGS"
         [Nicira 1..=1 (3, 258), Nicira 2..=2 (5, 258), OpenFlow 3..=6 (5, 7)];
     FmfcUnsupported "OFPFMFC_UNSUPPORTED" [OpenFlow 1..=1 (3, 5)];
+    FmfcBadPriority "OFPFMFC_BAD_PRIORITY" [Onf 4..=4 (2360, 0), OpenFlow 5..=6 (5, 9)];
+    FmfcCantSync "OFPFMFC_CANT_SYNC" [OpenFlow 5..=6 (5, 8)];
+    FmfcIsSync "OFPFMFC_IS_SYNC" [OpenFlow 5..=6 (5, 10)];
     NxfmfcHardware "NXFMFC_HARDWARE" [Nicira 1..=2 (5, 256), Nicira 3..=6 (12, 0)];
     NxfmfcBadTableId "NXFMFC_BAD_TABLE_ID" [Nicira 1..=2 (5, 257), Nicira 3..=6 (13, 0)];
-    GmfcGroupExists "OFPGMFC_GROUP_EXISTS" [OpenFlow 2..=6 (6, 0)];
-    GmfcInvalidGroup "OFPGMFC_INVALID_GROUP" [OpenFlow 2..=6 (6, 1)];
-    GmfcWeightUnsupported "OFPGMFC_WEIGHT_UNSUPPORTED" [OpenFlow 2..=6 (6, 2)];
-    GmfcOutOfGroups "OFPGMFC_OUT_OF_GROUPS" [OpenFlow 2..=6 (6, 3)];
-    GmfcOutOfBuckets "OFPGMFC_OUT_OF_BUCKETS" [OpenFlow 2..=6 (6, 4)];
-    GmfcChainingUnsupported "OFPGMFC_CHAINING_UNSUPPORTED" [OpenFlow 2..=6 (6, 5)];
-    GmfcWatchUnsupported "OFPGMFC_WATCH_UNSUPPORTED" [OpenFlow 2..=6 (6, 6)];
-    GmfcLoop "OFPGMFC_LOOP" [OpenFlow 2..=6 (6, 7)];
-    GmfcUnknownGroup "OFPGMFC_UNKNOWN_GROUP" [OpenFlow 2..=6 (6, 8)];
-    GmfcChainedGroup "OFPGMFC_CHAINED_GROUP" [OpenFlow 3..=6 (6, 9)];
-    GmfcBadType "OFPGMFC_BAD_TYPE" [OpenFlow 3..=6 (6, 10)];
-    GmfcBadCommand "OFPGMFC_BAD_COMMAND" [OpenFlow 3..=6 (6, 11)];
-    GmfcBadBucket "OFPGMFC_BAD_BUCKET" [OpenFlow 3..=6 (6, 12)];
-    GmfcBadWatch "OFPGMFC_BAD_WATCH" [OpenFlow 3..=6 (6, 13)];
-    GmfcEperm "OFPGMFC_EPERM" [OpenFlow 3..=6 (6, 14)];
-    GmfcUnknownBucket "OFPGMFC_UNKNOWN_BUCKET" [OpenFlow 6..=6 (6, 15)];
-    GmfcBucketExists "OFPGMFC_BUCKET_EXISTS" [OpenFlow 6..=6 (6, 16)];
+    NxfmfcInvalidTlvField "NXFMFC_INVALID_TLV_FIELD" [Nicira 1..=2 (1, 536), Nicira 3..=6 (37, 0)];
+    GmfcGroupExists "OFPGMFC_GROUP_EXISTS" [Nicira 1..=1 (6, 0), OpenFlow 2..=6 (6, 0)];
+    GmfcInvalidGroup "OFPGMFC_INVALID_GROUP" [Nicira 1..=1 (6, 1), OpenFlow 2..=6 (6, 1)];
+    GmfcWeightUnsupported "OFPGMFC_WEIGHT_UNSUPPORTED" [Nicira 1..=1 (6, 2), OpenFlow 2..=6 (6, 2)];
+    GmfcOutOfGroups "OFPGMFC_OUT_OF_GROUPS" [Nicira 1..=1 (6, 3), OpenFlow 2..=6 (6, 3)];
+    GmfcOutOfBuckets "OFPGMFC_OUT_OF_BUCKETS" [Nicira 1..=1 (6, 4), OpenFlow 2..=6 (6, 4)];
+    GmfcChainingUnsupported "OFPGMFC_CHAINING_UNSUPPORTED"
+        [Nicira 1..=1 (6, 5), OpenFlow 2..=6 (6, 5)];
+    GmfcWatchUnsupported "OFPGMFC_WATCH_UNSUPPORTED" [Nicira 1..=1 (6, 6), OpenFlow 2..=6 (6, 6)];
+    GmfcLoop "OFPGMFC_LOOP" [Nicira 1..=1 (6, 7), OpenFlow 2..=6 (6, 7)];
+    GmfcUnknownGroup "OFPGMFC_UNKNOWN_GROUP" [Nicira 1..=1 (6, 8), OpenFlow 2..=6 (6, 8)];
+    GmfcChainedGroup "OFPGMFC_CHAINED_GROUP" [Nicira 1..=1 (6, 9), OpenFlow 3..=6 (6, 9)];
+    GmfcBadType "OFPGMFC_BAD_TYPE" [Nicira 1..=1 (6, 10), OpenFlow 3..=6 (6, 10)];
+    GmfcBadCommand "OFPGMFC_BAD_COMMAND" [Nicira 1..=1 (6, 11), OpenFlow 3..=6 (6, 11)];
+    GmfcBadBucket "OFPGMFC_BAD_BUCKET" [Nicira 1..=1 (6, 12), OpenFlow 3..=6 (6, 12)];
+    GmfcBadWatch "OFPGMFC_BAD_WATCH" [Nicira 1..=1 (6, 13), OpenFlow 3..=6 (6, 13)];
+    GmfcEperm "OFPGMFC_EPERM" [Nicira 1..=1 (6, 14), OpenFlow 3..=6 (6, 14)];
+    GmfcUnknownBucket "OFPGMFC_UNKNOWN_BUCKET" [Nicira 1..=1 (6, 15), OpenFlow 6..=6 (6, 15)];
+    GmfcBucketExists "OFPGMFC_BUCKET_EXISTS" [Nicira 1..=1 (6, 16), OpenFlow 6..=6 (6, 16)];
     PmfcBadPort "OFPPMFC_BAD_PORT" [OpenFlow 1..=1 (4, 0), OpenFlow 2..=6 (7, 0)];
     PmfcBadHwAddr "OFPPMFC_BAD_HW_ADDR" [OpenFlow 1..=1 (4, 1), OpenFlow 2..=6 (7, 1)];
     PmfcBadConfig "OFPPMFC_BAD_CONFIG" [OpenFlow 2..=6 (7, 2)];
@@ -177,6 +197,8 @@ errors! {
     RrfcStale "OFPRRFC_STALE" [OpenFlow 3..=6 (11, 0)];
     RrfcUnsup "OFPRRFC_UNSUP" [OpenFlow 3..=6 (11, 1)];
     RrfcBadRole "OFPRRFC_BAD_ROLE" [Nicira 1..=2 (1, 513), OpenFlow 3..=6 (11, 2)];
+    RrfcIdInUse "OFPRRFC_ID_IN_USE" [OpenFlow 6..=6 (11, 4)];
+    RrfcIdUnsup "OFPRRFC_ID_UNSUP" [OpenFlow 6..=6 (11, 3)];
     MmfcUnknown "OFPMMFC_UNKNOWN" [OpenFlow 4..=6 (12, 0)];
     MmfcMeterExists "OFPMMFC_METER_EXISTS" [OpenFlow 4..=6 (12, 1)];
     MmfcInvalidMeter "OFPMMFC_INVALID_METER" [OpenFlow 4..=6 (12, 2)];
@@ -192,27 +214,36 @@ errors! {
     TffcBadTable "OFPTFFC_BAD_TABLE" [OpenFlow 4..=6 (13, 0)];
     TffcBadMetadata "OFPTFFC_BAD_METADATA" [OpenFlow 4..=6 (13, 1)];
     TffcEperm "OFPTFFC_EPERM" [OpenFlow 4..=6 (13, 5)];
-    BpcBadType "OFPBPC_BAD_TYPE" [Nicira 1..=2 (13, 2), Nicira 3..=3 (25, 0),
-        OpenFlow 4..=4 (13, 2), OpenFlow 5..=6 (14, 0)];
-    BpcBadLen "OFPBPC_BAD_LEN" [Nicira 1..=2 (13, 3), Nicira 3..=3 (26, 0),
-        OpenFlow 4..=4 (13, 3), OpenFlow 5..=6 (14, 1)];
-    BpcBadValue "OFPBPC_BAD_VALUE" [Nicira 1..=2 (13, 4), Nicira 3..=3 (27, 0),
-        OpenFlow 4..=4 (13, 4), OpenFlow 5..=6 (14, 2)];
-    BpcTooMany "OFPBPC_TOO_MANY" [Nicira 1..=2 (14, 3), Nicira 3..=3 (28, 0),
-        Onf 4..=4 (4443, 0), OpenFlow 5..=6 (14, 3)];
-    BpcDupType "OFPBPC_DUP_TYPE" [Nicira 1..=2 (14, 4), Nicira 3..=3 (29, 0),
-        Onf 4..=4 (4444, 0), OpenFlow 5..=6 (14, 4)];
-    BpcBadExperimenter "OFPBPC_BAD_EXPERIMENTER" [Nicira 1..=2 (14, 5), Nicira 3..=3 (30, 0),
-        Onf 4..=4 (4445, 0), OpenFlow 5..=6 (14, 5)];
-    BpcBadExpType "OFPBPC_BAD_EXP_TYPE" [Nicira 1..=2 (14, 6), Nicira 3..=3 (31, 0),
-        Onf 4..=4 (4446, 0), OpenFlow 5..=6 (14, 6)];
-    BpcBadExpValue "OFPBPC_BAD_EXP_VALUE" [Nicira 1..=2 (14, 7), Nicira 3..=3 (32, 0),
-        Onf 4..=4 (4447, 0), OpenFlow 5..=6 (14, 7)];
-    BpcEperm "OFPBPC_EPERM" [Nicira 1..=2 (14, 8), Nicira 3..=3 (33, 0),
-        Onf 4..=4 (4448, 0), OpenFlow 5..=6 (14, 8)];
-    AcfcInvalid "OFPACFC_INVALID" [OpenFlow 5..=6 (15, 0)];
-    AcfcUnsupported "OFPACFC_UNSUPPORTED" [OpenFlow 5..=6 (15, 1)];
-    AcfcEperm "OFPACFC_EPERM" [OpenFlow 5..=6 (15, 2)];
+    TffcBadCapa "OFPTFFC_BAD_CAPA" [OpenFlow 6..=6 (13, 6)];
+    TffcBadCommand "OFPTFFC_BAD_COMMAND" [OpenFlow 6..=6 (13, 9)];
+    TffcBadFeatures "OFPTFFC_BAD_FEATURES" [OpenFlow 6..=6 (13, 8)];
+    TffcBadMaxEnt "OFPTFFC_BAD_MAX_ENT" [OpenFlow 6..=6 (13, 7)];
+    TffcTooMany "OFPTFFC_TOO_MANY" [OpenFlow 6..=6 (13, 10)];
+    NxtffcDupTable "NXTFFC_DUP_TABLE" [Nicira 4..=6 (44, 0)];
+    BpcBadType "OFPBPC_BAD_TYPE"
+        [Nicira 1..=2 (13, 2), Nicira 3..=3 (25, 0), OpenFlow 4..=4 (13, 2),
+        OpenFlow 5..=6 (14, 0)];
+    BpcBadLen "OFPBPC_BAD_LEN"
+        [Nicira 1..=2 (13, 3), Nicira 3..=3 (26, 0), OpenFlow 4..=4 (13, 3),
+        OpenFlow 5..=6 (14, 1)];
+    BpcBadValue "OFPBPC_BAD_VALUE"
+        [Nicira 1..=2 (13, 4), Nicira 3..=3 (27, 0), OpenFlow 4..=4 (13, 4),
+        OpenFlow 5..=6 (14, 2)];
+    BpcTooMany "OFPBPC_TOO_MANY"
+        [Nicira 1..=2 (14, 3), Nicira 3..=3 (28, 0), Onf 4..=4 (4443, 0), OpenFlow 5..=6 (14, 3)];
+    BpcDupType "OFPBPC_DUP_TYPE"
+        [Nicira 1..=2 (14, 4), Nicira 3..=3 (29, 0), Onf 4..=4 (4444, 0), OpenFlow 5..=6 (14, 4)];
+    BpcBadExperimenter "OFPBPC_BAD_EXPERIMENTER"
+        [Nicira 1..=2 (14, 5), Nicira 3..=3 (30, 0), Onf 4..=4 (4445, 0), OpenFlow 5..=6 (14, 5)];
+    BpcBadExpType "OFPBPC_BAD_EXP_TYPE"
+        [Nicira 1..=2 (14, 6), Nicira 3..=3 (31, 0), Onf 4..=4 (4446, 0), OpenFlow 5..=6 (14, 6)];
+    BpcBadExpValue "OFPBPC_BAD_EXP_VALUE"
+        [Nicira 1..=2 (14, 7), Nicira 3..=3 (32, 0), Onf 4..=4 (4447, 0), OpenFlow 5..=6 (14, 7)];
+    BpcEperm "OFPBPC_EPERM"
+        [Nicira 1..=2 (14, 8), Nicira 3..=3 (33, 0), Onf 4..=4 (4448, 0), OpenFlow 5..=6 (14, 8)];
+    AcfcInvalid "OFPACFC_INVALID" [Onf 4..=4 (2370, 0), OpenFlow 5..=6 (15, 0)];
+    AcfcUnsupported "OFPACFC_UNSUPPORTED" [Onf 4..=4 (2371, 0), OpenFlow 5..=6 (15, 1)];
+    AcfcEperm "OFPACFC_EPERM" [Onf 4..=4 (2372, 0), OpenFlow 5..=6 (15, 2)];
     BfcUnknown "OFPBFC_UNKNOWN" [Onf 4..=4 (2300, 0), OpenFlow 5..=6 (17, 0)];
     BfcEperm "OFPBFC_EPERM" [Onf 4..=4 (2301, 0), OpenFlow 5..=6 (17, 1)];
     BfcBadId "OFPBFC_BAD_ID" [Onf 4..=4 (2302, 0), OpenFlow 5..=6 (17, 2)];
@@ -230,6 +261,9 @@ errors! {
     BfcTimeout "OFPBFC_TIMEOUT" [Onf 4..=4 (2314, 0), OpenFlow 5..=6 (17, 14)];
     BfcBundleInProgress "OFPBFC_BUNDLE_IN_PROGRESS" [Onf 4..=4 (2315, 0), OpenFlow 5..=6 (17, 15)];
     BfcBadVersion "OFPBFC_BAD_VERSION" [Nicira 5..=6 (22, 0)];
+    BfcSchedFuture "OFPBFC_SCHED_FUTURE" [OpenFlow 6..=6 (17, 17)];
+    BfcSchedNotSupported "OFPBFC_SCHED_NOT_SUPPORTED" [OpenFlow 6..=6 (17, 16)];
+    BfcSchedPast "OFPBFC_SCHED_PAST" [OpenFlow 6..=6 (17, 18)];
     MofcUnknown "OFPMOFC_UNKNOWN" [OpenFlow 5..=6 (16, 0)];
     MofcMonitorExists "OFPMOFC_MONITOR_EXISTS"
         [Nicira 1..=2 (1, 517), Nicira 3..=4 (6, 0), OpenFlow 5..=6 (16, 1)];
@@ -247,6 +281,7 @@ errors! {
     NxttmfcTableFull "NXTTMFC_TABLE_FULL" [Nicira 1..=2 (1, 530), Nicira 3..=6 (19, 0)];
     NxttmfcAlreadyMapped "NXTTMFC_ALREADY_MAPPED" [Nicira 1..=2 (1, 531), Nicira 3..=6 (20, 0)];
     NxttmfcDupEntry "NXTTMFC_DUP_ENTRY" [Nicira 1..=2 (1, 532), Nicira 3..=6 (21, 0)];
+    NxttmfcInvalidTlvDel "NXTTMFC_INVALID_TLV_DEL" [Nicira 1..=2 (1, 537), Nicira 3..=6 (38, 0)];
     NxrNotSupported "NXR_NOT_SUPPORTED" [Nicira 1..=2 (1, 533), Nicira 3..=6 (34, 0)];
     NxrStale "NXR_STALE" [Nicira 1..=2 (1, 534), Nicira 3..=6 (35, 0)];
     NxstNotConfigured "NXST_NOT_CONFIGURED" [Nicira 1..=2 (1, 535), Nicira 3..=6 (36, 0)];
@@ -256,6 +291,11 @@ impl OfError {
     /// Name as in the specification or `nicira-ext.h`, for example `OFPBRC_BAD_TYPE`.
     pub fn name(self) -> &'static str {
         self.row().1
+    }
+
+    pub fn from_name(name: &str) -> Option<OfError> {
+        let found = ALL.iter().find(|(_, known, _)| *known == name);
+        found.map(|(error, _, _)| *error)
     }
 
     /// The number in `version`; an error that `version` cannot express has the number of

@@ -21,21 +21,24 @@ pub use asynchronous::{
     PortReason, Role, RoleMessage,
 };
 pub use flow::{
-    AggregateStats, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowStats,
-    FlowStatsReply, FlowStatsRequest, PacketOut,
+    AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
+    FlowStats, FlowStatsReply, FlowStatsRequest, PacketOut,
 };
 pub use port::{
-    PortConfig, PortDesc, PortFeatures, PortMod, PortState, PortStats, PortStatus, QueueConfig,
-    QueueStats, QueueStatsRequest,
+    CustomCounter, PortConfig, PortDesc, PortFeatures, PortMod, PortState, PortStats, PortStatus,
+    QueueConfig, QueueStats, QueueStatsRequest, RFC_2819_COUNTERS,
 };
 pub use switch::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, Refused, SwitchConfig, SwitchFeatures,
     TableMod, TableStats,
 };
-pub use table_features::TableFeatures;
+pub(crate) use table_features::{FIELDS_11, WILDCARDS_10, bit_12};
+pub use table_features::{TableActions, TableFeatures, TableInstructions};
 
 use bytes::Bytes;
 use packet::OfPort;
+
+use crate::error::OfError;
 
 /// "No buffer": the packet is in the message.
 pub const NO_BUFFER: u32 = 0xffff_ffff;
@@ -54,6 +57,24 @@ pub enum Flavor {
     Standard,
     /// Nicira's extension (NXT or NXST).
     Nicira,
+}
+
+/// A property of a message that is carried along and not interpreted.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Property {
+    pub kind: u16,
+    /// Without padding; one of type 0xffff begins with the experimenter and its type.
+    pub value: Bytes,
+}
+
+impl Property {
+    /// What a switch answers to a request with such a property.
+    pub fn refusal(&self) -> OfError {
+        match self.kind {
+            0xffff => OfError::BpcBadExperimenter,
+            _ => OfError::BpcBadType,
+        }
+    }
 }
 
 /// A message, without its transaction id.
@@ -82,10 +103,15 @@ pub enum Message {
     /// Well-formed, but of a kind that this switch refuses; the error says how.
     Refused(Refused),
 
+    /// `OFPT_QUEUE_GET_CONFIG_REQUEST` up to 1.3, `OFPMP_QUEUE_DESC` from 1.4 on.
     QueueGetConfigRequest {
+        /// [`OfPort::ANY`] for all, from 1.1 on.
         port: OfPort,
+        /// [`QUEUE_ALL`] for all, and before 1.4.
+        queue: u32,
     },
     QueueGetConfigReply {
+        /// That of the request, up to 1.3.
         port: OfPort,
         queues: Vec<QueueConfig>,
     },
@@ -117,10 +143,13 @@ pub enum Message {
         flavor: Flavor,
         stats: AggregateStats,
     },
+    /// `OFPMP_FLOW_STATS` of 1.5.
+    FlowCountsRequest(FlowStatsRequest),
+    FlowCountsReply(Vec<FlowCounts>),
     TableStatsRequest,
     TableStatsReply(Vec<TableStats>),
-    /// Without a body: asks, changes nothing.
-    TableFeaturesRequest,
+    /// Without tables: asks, changes nothing.
+    TableFeaturesRequest(Vec<TableFeatures>),
     TableFeaturesReply(Vec<TableFeatures>),
     /// `OfPort::ANY` asks for all ports.
     PortStatsRequest {
@@ -129,7 +158,10 @@ pub enum Message {
     PortStatsReply(Vec<PortStats>),
     QueueStatsRequest(QueueStatsRequest),
     QueueStatsReply(Vec<QueueStats>),
-    PortDescRequest,
+    /// `OfPort::ANY` asks for all ports, as every request before 1.5 does.
+    PortDescRequest {
+        port: OfPort,
+    },
     PortDescReply(Vec<PortDesc>),
 }
 
@@ -175,13 +207,15 @@ impl Message {
             Message::AggregateReply { .. } => "OFPST_AGGREGATE reply",
             Message::TableStatsRequest => "OFPST_TABLE request",
             Message::TableStatsReply(_) => "OFPST_TABLE reply",
-            Message::TableFeaturesRequest => "OFPST_TABLE_FEATURES request",
+            Message::FlowCountsRequest(_) => "OFPMP_FLOW_STATS request",
+            Message::FlowCountsReply(_) => "OFPMP_FLOW_STATS reply",
+            Message::TableFeaturesRequest(_) => "OFPST_TABLE_FEATURES request",
             Message::TableFeaturesReply(_) => "OFPST_TABLE_FEATURES reply",
             Message::PortStatsRequest { .. } => "OFPST_PORT request",
             Message::PortStatsReply(_) => "OFPST_PORT reply",
             Message::QueueStatsRequest(_) => "OFPST_QUEUE request",
             Message::QueueStatsReply(_) => "OFPST_QUEUE reply",
-            Message::PortDescRequest => "OFPST_PORT_DESC request",
+            Message::PortDescRequest { .. } => "OFPST_PORT_DESC request",
             Message::PortDescReply(_) => "OFPST_PORT_DESC reply",
         }
     }

@@ -97,6 +97,11 @@ fn join(whole: &mut Message, part: Message) -> bool {
         (Message::PortStatsReply(a), Message::PortStatsReply(b)) => a.extend(b),
         (Message::QueueStatsReply(a), Message::QueueStatsReply(b)) => a.extend(b),
         (Message::PortDescReply(a), Message::PortDescReply(b)) => a.extend(b),
+        (Message::FlowCountsReply(a), Message::FlowCountsReply(b)) => a.extend(b),
+        (
+            Message::QueueGetConfigReply { queues: a, .. },
+            Message::QueueGetConfigReply { queues: b, .. },
+        ) => a.extend(b),
         _ => return false,
     }
     true

@@ -25,17 +25,13 @@ impl Version {
         Version::Of15,
     ];
 
-    /// Those that the codec speaks.
-    pub const SPOKEN: &[Version] = &[Version::Of10, Version::Of13];
-
     /// The number in the message header.
     pub const fn wire(self) -> u8 {
         self as u8
     }
 
-    /// A version that the codec speaks.
     pub fn from_wire(n: u8) -> Option<Version> {
-        Version::SPOKEN.iter().copied().find(|v| v.wire() == n)
+        Version::ALL.iter().copied().find(|v| v.wire() == n)
     }
 
     /// The name in `Bridge.protocols` and in `ovs-ofctl -O`.
@@ -50,9 +46,8 @@ impl Version {
         }
     }
 
-    /// A version that the codec speaks.
     pub fn from_name(name: &str) -> Option<Version> {
-        Version::SPOKEN.iter().copied().find(|v| v.name() == name)
+        Version::ALL.iter().copied().find(|v| v.name() == name)
     }
 }
 
@@ -63,14 +58,14 @@ impl fmt::Display for Version {
 }
 
 /// A set of versions by wire number, as a hello's bitmap holds it: bit `n` is version `n`. It
-/// can name versions that the codec does not speak.
+/// can name versions that do not exist here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct VersionBitmap(pub u32);
 
 impl VersionBitmap {
     /// All that the codec speaks.
     pub fn supported() -> VersionBitmap {
-        Version::SPOKEN.iter().copied().collect()
+        Version::ALL.iter().copied().collect()
     }
 
     /// Every version up to `wire`, which a hello without a bitmap means.
@@ -92,7 +87,7 @@ impl VersionBitmap {
 
     /// The highest version in the set that the codec speaks.
     pub fn highest(self) -> Option<Version> {
-        Version::SPOKEN
+        Version::ALL
             .iter()
             .copied()
             .rev()
@@ -123,9 +118,10 @@ mod tests {
     fn bitmaps() {
         assert_eq!(VersionBitmap::up_to(4).0, 0b11110);
         assert_eq!(VersionBitmap::up_to(255).0, !1);
-        assert_eq!(VersionBitmap::up_to(5).highest(), Some(Version::Of13));
-        assert_eq!(VersionBitmap(0b1000).highest(), None);
-        assert_eq!(VersionBitmap(0b1000).highest_wire(), 3);
-        assert_eq!(VersionBitmap::supported().0, 0b10010);
+        assert_eq!(VersionBitmap::up_to(5).highest(), Some(Version::Of14));
+        assert_eq!(VersionBitmap::up_to(9).highest(), Some(Version::Of15));
+        assert_eq!(VersionBitmap(1 << 7).highest(), None);
+        assert_eq!(VersionBitmap(1 << 7).highest_wire(), 7);
+        assert_eq!(VersionBitmap::supported().0, 0b111_1110);
     }
 }

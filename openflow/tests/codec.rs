@@ -3,13 +3,18 @@
 //! `data/codec.txt` has blocks of: `## SOURCE, both or decode, DIALECT`; the bytes; the message
 //! as `ovs-ofctl ofp-print` of Open vSwitch showed it. "decode" marks messages that this codec
 //! writes in another of several right ways: other order of fields, other flow format, padding.
+//! `data/versions.txt` has such blocks of what `ovs-ofctl -O` of each version and `ovs-vswitchd` say
+//! to each other.
 
 use openflow::codec::{self, Decoded, Dialect};
 use openflow::message::{FlowFormat, PacketInFormat};
 use openflow::text::{message_bytes, ports::Names};
 use openflow::{OfError, Version};
 
-const VECTORS: &str = include_str!("data/codec.txt");
+const VECTORS: [&str; 2] = [
+    include_str!("data/codec.txt"),
+    include_str!("data/versions.txt"),
+];
 
 struct Case {
     head: &'static str,
@@ -21,8 +26,8 @@ struct Case {
 
 fn cases() -> Vec<Case> {
     VECTORS
-        .split("## ")
-        .skip(1)
+        .iter()
+        .flat_map(|file| file.split("## ").skip(1))
         .map(|block| {
             let (head, rest) = block.split_once('\n').expect("a head");
             let (hex, print) = rest.split_once('\n').expect("bytes");
@@ -84,6 +89,7 @@ fn encoding_gives_the_same_bytes() {
             header,
             more,
             message,
+            ..
         } = decode(case);
         let bytes = codec::encode_part(&message, case.dialect, header.xid, more).unwrap();
         assert_eq!(bytes, case.bytes, "{} {message:?}", case.head);
@@ -99,6 +105,7 @@ fn other_ways_of_writing_keep_the_value() {
             header,
             more,
             message,
+            ..
         } = decode(&case);
         let bytes = codec::encode_part(&message, case.dialect, header.xid, more).unwrap();
         let again = codec::decode(&bytes, &case.dialect).unwrap();
@@ -184,5 +191,30 @@ fn errors_are_those_of_open_vswitch() {
             .expect_err(line)
             .error();
         assert_eq!(error.name(), name, "{hex}");
+    }
+}
+
+/// `data/errors.txt`: the numbers that `ovs-ofctl print-error` of Open vSwitch 3.1 shows for each
+/// error in each version.
+#[test]
+fn errors_have_the_numbers_of_open_vswitch() {
+    let mut error = None;
+    for line in include_str!("data/errors.txt").lines() {
+        let Some((minor, numbers)) = line.strip_prefix("1.").and_then(|l| l.split_once(' ')) else {
+            error = OfError::from_name(line);
+            assert!(error.is_some(), "{line}");
+            continue;
+        };
+        let version = Version::from_wire(minor.parse::<u8>().expect("a minor") + 1).expect(line);
+        let wire = error.expect("a name first").to_wire(version);
+        let vendor = wire
+            .vendor
+            .id()
+            .map_or("0".to_owned(), |id| format!("{id:#x}"));
+        assert_eq!(
+            format!("{vendor} {} {}", wire.kind, wire.code),
+            numbers,
+            "{error:?} in {version}"
+        );
     }
 }

@@ -8,16 +8,18 @@ use openflow::codec::{self, Dialect};
 use openflow::field::Maskable;
 use openflow::frame::FrameReader;
 use openflow::message::{
-    AsyncConfig, AsyncMask, Flavor, FlowMod, FlowModCommand, FlowModFlags, FlowStats,
-    FlowStatsReply, FlowStatsRequest, GROUP_ANY, PacketIn, PacketInFormat, PacketInReason,
-    PacketOut, PortConfig, PortDesc, PortFeatures, PortState, PortStats,
+    AggregateStats, AsyncConfig, AsyncMask, CustomCounter, Flavor, FlowCounts, FlowFormat, FlowMod,
+    FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, FlowStats, FlowStatsReply,
+    FlowStatsRequest, GROUP_ANY, PacketIn, PacketInFormat, PacketInReason, PacketOut, PortConfig,
+    PortDesc, PortFeatures, PortMod, PortState, PortStats, Property, QUEUE_ALL, QueueConfig,
+    QueueStats, TableFeatures, TableStats,
 };
 use openflow::reassembly::Reassembler;
 use openflow::{Action, EthAddr, Field, Match, Message, OfPort, Version};
 use proptest::prelude::*;
 
 fn version() -> impl Strategy<Value = Version> {
-    prop_oneof![Just(Version::Of10), Just(Version::Of13)]
+    prop::sample::select(Version::ALL)
 }
 
 /// Supported fields that have an identifier on the wire.
@@ -236,14 +238,17 @@ fn flow_mod(version: Version) -> impl Strategy<Value = FlowMod> {
             let [send_flow_rem, check_overlap, a, b] = flags;
             let mask = if is_add || a { 0 } else { mask };
             let is_10 = version == Version::Of10;
+            let is_maybe_add = version == Version::Of11 && !is_delete && mask == 0;
             FlowMod {
                 command,
                 table_id: match version {
                     Version::Of10 => Some(table).filter(|t| *t != 0xff),
+                    // 1.1 has no word for all tables.
+                    Version::Of11 => Some(table.min(0xfe)),
                     _ => Some(table),
                 },
                 priority,
-                new_cookie: if is_10 || is_add {
+                new_cookie: if is_10 || is_add || is_maybe_add {
                     new_cookie
                 } else {
                     u64::MAX
@@ -253,6 +258,11 @@ fn flow_mod(version: Version) -> impl Strategy<Value = FlowMod> {
                 modify_cookie: is_10 && new_cookie != u64::MAX,
                 idle_timeout,
                 hard_timeout,
+                importance: if is_add && version >= Version::Of14 {
+                    table.into()
+                } else {
+                    0
+                },
                 buffer_id,
                 out_port: if is_delete { port } else { OfPort::ANY },
                 out_group: if is_delete && !is_10 {
@@ -264,9 +274,9 @@ fn flow_mod(version: Version) -> impl Strategy<Value = FlowMod> {
                     send_flow_rem,
                     check_overlap,
                     emergency: false,
-                    reset_counts: if is_10 { is_add } else { a },
-                    no_packet_counts: !is_10 && b,
-                    no_byte_counts: !is_10 && a,
+                    reset_counts: if version < Version::Of12 { is_add } else { a },
+                    no_packet_counts: version >= Version::Of13 && b,
+                    no_byte_counts: version >= Version::Of13 && a,
                 },
                 fields,
                 actions,
@@ -283,7 +293,8 @@ fn flow_stats(version: Version) -> impl Strategy<Value = FlowStats> {
         prop::option::of(0u16..0xffff),
     )
         .prop_map(move |(fm, [packet_count, byte_count], secs, age)| {
-            let age = age.filter(|_| version == Version::Of10);
+            let hard_age = age.filter(|_| version == Version::Of10);
+            let idle_age = age.filter(|_| matches!(version, Version::Of10 | Version::Of15));
             FlowStats {
                 fields: fm.fields,
                 cookie: fm.new_cookie,
@@ -291,14 +302,16 @@ fn flow_stats(version: Version) -> impl Strategy<Value = FlowStats> {
                 priority: fm.priority,
                 idle_timeout: fm.idle_timeout,
                 hard_timeout: fm.hard_timeout,
+                importance: fm.importance,
                 duration: Duration::new(secs.into(), secs % 1_000_000_000),
-                idle_age: age,
-                hard_age: age,
+                idle_age,
+                hard_age,
                 packet_count,
                 byte_count,
-                flags: match version {
-                    Version::Of10 => FlowModFlags::default(),
-                    _ => fm.flags,
+                flags: if version < Version::Of13 {
+                    FlowModFlags::default()
+                } else {
+                    fm.flags
                 },
                 actions: fm.actions,
             }
@@ -330,6 +343,7 @@ fn port_desc(version: Version) -> impl Strategy<Value = PortDesc> {
                 peer: PortFeatures(n[5] & features),
                 curr_speed_kbps,
                 max_speed_kbps,
+                other: Vec::new(),
             }
         },
     )
@@ -350,7 +364,19 @@ fn port_stats(version: Version) -> impl Strategy<Value = PortStats> {
         rx_over_errors: n[9],
         rx_crc_errors: n[10],
         collisions: n[11],
-        duration: (version == Version::Of13).then(|| Duration::new(secs.into(), 7)),
+        duration: (version >= Version::Of13).then(|| Duration::new(secs.into(), 7)),
+        rfc_2819: (version >= Version::Of14 && secs % 2 == 0).then(|| Box::new([n[0]; 21])),
+        custom: match version {
+            v if v >= Version::Of14 && secs % 3 == 0 => vec![
+                CustomCounter {
+                    name: "rx_q0_packets".to_owned(),
+                    value: n[1],
+                };
+                3
+            ],
+            _ => Vec::new(),
+        },
+        other: Vec::new(),
     })
 }
 
@@ -389,9 +415,15 @@ proptest! {
     #[test]
     fn flow_mods((version, fm) in version().prop_flat_map(|v| (Just(v), flow_mod(v)))) {
         let mut fm = fm;
-        if version == Version::Of13 {
+        if version > Version::Of10 {
             // OXM says about the priority only when it says that there is a tag.
             fm.fields.set(Field::VlanTci, 0, 0);
+        }
+        let message = Message::FlowMod(fm.clone());
+        if codec::encode(&message, with_table_id(version), 1).is_err() {
+            prop_assert_eq!(version, Version::Of11);
+            // 1.1 has the fields of 1.0 and the metadata.
+            fm.fields = Match::new().masked(Field::Metadata, 5, 7);
         }
         check(Message::FlowMod(fm), with_table_id(version));
     }
@@ -406,7 +438,7 @@ proptest! {
             _ => Flavor::Standard,
         };
         let mut flows = flows;
-        if version == Version::Of13 {
+        if version > Version::Of10 {
             // OXM says about the priority only when it says that there is a tag.
             flows.iter_mut().for_each(|f| f.fields.set(Field::VlanTci, 0, 0));
         }
@@ -425,6 +457,9 @@ proptest! {
     ) {
         let mut fields = fields;
         fields.set(Field::VlanTci, 0, 0);
+        if version == Version::Of11 {
+            fields = Match::new().masked(Field::Metadata, 5, 7);
+        }
         let request = FlowStatsRequest {
             flavor: match version {
                 Version::Of10 => Flavor::Nicira,
@@ -437,6 +472,9 @@ proptest! {
             cookie: cookie & cookie_mask,
             cookie_mask,
         };
+        if version == Version::Of15 {
+            check(Message::FlowCountsRequest(request.clone()), version);
+        }
         check(
             if aggregate {
                 Message::AggregateRequest(request)
@@ -487,23 +525,25 @@ proptest! {
             Message::PacketOut(PacketOut {
                 buffer_id: u32::MAX,
                 in_port,
+                metadata: Match::new(),
                 actions: list,
                 data: data.clone(),
             }),
             version,
         );
-        let standard_10 = version == Version::Of10 && format == PacketInFormat::Standard;
+        let standard = format == PacketInFormat::Standard;
+        let has_cookie = !standard || version >= Version::Of13;
         let mut metadata = Match::new().with(Field::InPort, in_port.0.into());
-        if !standard_10 {
+        if !standard || version >= Version::Of12 {
             metadata.set_exact(Field::Reg3, reg.into());
         }
         check(
             Message::PacketIn(PacketIn {
                 reason: PacketInReason::Action,
-                table_id: if standard_10 { 0 } else { 7 },
+                table_id: if standard && version == Version::Of10 { 0 } else { 7 },
                 buffer_id: u32::MAX,
                 total_len: data.len() as u16,
-                cookie: if standard_10 { u64::MAX } else { cookie },
+                cookie: if has_cookie { cookie } else { u64::MAX },
                 metadata,
                 data,
             }),
@@ -535,11 +575,123 @@ proptest! {
         check(Message::GetAsyncReply(config), Version::Of13);
     }
 
+    #[test]
+    fn removals_and_sums(
+        version in version(),
+        fields in a_match(),
+        n: [u64; 3],
+        secs: u32,
+        shorts: [u16; 3],
+        reason in 0u8..6,
+    ) {
+        let mut fields = fields;
+        fields.set(Field::VlanTci, 0, 0);
+        let last = match version {
+            Version::Of10 => 2,
+            Version::Of11 | Version::Of12 | Version::Of13 => 3,
+            _ => 5,
+        };
+        let is_10 = version == Version::Of10;
+        let removed = FlowRemoved {
+            fields,
+            priority: shorts[0],
+            reason: FlowRemovedReason::from_wire(reason.min(last)).unwrap(),
+            table_id: Some(9),
+            cookie: n[0],
+            duration: Duration::new(secs.into(), 5),
+            idle_timeout: shorts[1],
+            hard_timeout: if is_10 { 0 } else { shorts[2] },
+            packet_count: n[1],
+            byte_count: n[2],
+        };
+        let dialect = Dialect { flow_format: FlowFormat::Nxm, ..Dialect::from(version) };
+        check(Message::FlowRemoved(removed.clone()), dialect);
+        let stats = AggregateStats { packet_count: n[1], byte_count: n[2], flow_count: secs };
+        check(Message::AggregateReply { flavor: Flavor::Standard, stats }, version);
+        let counts = FlowCounts {
+            fields: removed.fields,
+            table_id: 3,
+            reason,
+            priority: shorts[0],
+            duration: Some(removed.duration),
+            idle: (n[0] % 2 == 0).then_some(Duration::from_secs(secs.into())),
+            packet_count: Some(n[1]),
+            byte_count: (n[0] % 3 == 0).then_some(n[2]),
+        };
+        check(Message::FlowCountsReply(vec![counts; 2]), Version::Of15);
+    }
+
+    #[test]
+    fn queues_and_tables(
+        version in version(),
+        port in 1u32..0xff00,
+        n: [u32; 4],
+        name in "[a-z]{0,31}",
+        rates in prop::collection::vec((prop::option::of(0u16..1001), prop::option::of(0u16..1001)), 0..4),
+        value in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let port = OfPort(port);
+        let other = match version {
+            v if v >= Version::Of14 => vec![Property { kind: 0xffff, value: value.into() }],
+            _ => Vec::new(),
+        };
+        let queue = if version >= Version::Of14 { n[0] } else { QUEUE_ALL };
+        check(Message::QueueGetConfigRequest { port, queue }, version);
+        let queues: Vec<QueueConfig> = rates
+            .iter()
+            .map(|(min_rate, max_rate)| QueueConfig {
+                port,
+                queue: n[1],
+                min_rate: *min_rate,
+                max_rate: *max_rate,
+                other: other.clone(),
+            })
+            .collect();
+        let asked = if version >= Version::Of14 { OfPort::ANY } else { port };
+        check(Message::QueueGetConfigReply { port: asked, queues }, version);
+        let duration = (version >= Version::Of13).then_some(Duration::new(n[2].into(), 3));
+        let stats = QueueStats {
+            port,
+            queue: n[0],
+            tx_bytes: n[1].into(),
+            tx_packets: u64::MAX,
+            tx_errors: 0,
+            duration,
+            other: other.clone(),
+        };
+        check(Message::QueueStatsReply(vec![stats; 2]), version);
+        check(Message::PortMod(PortMod {
+            port,
+            hw_addr: EthAddr([1; 6]),
+            config: PortConfig::PORT_DOWN,
+            mask: PortConfig::PORT_DOWN,
+            advertise: PortFeatures::TEN_GB_FD,
+            other: other.clone(),
+        }), version);
+        let mut features = TableFeatures::supported(n[0] as u8, 254, n[1]);
+        features.name = name;
+        let table = TableStats {
+            active_count: n[2],
+            lookup_count: n[3].into(),
+            matched_count: 7,
+            ..TableStats::of(&features, version)
+        };
+        check(Message::TableStatsReply(vec![table; 3]), version);
+        if version >= Version::Of13 {
+            features.other = other;
+            if version >= Version::Of15 {
+                (features.command, features.features) = (1, n[3]);
+            }
+            check(Message::TableFeaturesReply(vec![features.clone(); 40]), version);
+            check(Message::TableFeaturesRequest(vec![features]), version);
+        }
+    }
+
     /// A plausible header before random bytes, so that every decoder sees some.
     #[test]
     fn random_bytes(
-        version in prop_oneof![Just(1u8), Just(4), any::<u8>()],
-        kind in 0u8..32,
+        version in prop_oneof![1u8..7, any::<u8>()],
+        kind in 0u8..36,
         body in prop::collection::vec(any::<u8>(), 0..300),
         subtype in prop_oneof![Just(None), (0u8..40).prop_map(Some)],
     ) {
@@ -568,6 +720,7 @@ fn long_replies_take_several_messages() {
         priority: 5,
         idle_timeout: 0,
         hard_timeout: 0,
+        importance: 0,
         duration: Duration::ZERO,
         idle_age: None,
         hard_age: None,
@@ -601,6 +754,7 @@ fn a_flow_that_is_too_long_is_left_out() {
         priority: 5,
         idle_timeout: 0,
         hard_timeout: 0,
+        importance: 0,
         duration: Duration::ZERO,
         idle_age: None,
         hard_age: None,

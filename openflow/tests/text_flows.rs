@@ -60,6 +60,7 @@ fn stats(fm: &FlowMod) -> FlowStats {
         priority: fm.priority,
         idle_timeout: fm.idle_timeout,
         hard_timeout: fm.hard_timeout,
+        importance: fm.importance,
         duration: Duration::from_millis(1500),
         idle_age: Some(1),
         hard_age: Some(7),

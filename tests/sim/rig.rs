@@ -181,17 +181,10 @@ impl Rig {
                 version,
                 ..
             } => self.waiting.push((conn, message, version)),
-            Effect::PacketOut {
-                bridge,
-                in_port,
-                actions,
-                packet,
-            } => {
+            Effect::PacketOut(request) => {
                 let snapshot = self.ofproto.publish();
                 let settings = self.upcall_settings();
-                let handled = upcall::packet_out(
-                    &snapshot, bridge, in_port, &actions, &packet, settings, self.now,
-                );
+                let handled = upcall::packet_out(&snapshot, &request, settings, self.now);
                 self.handled(handled);
             }
             other => panic!("{other:?}"),

@@ -119,6 +119,7 @@ fn a_controller_sees_misses_and_sends_packets() {
     let out = PacketOut {
         buffer_id: NO_BUFFER,
         in_port: OfPort::CONTROLLER,
+        metadata: openflow::Match::new().with(openflow::Field::Reg1, 3),
         actions: vec![Action::SetVlanVid(5), Action::output(OfPort(2))],
         data: p.data.clone(),
     };

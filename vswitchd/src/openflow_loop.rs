@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use bytes::Bytes;
 use ofproto::conn::{ConnId, ConnKind};
 use ofproto::ofproto::Effect;
 use ofproto::packet_in::RateLimit;
 use ofproto::snapshot::BridgeId;
-use ofproto::upcall;
+use ofproto::upcall::{self, PacketOut};
+use openflow::Message;
 use openflow::message::PortStats;
-use openflow::{Action, Message};
 use packet::OfPort;
 use uuid::Uuid;
 
@@ -163,14 +162,9 @@ impl Switch {
                     xid,
                     message,
                 }),
-                Effect::PacketOut {
-                    bridge,
-                    in_port,
-                    actions,
-                    packet,
-                } => {
+                Effect::PacketOut(request) => {
                     coverage::ofproto_packet_out.inc();
-                    self.packet_out(bridge, in_port, &actions, &packet, now);
+                    self.packet_out(&request, now);
                 }
                 Effect::ReadPortStats {
                     conn,
@@ -199,21 +193,13 @@ impl Switch {
     }
 
     /// Translates and runs a packet that a controller sent.
-    fn packet_out(
-        &mut self,
-        bridge: BridgeId,
-        in_port: OfPort,
-        actions: &[Action],
-        packet: &Bytes,
-        now: Instant,
-    ) {
+    fn packet_out(&mut self, request: &PacketOut, now: Instant) {
         let snapshot = self.publish();
         let settings = upcall::Settings {
             max_actions: self.dpif.limits().actions,
             install: false,
         };
-        let handled =
-            upcall::packet_out(&snapshot, bridge, in_port, actions, packet, settings, now);
+        let handled = upcall::packet_out(&snapshot, request, settings, now);
         for effect in handled.effects {
             self.apply_effect(effect, now);
         }
@@ -270,22 +256,7 @@ impl Switch {
 
     /// Counters of a port; what is not kept is `u64::MAX`.
     fn of_port_stats(&self, bridge: BridgeId, port: OfPort) -> PortStats {
-        let mut stats = PortStats {
-            port,
-            rx_packets: u64::MAX,
-            tx_packets: u64::MAX,
-            rx_bytes: u64::MAX,
-            tx_bytes: u64::MAX,
-            rx_dropped: u64::MAX,
-            tx_dropped: u64::MAX,
-            rx_errors: u64::MAX,
-            tx_errors: u64::MAX,
-            rx_frame_errors: u64::MAX,
-            rx_over_errors: u64::MAX,
-            rx_crc_errors: u64::MAX,
-            collisions: u64::MAX,
-            duration: None,
-        };
+        let mut stats = PortStats::unknown(port);
         let counters = self.port_counters(bridge, port);
         if let Some(counters) = counters {
             stats.rx_packets = counters.rx_packets;

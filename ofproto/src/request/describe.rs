@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use openflow::message::{
-    AggregateStats, Capabilities, FlowStats, FlowStatsReply, FlowStatsRequest, PortDesc, QUEUE_ALL,
-    QueueStatsRequest, SwitchFeatures, TableFeatures, TableStats,
+    AggregateStats, Capabilities, FlowCounts, FlowStats, FlowStatsReply, FlowStatsRequest,
+    PortDesc, QUEUE_ALL, QueueStatsRequest, SwitchFeatures, TableFeatures, TableStats,
 };
 use openflow::{Message, OfError, OfPort, Version};
 
@@ -13,12 +13,13 @@ use crate::ofproto::{BridgeState, Effect};
 use crate::port::port_desc;
 use crate::snapshot::N_TABLES;
 
-/// All `OFPFW_*` bits of OpenFlow 1.0: every field can be wildcarded.
-const ALL_WILDCARDS_10: u32 = (1 << 22) - 1;
-
-pub(super) fn port_descs(bridge: &BridgeState) -> Vec<PortDesc> {
+/// All ports, or the one that is asked for.
+pub(super) fn port_descs(bridge: &BridgeState, wanted: OfPort) -> Vec<PortDesc> {
     let ports = bridge.view.ports.by_number.values();
-    ports.map(|p| port_desc(p)).collect()
+    ports
+        .filter(|p| wanted == OfPort::ANY || p.of_port == wanted)
+        .map(|p| port_desc(p))
+        .collect()
 }
 
 pub(super) fn features(bridge: &BridgeState, version: Version) -> Message {
@@ -35,9 +36,10 @@ pub(super) fn features(bridge: &BridgeState, version: Version) -> Message {
             | Capabilities::QUEUE_STATS
             | Capabilities::ARP_MATCH_IP,
         actions: ACTIONS_10,
-        ports: match version {
-            Version::Of10 => port_descs(bridge),
-            _ => Vec::new(),
+        ports: if version < Version::Of13 {
+            port_descs(bridge, OfPort::ANY)
+        } else {
+            Vec::new()
         },
     })
 }
@@ -61,6 +63,7 @@ pub(super) fn flow_stats(
             priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
             idle_timeout: rule.idle_timeout,
             hard_timeout: rule.hard_timeout,
+            importance: rule.importance,
             // Milliseconds, as Open vSwitch reports it: finer digits only widen the output.
             duration: Duration::from_millis(
                 now.saturating_duration_since(rule.created).as_millis() as u64,
@@ -79,6 +82,30 @@ pub(super) fn flow_stats(
     }))
 }
 
+/// `OFPMP_FLOW_STATS` of 1.5.
+pub(super) fn flow_counts(
+    bridge: &BridgeState,
+    request: &FlowStatsRequest,
+    now: Instant,
+) -> Result<Message, OfError> {
+    let since = |at: Instant| {
+        let ms = now.saturating_duration_since(at).as_millis();
+        Some(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))
+    };
+    let rules = bridge.tables.stats(request)?;
+    let flows = rules.iter().map(|rule| FlowCounts {
+        fields: rule.to_match(),
+        table_id: rule.table_id,
+        reason: 0,
+        priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
+        duration: since(rule.created),
+        idle: since(rule.stats.used()),
+        packet_count: Some(rule.stats.packets()),
+        byte_count: Some(rule.stats.bytes()),
+    });
+    Ok(Message::FlowCountsReply(flows.collect()))
+}
+
 pub(super) fn aggregate(
     bridge: &BridgeState,
     request: &FlowStatsRequest,
@@ -95,32 +122,31 @@ pub(super) fn aggregate(
     })
 }
 
-pub(super) fn table_stats(bridge: &BridgeState) -> Message {
+pub(super) fn table_stats(bridge: &BridgeState, version: Version) -> Message {
     let tables = (0..N_TABLES as u8).map(|table_id| {
-        let conf = bridge.tables.conf(table_id);
         let (lookup_count, matched_count) = bridge.view.tables.counters(table_id);
         TableStats {
-            table_id,
-            name: conf.name,
-            wildcards: ALL_WILDCARDS_10,
-            max_entries: u32::try_from(conf.max_rules).unwrap_or(u32::MAX),
             active_count: u32::try_from(bridge.tables.table_len(table_id)).unwrap_or(u32::MAX),
             lookup_count,
             matched_count,
+            ..TableStats::of(&features_of_table(bridge, table_id), version)
         }
     });
     Message::TableStatsReply(tables.collect())
 }
 
 pub(super) fn table_features(bridge: &BridgeState) -> Message {
-    let tables = (0..N_TABLES as u8).map(|table_id| {
-        let conf = bridge.tables.conf(table_id);
-        let max_entries = u32::try_from(conf.max_rules).unwrap_or(u32::MAX);
-        let mut features = TableFeatures::supported(table_id, N_TABLES as u8, max_entries);
-        features.name = conf.name;
-        features
-    });
+    let tables = (0..N_TABLES as u8).map(|table_id| features_of_table(bridge, table_id));
     Message::TableFeaturesReply(tables.collect())
+}
+
+fn features_of_table(bridge: &BridgeState, table_id: u8) -> TableFeatures {
+    let conf = bridge.tables.conf(table_id);
+    let max_entries = u32::try_from(conf.max_rules).unwrap_or(u32::MAX);
+    TableFeatures {
+        name: conf.name,
+        ..TableFeatures::supported(table_id, N_TABLES as u8, max_entries)
+    }
 }
 
 pub(super) fn read_port_stats(

@@ -100,6 +100,7 @@ impl Switch {
             priority: rule.priority as u16,
             idle_timeout: rule.idle_timeout,
             hard_timeout: rule.hard_timeout,
+            importance: rule.importance,
             duration: self.now - rule.created,
             idle_age: Some((self.now - rule.stats.used()).as_secs() as u16),
             hard_age: Some((self.now - rule.modified).as_secs() as u16),

@@ -7,10 +7,11 @@
 use bytes::Bytes;
 
 use super::flow_stats;
-use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place};
+use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, flow_mod, flow_removed, packet_in, port, role, switch, table_features,
+    Dialect, Header, flow_mod, flow_removed, packet_in, port, port_stats, queue, role, switch,
+    table_features, table_stats,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -23,18 +24,24 @@ const NXFF_NXM: u32 = 2;
 /// Flag of a multipart message: more follow.
 const MULTIPART_MORE: u16 = 1;
 
-/// Reads the body of a message and says whether more parts follow.
+/// Reads the body of a message; says of which kind it is and whether more parts follow.
 pub(super) fn decode(
     header: &Header,
     r: &mut Reader,
     dialect: &Dialect,
-) -> Result<(Message, bool), DecodeError> {
+) -> Result<(Kind, Message, bool), DecodeError> {
     // These have one form in all versions, also in those that the codec does not speak.
-    let message = match header.kind {
-        0 => Message::Hello(switch::decode_hello(r, header.version)?),
-        1 => Message::Error(switch::decode_error(r, header.version)?),
-        2 => Message::EchoRequest(rest(r)?),
-        3 => Message::EchoReply(rest(r)?),
+    let (kind, message) = match header.kind {
+        0 => (
+            Kind::Hello,
+            Message::Hello(switch::decode_hello(r, header.version)?),
+        ),
+        1 => (
+            Kind::Error,
+            Message::Error(switch::decode_error(r, header.version)?),
+        ),
+        2 => (Kind::EchoRequest, Message::EchoRequest(rest(r)?)),
+        3 => (Kind::EchoReply, Message::EchoReply(rest(r)?)),
         _ => {
             let Some(version) = Version::from_wire(header.version) else {
                 return bad("OpenFlow version", OfError::BrcBadVersion);
@@ -43,7 +50,7 @@ pub(super) fn decode(
         }
     };
     r.done()?;
-    Ok((message, false))
+    Ok((kind, message, false))
 }
 
 fn decode_versioned(
@@ -51,35 +58,44 @@ fn decode_versioned(
     v: Version,
     r: &mut Reader,
     dialect: &Dialect,
-) -> Result<(Message, bool), DecodeError> {
-    let (request, reply) = kind::multipart_types(v);
-    let is_reply = header.kind == reply;
-    let mut more = false;
-    let kind = if is_reply || header.kind == request {
-        let kind = r.u16()?;
-        more = r.u16()? & MULTIPART_MORE != 0;
-        if v > Version::Of10 {
-            r.skip(4)?;
-        }
-        multipart_kind(kind, v, is_reply, r)?
-    } else if header.kind == OFPT_EXPERIMENTER {
-        experimenter_kind(v, r)?
-    } else {
-        match Kind::by_type(header.version, header.kind) {
-            Some(kind) => kind,
-            None => return bad("message type", OfError::BrcBadType),
-        }
-    };
+) -> Result<(Kind, Message, bool), DecodeError> {
+    let (kind, more) = kind(header, v, r)?;
     let message = decode_body(kind, r, v, dialect)?;
     if matches!(message, Message::Refused(_)) {
-        return Ok((message, more));
+        return Ok((kind, message, more));
     }
     r.done()?;
-    if more && !is_reply {
+    if more && kind.way() == Way::Request {
         // No request that is served comes in parts.
         return bad("request in parts", OfError::BrcMultipartBufferOverflow);
     }
-    Ok((message, more))
+    Ok((kind, message, more))
+}
+
+/// Reads what stands between the header and the body: the kind of the message, and whether more
+/// parts follow.
+pub(super) fn kind(
+    header: &Header,
+    v: Version,
+    r: &mut Reader,
+) -> Result<(Kind, bool), DecodeError> {
+    let (request, reply) = kind::multipart_types(v);
+    let is_reply = header.kind == reply;
+    if is_reply || header.kind == request {
+        let kind = r.u16()?;
+        let more = r.u16()? & MULTIPART_MORE != 0;
+        if v > Version::Of10 {
+            r.skip(4)?;
+        }
+        return Ok((multipart_kind(kind, v, is_reply, r)?, more));
+    }
+    if header.kind == OFPT_EXPERIMENTER {
+        return Ok((experimenter_kind(v, r)?, false));
+    }
+    match Kind::by_type(header.version, header.kind) {
+        Some(kind) => Ok((kind, false)),
+        None => bad("message type", OfError::BrcBadType),
+    }
 }
 
 fn experimenter_kind(v: Version, r: &mut Reader) -> Result<Kind, DecodeError> {
@@ -153,13 +169,9 @@ fn decode_body(
         Kind::TableMod => Message::TableMod(switch::decode_table_mod(r)?),
         Kind::BarrierRequest => Message::BarrierRequest,
         Kind::BarrierReply => Message::BarrierReply,
-        Kind::QueueGetConfigRequest => Message::QueueGetConfigRequest {
-            port: port::decode_queue_config_request(r, v)?,
-        },
-        Kind::QueueGetConfigReply => {
-            let (port, queues) = port::decode_queue_config(r, v)?;
-            Message::QueueGetConfigReply { port, queues }
-        }
+        Kind::QueueGetConfigRequest | Kind::QueueDescRequest => queue::decode_request(r, v)?,
+        Kind::QueueGetConfigReply => queue::decode(r, v)?,
+        Kind::QueueDescReply => queue::decode_desc(r, v)?,
         Kind::RoleRequest => Message::RoleRequest(role::decode(r)?),
         Kind::RoleReply => Message::RoleReply(role::decode_reply(r)?),
         Kind::NxRoleRequest => Message::RoleRequest(role::decode_nx(r)?),
@@ -216,30 +228,31 @@ fn decode_body(
         }
         Kind::AggregateReply => Message::AggregateReply {
             flavor: Flavor::Standard,
-            stats: flow_stats::decode_aggregate(r)?,
+            stats: flow_stats::decode_aggregate(r, v)?,
         },
         Kind::NxAggregateReply => Message::AggregateReply {
             flavor: Flavor::Nicira,
-            stats: flow_stats::decode_aggregate(r)?,
+            stats: flow_stats::decode_aggregate(r, v)?,
         },
-        Kind::TableStatsRequest => Message::TableStatsRequest,
-        Kind::TableStatsReply => Message::TableStatsReply(switch::decode_tables(r, v)?),
-        // With a body it would change the tables.
-        Kind::TableFeaturesRequest if !r.is_empty() => {
-            return Ok(Message::Refused(Refused {
-                name: kind.name(),
-                error: OfError::TffcEperm,
-            }));
+        Kind::FlowStats15Request => {
+            Message::FlowCountsRequest(flow_stats::decode_stats_request(r, v)?)
         }
-        Kind::TableFeaturesRequest => Message::TableFeaturesRequest,
-        Kind::TableFeaturesReply => Message::TableFeaturesReply(table_features::decode(r)?),
+        Kind::FlowStats15Reply => Message::FlowCountsReply(flow_stats::decode_counts(r)?),
+        Kind::TableStatsRequest => Message::TableStatsRequest,
+        Kind::TableStatsReply => Message::TableStatsReply(table_stats::decode(r, v)?),
+        Kind::TableFeaturesRequest => Message::TableFeaturesRequest(table_features::decode(r, v)?),
+        Kind::TableFeaturesReply => Message::TableFeaturesReply(table_features::decode(r, v)?),
         Kind::PortStatsRequest => Message::PortStatsRequest {
-            port: port::decode_stats_request(r, v)?,
+            port: port_stats::decode_request(r, v)?,
         },
-        Kind::PortStatsReply => Message::PortStatsReply(port::decode_stats(r, v)?),
-        Kind::QueueStatsRequest => Message::QueueStatsRequest(port::decode_queue_request(r, v)?),
-        Kind::QueueStatsReply => Message::QueueStatsReply(port::decode_queue_stats(r, v)?),
-        Kind::PortDescRequest => Message::PortDescRequest,
+        Kind::PortStatsReply => Message::PortStatsReply(port_stats::decode(r, v)?),
+        Kind::QueueStatsRequest => {
+            Message::QueueStatsRequest(port_stats::decode_queue_request(r, v)?)
+        }
+        Kind::QueueStatsReply => Message::QueueStatsReply(port_stats::decode_queues(r, v)?),
+        Kind::PortDescRequest => Message::PortDescRequest {
+            port: port::decode_desc_request(r, v)?,
+        },
         Kind::PortDescReply => Message::PortDescReply(port::decode_descs(r, v)?),
         other => refuse(other, v),
     })
@@ -285,12 +298,10 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::BarrierRequest => plain(o, Kind::BarrierRequest, &[]),
         Message::BarrierReply => plain(o, Kind::BarrierReply, &[]),
         Message::Refused(refused) => o.not_expressible(refused.name),
-        Message::QueueGetConfigRequest { port } => {
-            port::encode_queue_config_request(o, *port);
+        Message::QueueGetConfigRequest { port, queue } => {
+            queue::encode_request(o, *port, *queue);
         }
-        Message::QueueGetConfigReply { port, queues } => {
-            port::encode_queue_config(o, *port, queues);
-        }
+        Message::QueueGetConfigReply { port, queues } => queue::encode(o, *port, queues),
         Message::RoleRequest(role) => role::encode(o, role, false),
         Message::RoleReply(role) => role::encode(o, role, true),
         Message::GetAsyncRequest => plain(o, Kind::GetAsyncRequest, &[]),
@@ -344,15 +355,24 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::AggregateReply { flavor, stats } => {
             flow_stats::encode_aggregate(o, *flavor, stats);
         }
+        Message::FlowCountsRequest(r) => {
+            let kind = Kind::FlowStats15Request;
+            flow_stats::encode_stats_request(o, r, kind, kind);
+        }
+        Message::FlowCountsReply(flows) => flow_stats::encode_counts(o, flows),
         Message::TableStatsRequest => plain(o, Kind::TableStatsRequest, &[]),
-        Message::TableStatsReply(tables) => switch::encode_tables(o, tables),
-        Message::TableFeaturesRequest => plain(o, Kind::TableFeaturesRequest, &[]),
-        Message::TableFeaturesReply(tables) => table_features::encode(o, tables),
-        Message::PortStatsRequest { port } => port::encode_stats_request(o, *port),
-        Message::PortStatsReply(ports) => port::encode_stats(o, ports),
-        Message::QueueStatsRequest(r) => port::encode_queue_request(o, r),
-        Message::QueueStatsReply(queues) => port::encode_queue_stats(o, queues),
-        Message::PortDescRequest => plain(o, Kind::PortDescRequest, &[]),
+        Message::TableStatsReply(tables) => table_stats::encode(o, tables),
+        Message::TableFeaturesRequest(tables) => {
+            table_features::encode(o, Kind::TableFeaturesRequest, tables);
+        }
+        Message::TableFeaturesReply(tables) => {
+            table_features::encode(o, Kind::TableFeaturesReply, tables);
+        }
+        Message::PortStatsRequest { port } => port_stats::encode_request(o, *port),
+        Message::PortStatsReply(ports) => port_stats::encode(o, ports),
+        Message::QueueStatsRequest(r) => port_stats::encode_queue_request(o, r),
+        Message::QueueStatsReply(queues) => port_stats::encode_queues(o, queues),
+        Message::PortDescRequest { port } => port::encode_desc_request(o, *port),
         Message::PortDescReply(ports) => port::encode_port_desc_reply(o, ports),
     }
 }

@@ -1,21 +1,26 @@
-//! Flow-mods and packet-outs, in the forms of 1.0, of Nicira's extension to it, and of 1.3.
+//! Flow-mods and packet-outs, in the forms of 1.0, of Nicira's extension to it, and of 1.1 and
+//! later.
 //!
-//! Source: OpenFlow 1.0.0, 5.3.3 and 5.3.6; OpenFlow 1.3.5, 7.3.4.1 and 7.3.7; `nicira-ext.h`,
-//! `struct nx_flow_mod`.
+//! Source: OpenFlow 1.0.0, 5.3.3 and 5.3.6; OpenFlow 1.1.0, A.3.4.1; OpenFlow 1.3.5, 7.3.4.1 and
+//! 7.3.7; OpenFlow 1.4.0, 7.3.4.2; OpenFlow 1.5.1, 7.3.6; `nicira-ext.h`, `struct nx_flow_mod`.
 
 use bytes::Bytes;
 use packet::OfPort;
 
 use super::Dialect;
 use super::action::{self, Encoder};
-use super::flow::{actions_10, encode_nx_match, flags_10, flags_13, flags_number, port_16};
+use super::flow::{
+    actions_10, decode_flags, decode_match, encode_match, encode_nx_match, flags_number, port_16,
+};
 use super::instruction;
 use super::kind::Kind;
 use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
+use super::port::{read_port, write_port};
 use super::writer::MessageWriter;
 use crate::action::Action;
 use crate::error::OfError;
+use crate::field::Field;
 use crate::flow_match::Match;
 use crate::message::{FlowMod, FlowModCommand, GROUP_ANY, PacketOut, TABLE_ALL};
 use crate::version::Version;
@@ -53,7 +58,7 @@ fn is_delete(c: FlowModCommand) -> bool {
 pub(super) fn decode(r: &mut Reader, v: Version, d: &Dialect) -> Result<FlowMod, DecodeError> {
     match v {
         Version::Of10 => decode_flow_mod_10(r, d),
-        _ => decode_flow_mod_13(r),
+        _ => decode_flow_mod_11(r, v),
     }
 }
 
@@ -105,7 +110,7 @@ fn decode_flow_mod_middle(r: &mut Reader, d: &Dialect) -> Result<FlowMod, Decode
     let priority = r.u16()?;
     let buffer_id = r.u32()?;
     let out_port = port_16(r)?;
-    let flags = flags_10(r.u16()?, command)?;
+    let flags = decode_flags(r.u16()?, Some(command), Version::Of10)?;
     Ok(FlowMod {
         command,
         table_id,
@@ -126,9 +131,9 @@ fn decode_flow_mod_middle(r: &mut Reader, d: &Dialect) -> Result<FlowMod, Decode
 }
 
 /// `OFPT_FLOW_MOD` of 1.1 and later: cookie(8), cookie_mask(8), table(1), command(1), idle(2),
-/// hard(2), priority(2), buffer(4), out_port(4), out_group(4), flags(2), pad(2), match,
-/// instructions.
-fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError> {
+/// hard(2), priority(2), buffer(4), out_port(4), out_group(4), flags(2), importance(2) in 1.4 and
+/// later, else pad(2), match, instructions.
+fn decode_flow_mod_11(r: &mut Reader, v: Version) -> Result<FlowMod, DecodeError> {
     let cookie = r.u64()?;
     let cookie_mask = r.u64()?;
     let table_id = r.u8()?;
@@ -140,24 +145,36 @@ fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError> {
     let out_port = r.u32()?;
     let out_group = r.u32()?;
     let raw_flags = r.u16()?;
-    r.skip(2)?;
+    let importance = r.u16()?;
     r.check_aligned()?;
-    let flags = flags_13(raw_flags)?;
-    let fields = nxm::decode_oxm_match(r, Unknown::Refuse)?;
+    let flags = decode_flags(raw_flags, Some(command), v)?;
+    let fields = decode_match(r, Unknown::Refuse)?;
     let mut rest = r.sub(r.remaining(), OfError::BicBadLen)?;
-    let actions = instruction::decode_list(&mut rest, Version::Of13)?;
+    let actions = instruction::decode_list(&mut rest, v)?;
     let is_add = command == FlowModCommand::Add;
     let is_delete = is_delete(command);
+    // What finds no flow to modify in 1.1 adds one, unless it asks for a cookie.
+    let is_maybe_add = v == Version::Of11 && !is_delete && cookie_mask == 0;
+    let (new_cookie, cookie, cookie_mask) = if is_add || is_maybe_add {
+        (cookie, 0, 0)
+    } else {
+        (COOKIE_NONE, cookie & cookie_mask, cookie_mask)
+    };
     Ok(FlowMod {
         command,
         table_id: Some(table_id),
         priority,
-        new_cookie: if is_add { cookie } else { COOKIE_NONE },
-        cookie: if is_add { 0 } else { cookie & cookie_mask },
-        cookie_mask: if is_add { 0 } else { cookie_mask },
+        new_cookie,
+        cookie,
+        cookie_mask,
         modify_cookie: false,
         idle_timeout,
         hard_timeout,
+        importance: if is_add && v >= Version::Of14 {
+            importance
+        } else {
+            0
+        },
         buffer_id,
         out_port: if is_delete {
             action::port_32(out_port)?
@@ -172,9 +189,13 @@ fn decode_flow_mod_13(r: &mut Reader) -> Result<FlowMod, DecodeError> {
 }
 
 pub(super) fn encode_flow_mod(o: &mut MessageWriter, fm: &FlowMod) {
-    match o.version() {
+    let v = o.version();
+    if v < Version::Of13 && (fm.flags.no_packet_counts || fm.flags.no_byte_counts) {
+        o.not_expressible("a flow without counters");
+    }
+    match v {
         Version::Of10 => encode_flow_mod_10(o, fm),
-        _ => encode_flow_mod_13(o, fm),
+        _ => encode_flow_mod_11(o, fm),
     }
 }
 
@@ -182,9 +203,6 @@ pub(super) fn encode_flow_mod(o: &mut MessageWriter, fm: &FlowMod) {
 fn encode_flow_mod_10(o: &mut MessageWriter, fm: &FlowMod) {
     if fm.out_group != GROUP_ANY {
         o.not_expressible("a group in a flow-mod");
-    }
-    if fm.flags.no_packet_counts || fm.flags.no_byte_counts {
-        o.not_expressible("a flow without counters");
     }
     let mut m = Writer::default();
     let is_standard = match10::encode(&mut m, &fm.fields) && fm.cookie_mask == 0;
@@ -239,15 +257,23 @@ fn encode_flow_mod_middle(o: &mut MessageWriter, fm: &FlowMod) {
     o.w.u16(flags_number(fm.flags, Version::Of10));
 }
 
-fn encode_flow_mod_13(o: &mut MessageWriter, fm: &FlowMod) {
+fn encode_flow_mod_11(o: &mut MessageWriter, fm: &FlowMod) {
+    let v = o.version();
     o.begin(Kind::FlowMod);
     let is_add = fm.command == FlowModCommand::Add;
-    o.w.u64(if is_add { fm.new_cookie } else { fm.cookie });
+    let is_delete = is_delete(fm.command);
+    let is_maybe_add = v == Version::Of11 && !is_delete && fm.cookie_mask == 0;
+    o.w.u64(if is_add || is_maybe_add {
+        fm.new_cookie
+    } else {
+        fm.cookie
+    });
     o.w.u64(fm.cookie_mask);
-    // Deletions without a table mean all tables, the others table 0.
+    // Deletions without a table mean all tables, the others table 0. 1.1 cannot say "all".
     let table = match fm.table_id {
+        Some(TABLE_ALL) | None if is_delete && v == Version::Of11 => 0,
         Some(table) => table,
-        None if is_delete(fm.command) => TABLE_ALL,
+        None if is_delete => TABLE_ALL,
         None => 0,
     };
     o.w.u8(table);
@@ -258,12 +284,16 @@ fn encode_flow_mod_13(o: &mut MessageWriter, fm: &FlowMod) {
     o.w.u32(fm.buffer_id);
     o.w.u32(fm.out_port.0);
     o.w.u32(fm.out_group);
-    o.w.u16(flags_number(fm.flags, Version::Of13));
-    o.w.zeros(2);
-    if !nxm::encode_oxm_match(&mut o.w, &fm.fields, Version::Of13) {
+    o.w.u16(flags_number(fm.flags, v));
+    o.w.u16(if is_add && v >= Version::Of14 {
+        fm.importance
+    } else {
+        0
+    });
+    if !encode_match(&mut o.w, &fm.fields, v) {
         o.not_expressible("the match");
     }
-    let mut e = Encoder::new(Version::Of13, &fm.fields);
+    let mut e = Encoder::new(v, &fm.fields);
     instruction::encode_list(&mut e, &mut o.w, &fm.actions);
     if let Some(what) = e.left_out {
         o.not_expressible(what);
@@ -271,19 +301,31 @@ fn encode_flow_mod_13(o: &mut MessageWriter, fm: &FlowMod) {
     o.end();
 }
 
-/// `OFPT_PACKET_OUT`: buffer(4), in_port(2 or 4), actions_len(2), pad(0 or 6), actions, packet.
+/// `OFPT_PACKET_OUT`. Up to 1.4: buffer(4), in_port(2 or 4), actions_len(2), pad(0 or 6), actions,
+/// packet. 1.5: buffer(4), actions_len(2), pad(2), match, actions, packet.
 pub(super) fn decode_packet_out(r: &mut Reader, v: Version) -> Result<PacketOut, DecodeError> {
     let buffer_id = r.u32()?;
-    let in_port = match v {
-        Version::Of10 => port_16(r)?,
-        _ => match OfPort(r.u32()?) {
-            port if port.to_u16().is_some() => port,
-            _ => return bad("input port of a packet-out", OfError::BrcBadPort),
-        },
-    };
-    let actions_len = usize::from(r.u16()?);
-    if v > Version::Of10 {
-        r.skip(6)?;
+    let in_port;
+    let mut metadata = Match::new();
+    let actions_len;
+    if v < Version::Of15 {
+        in_port = read_port(r, v)?;
+        actions_len = usize::from(r.u16()?);
+        if v > Version::Of10 {
+            r.skip(6)?;
+        }
+    } else {
+        actions_len = usize::from(r.u16()?);
+        r.skip(2)?;
+        metadata = decode_match(r, Unknown::Refuse)?;
+        let Some(port) = metadata.in_port() else {
+            return bad("packet-out without an input port", OfError::BrcBadPort);
+        };
+        in_port = port;
+        metadata.set(Field::InPort, 0, 0);
+    }
+    if in_port.to_u16().is_none() {
+        return bad("input port of a packet-out", OfError::BrcBadPort);
     }
     if actions_len > r.remaining() || !actions_len.is_multiple_of(8) {
         return bad("actions of a packet-out", OfError::BrcBadLen);
@@ -297,26 +339,37 @@ pub(super) fn decode_packet_out(r: &mut Reader, v: Version) -> Result<PacketOut,
     Ok(PacketOut {
         buffer_id,
         in_port,
+        metadata,
         actions,
         data,
     })
 }
 
 pub(super) fn encode_packet_out(o: &mut MessageWriter, po: &PacketOut) {
-    let version = o.version();
+    let v = o.version();
+    if v < Version::Of15 && !po.metadata.is_empty() {
+        o.not_expressible("metadata of a packet-out");
+    }
     o.begin(Kind::PacketOut);
     o.w.u32(po.buffer_id);
-    match version {
-        Version::Of10 => o.w.u16(po.in_port.to_u16().unwrap_or(u16::MAX)),
-        _ => o.w.u32(po.in_port.0),
+    if v < Version::Of15 {
+        write_port(&mut o.w, po.in_port, v);
     }
     let len_at = o.w.len();
     o.w.u16(0);
-    if version > Version::Of10 {
-        o.w.zeros(6);
+    match v {
+        Version::Of10 => {}
+        Version::Of15 => {
+            o.w.zeros(2);
+            let fields = po.metadata.clone().with(Field::InPort, po.in_port.0.into());
+            if !encode_match(&mut o.w, &fields, v) {
+                o.not_expressible("the match");
+            }
+        }
+        _ => o.w.zeros(6),
     }
     let start = o.w.len();
-    let mut e = Encoder::new(version, &Match::new());
+    let mut e = Encoder::new(v, &Match::new());
     e.list(&mut o.w, &po.actions);
     if let Some(what) = e.left_out {
         o.not_expressible(what);

@@ -1,11 +1,13 @@
-//! Flow-removed messages, in the forms of 1.0, of Nicira's extension to it, and of 1.3.
+//! Flow-removed messages, in the forms of 1.0, of Nicira's extension to it, of 1.1 and of 1.5.
 //!
-//! Source: OpenFlow 1.0.0, 5.4.3; OpenFlow 1.3.5, 7.4.2; `nicira-ext.h`, `struct nx_flow_removed`.
+//! Source: OpenFlow 1.0.0, 5.4.3; OpenFlow 1.3.5, 7.4.2; OpenFlow 1.5.1, 7.4.2; `nicira-ext.h`,
+//! `struct nx_flow_removed`.
 
-use super::flow::{duration, write_duration};
+use super::flow::{decode_match, duration, encode_match_of_reply, write_duration};
 use super::kind::Kind;
 use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
+use super::oxs::Stats;
 use super::writer::MessageWriter;
 use crate::error::OfError;
 use crate::message::{FlowFormat, FlowRemoved, FlowRemovedReason};
@@ -23,7 +25,8 @@ fn reason(r: &mut Reader) -> Result<FlowRemovedReason, DecodeError> {
 fn reason_number(reason: FlowRemovedReason, version: Version) -> u8 {
     let last = match version {
         Version::Of10 => 2,
-        _ => 3,
+        Version::Of11 | Version::Of12 | Version::Of13 => 3,
+        _ => 5,
     };
     match reason.wire() {
         n if n <= last => n,
@@ -35,7 +38,8 @@ fn reason_number(reason: FlowRemovedReason, version: Version) -> u8 {
 pub(super) fn decode(r: &mut Reader, v: Version) -> Result<FlowRemoved, DecodeError> {
     match v {
         Version::Of10 => decode_flow_removed_10(r),
-        _ => decode_flow_removed_13(r),
+        Version::Of15 => decode_flow_removed_15(r),
+        _ => decode_flow_removed_11(r),
     }
 }
 
@@ -93,9 +97,9 @@ pub(super) fn decode_nx_flow_removed(r: &mut Reader) -> Result<FlowRemoved, Deco
     })
 }
 
-/// `OFPT_FLOW_REMOVED` of 1.2 and later: cookie(8), priority(2), reason(1), table(1),
+/// `OFPT_FLOW_REMOVED` of 1.1 to 1.4: cookie(8), priority(2), reason(1), table(1),
 /// duration(8), idle(2), hard(2), packets(8), bytes(8), match.
-fn decode_flow_removed_13(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
+fn decode_flow_removed_11(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
     let cookie = r.u64()?;
     let priority = r.u16()?;
     let reason = reason(r)?;
@@ -105,7 +109,7 @@ fn decode_flow_removed_13(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
     let hard_timeout = r.u16()?;
     let packet_count = r.u64()?;
     let byte_count = r.u64()?;
-    let fields = nxm::decode_oxm_match(r, Unknown::Refuse)?;
+    let fields = decode_match(r, Unknown::Refuse)?;
     Ok(FlowRemoved {
         fields,
         priority,
@@ -117,6 +121,31 @@ fn decode_flow_removed_13(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
         hard_timeout,
         packet_count,
         byte_count,
+    })
+}
+
+/// `OFPT_FLOW_REMOVED` of 1.5: table(1), reason(1), priority(2), idle(2), hard(2), cookie(8), match,
+/// statistics.
+fn decode_flow_removed_15(r: &mut Reader) -> Result<FlowRemoved, DecodeError> {
+    let table_id = Some(r.u8()?);
+    let reason = reason(r)?;
+    let priority = r.u16()?;
+    let idle_timeout = r.u16()?;
+    let hard_timeout = r.u16()?;
+    let cookie = r.u64()?;
+    let fields = decode_match(r, Unknown::Refuse)?;
+    let stats = Stats::decode(r)?;
+    Ok(FlowRemoved {
+        fields,
+        priority,
+        reason,
+        table_id,
+        cookie,
+        duration: stats.duration.unwrap_or_default(),
+        idle_timeout,
+        hard_timeout,
+        packet_count: stats.packet_count.unwrap_or(u64::MAX),
+        byte_count: stats.byte_count.unwrap_or(u64::MAX),
     })
 }
 
@@ -155,6 +184,23 @@ pub(super) fn encode_flow_removed(o: &mut MessageWriter, fr: &FlowRemoved) {
             o.w.patch_len(len_at, start);
             o.w.pad8(start);
         }
+        (Version::Of15, _) => {
+            o.begin(Kind::FlowRemoved);
+            o.w.u8(fr.table_id.unwrap_or(0));
+            o.w.u8(reason);
+            o.w.u16(fr.priority);
+            o.w.u16(fr.idle_timeout);
+            o.w.u16(fr.hard_timeout);
+            o.w.u64(fr.cookie);
+            encode_match_of_reply(&mut o.w, &fr.fields, version);
+            let stats = Stats {
+                duration: Some(fr.duration),
+                packet_count: Some(fr.packet_count),
+                byte_count: Some(fr.byte_count),
+                ..Stats::default()
+            };
+            stats.encode(&mut o.w);
+        }
         (_, _) => {
             o.begin(Kind::FlowRemoved);
             o.w.u64(fr.cookie);
@@ -166,7 +212,7 @@ pub(super) fn encode_flow_removed(o: &mut MessageWriter, fr: &FlowRemoved) {
             o.w.u16(fr.hard_timeout);
             o.w.u64(fr.packet_count);
             o.w.u64(fr.byte_count);
-            nxm::encode_oxm_match(&mut o.w, &fr.fields, version);
+            encode_match_of_reply(&mut o.w, &fr.fields, version);
         }
     }
     o.end();

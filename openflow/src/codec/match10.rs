@@ -216,15 +216,15 @@ pub(crate) fn encode(w: &mut Writer, m: &Match) -> bool {
 
 /// Which fields the network and transport members mean.
 #[derive(Default)]
-struct Layers {
-    addresses: Option<(Field, Field)>,
-    proto: Option<Field>,
-    is_ip: bool,
-    ports: Option<(Field, Field)>,
+pub(super) struct Layers {
+    pub addresses: Option<(Field, Field)>,
+    pub proto: Option<Field>,
+    pub is_ip: bool,
+    pub ports: Option<(Field, Field)>,
 }
 
 impl Layers {
-    fn of(dl_type: Option<u16>, nw_proto: impl Fn() -> Option<u8>) -> Layers {
+    pub fn of(dl_type: Option<u16>, nw_proto: impl Fn() -> Option<u8>) -> Layers {
         match dl_type {
             Some(0x0800) => Layers {
                 addresses: Some((Field::Ipv4Src, Field::Ipv4Dst)),

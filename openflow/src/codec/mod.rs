@@ -1,9 +1,10 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`], [`role`] and
-//! [`table_features`], found by [`dispatch`] in the table of [`kind`]; below them [`flow`], [`action`], [`nx_action`],
-//! [`instruction`], [`match10`] and [`nxm`].
+//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`],
+//! [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
+//! [`dispatch`] in the table of [`kind`]; below them [`flow`], [`oxs`], [`property`], [`action`],
+//! [`nx_action`], [`instruction`], [`match10`], [`match11`] and [`nxm`].
 //!
 //! ```text
 //! | version(1) | type(1) | length(2) | xid(4) | body ...
@@ -24,13 +25,19 @@ mod flow_stats;
 mod instruction;
 mod kind;
 mod match10;
+mod match11;
 mod nx_action;
 mod nxm;
+mod oxs;
 mod packet_in;
 mod port;
+mod port_stats;
+mod property;
+mod queue;
 mod role;
 mod switch;
 mod table_features;
+mod table_stats;
 mod writer;
 
 use thiserror::Error;
@@ -42,6 +49,7 @@ pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
 pub(crate) use action::STANDARD_ACTIONS;
 pub(crate) use instruction::STANDARD_INSTRUCTIONS;
+use kind::OFPT_EXPERIMENTER;
 pub use kind::{Kind, Way};
 use writer::MessageWriter;
 
@@ -112,6 +120,8 @@ pub enum EncodeError {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Decoded {
     pub header: Header,
+    /// Which form of the message it was.
+    pub kind: Kind,
     /// A multipart reply of which more parts follow.
     pub more: bool,
     pub message: Message,
@@ -127,12 +137,32 @@ pub fn decode(bytes: &[u8], dialect: &Dialect) -> Result<Decoded, DecodeError> {
     }
     let mut body = Reader::new(bytes, OfError::BrcBadLen);
     body.skip(HEADER_LEN)?;
-    let (message, more) = dispatch::decode(&header, &mut body, dialect)?;
+    let (kind, message, more) = dispatch::decode(&header, &mut body, dialect)?;
     Ok(Decoded {
         header,
+        kind,
         more,
         message,
     })
+}
+
+/// Is the message a multipart reply?
+pub fn is_multipart_reply(header: &Header) -> bool {
+    let version = Version::from_wire(header.version);
+    version.is_some_and(|v| kind::multipart_types(v).1 == header.kind)
+}
+
+/// The kind that a message says it is, whatever the rest of it.
+pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
+    let header = Header::decode(bytes).ok()?;
+    if header.kind < OFPT_EXPERIMENTER {
+        return Kind::by_type(Version::Of10.wire(), header.kind);
+    }
+    let version = Version::from_wire(header.version)?;
+    let mut body = Reader::new(bytes, OfError::BrcBadLen);
+    body.skip(HEADER_LEN).ok()?;
+    let (kind, _) = dispatch::kind(&header, version, &mut body).ok()?;
+    Some(kind)
 }
 
 /// Is the message one that answers or informs, and so gets no error in return?

@@ -378,10 +378,12 @@ pub(crate) fn decode_field_id(r: &mut Reader) -> Result<Field, DecodeError> {
     }
 }
 
-/// Reads an identifier from a list of fields; `None` for one that is not known.
-pub(crate) fn decode_listed_field(r: &mut Reader) -> Result<Option<Field>, DecodeError> {
+/// Reads an identifier from a list of fields, and whether it takes masks; `None` for one that is
+/// not known.
+pub(crate) fn decode_listed_field(r: &mut Reader) -> Result<Option<(Field, bool)>, DecodeError> {
     let header = EntryHeader::decode(r)?;
-    Ok(header.field().map(|info| info.field))
+    let info = header.field();
+    Ok(info.map(|info| (info.field, header.has_mask)))
 }
 
 /// Writes an identifier into a list of fields; `masked` says that the field takes masks.

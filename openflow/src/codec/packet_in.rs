@@ -1,19 +1,22 @@
 //! Packet-ins: `OFPT_PACKET_IN`, `NXT_PACKET_IN` and `NXT_PACKET_IN2`.
 //!
-//! Source: OpenFlow 1.0.0, 5.4.1; OpenFlow 1.3.5, 7.4.1; `nicira-ext.h`, `struct nx_packet_in`
+//! Source: OpenFlow 1.0.0, 5.4.1; OpenFlow 1.1.0, A.4.1; OpenFlow 1.3.5, 7.4.1; `nicira-ext.h`, `struct nx_packet_in`
 //! and `enum nx_packet_in2_prop_type`.
 
 use bytes::Bytes;
+use packet::OfPort;
 
+use super::flow::{decode_match, encode_match};
 use super::kind::Kind;
 use super::nxm::{self, CookieMatch, Unknown};
+use super::property;
 use super::writer::MessageWriter;
 use crate::error::OfError;
 use crate::field::Field;
 use crate::flow_match::Match;
 use crate::message::{NO_BUFFER, PacketIn, PacketInFormat, PacketInReason};
 use crate::version::Version;
-use crate::wire::{DecodeError, Reader, bad, pad8};
+use crate::wire::{DecodeError, Reader, bad};
 
 const NXPINT_PACKET: u16 = 0;
 const NXPINT_FULL_LEN: u16 = 1;
@@ -40,7 +43,8 @@ fn rest(r: &mut Reader) -> Result<Bytes, DecodeError> {
 pub(super) fn decode(r: &mut Reader, v: Version) -> Result<PacketIn, DecodeError> {
     match v {
         Version::Of10 => decode_10(r),
-        _ => decode_13(r),
+        Version::Of11 => decode_11(r),
+        _ => decode_12(r, v),
     }
 }
 
@@ -62,14 +66,38 @@ fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
     })
 }
 
-/// buffer(4), total_len(2), reason(1), table(1), cookie(8), match, pad(2), packet.
-fn decode_13(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+/// buffer(4), in_port(4), in_phy_port(4), total_len(2), reason(1), table(1), packet.
+fn decode_11(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+    let buffer_id = r.u32()?;
+    let in_port = r.u32()?;
+    // It differs from the other one only where there are logical ports.
+    r.skip(4)?;
+    let total_len = r.u16()?;
+    let reason = reason(r)?;
+    let table_id = r.u8()?;
+    Ok(PacketIn {
+        reason,
+        table_id,
+        buffer_id,
+        total_len,
+        cookie: COOKIE_NONE,
+        metadata: Match::new().with(Field::InPort, in_port.into()),
+        data: rest(r)?,
+    })
+}
+
+/// buffer(4), total_len(2), reason(1), table(1), cookie(8) in 1.3 and later, match, pad(2), packet.
+fn decode_12(r: &mut Reader, v: Version) -> Result<PacketIn, DecodeError> {
     let buffer_id = r.u32()?;
     let total_len = r.u16()?;
     let reason = reason(r)?;
     let table_id = r.u8()?;
-    let cookie = r.u64()?;
-    let metadata = nxm::decode_oxm_match(r, Unknown::Skip)?;
+    let cookie = if v >= Version::Of13 {
+        r.u64()?
+    } else {
+        COOKIE_NONE
+    };
+    let metadata = decode_match(r, Unknown::Skip)?;
     r.skip(2)?;
     Ok(PacketIn {
         reason,
@@ -121,15 +149,7 @@ pub(super) fn decode_nx2(r: &mut Reader) -> Result<PacketIn, DecodeError> {
     };
     let mut has_packet = false;
     while !r.is_empty() {
-        let mut header = Reader::new(r.rest(), LEN);
-        let kind = header.u16()?;
-        let len = usize::from(header.u16()?);
-        if len < 4 || pad8(len) > r.remaining() {
-            return bad("length of a property", LEN);
-        }
-        let mut padded = r.sub(pad8(len), LEN)?;
-        let mut p = padded.sub(len, LEN)?;
-        p.skip(4)?;
+        let (kind, mut p) = property::read(r)?;
         match kind {
             NXPINT_PACKET => {
                 pin.data = rest(&mut p)?;
@@ -168,6 +188,7 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
         (_, PacketInFormat::Nxt) => {
             o.begin(Kind::NxPacketIn);
             head(o, pin);
+            o.w.u64(pin.cookie);
             let len_at = o.w.len();
             o.w.zeros(2 + 6);
             let start = o.w.len();
@@ -193,14 +214,28 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
                 .and_then(|p| p.to_u16())
                 .unwrap_or(u16::MAX);
             o.w.u16(port);
-            o.w.u8(pin.reason.wire());
+            o.w.u8(reason_number(pin.reason, version));
             o.w.zeros(1);
+            o.w.bytes(&pin.data);
+        }
+        (Version::Of11, PacketInFormat::Standard) => {
+            o.begin(Kind::PacketIn);
+            o.w.u32(pin.buffer_id);
+            let port = pin.metadata.in_port().unwrap_or(OfPort::ANY);
+            o.w.u32(port.0);
+            o.w.u32(port.0);
+            o.w.u16(pin.total_len);
+            o.w.u8(reason_number(pin.reason, version));
+            o.w.u8(pin.table_id);
             o.w.bytes(&pin.data);
         }
         (_, PacketInFormat::Standard) => {
             o.begin(Kind::PacketIn);
             head(o, pin);
-            nxm::encode_oxm_match(&mut o.w, &pin.metadata, version);
+            if version >= Version::Of13 {
+                o.w.u64(pin.cookie);
+            }
+            encode_match(&mut o.w, &pin.metadata, version);
             o.w.zeros(2);
             o.w.bytes(&pin.data);
         }
@@ -211,44 +246,42 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
 fn head(o: &mut MessageWriter, pin: &PacketIn) {
     o.w.u32(pin.buffer_id);
     o.w.u16(pin.total_len);
-    o.w.u8(pin.reason.wire());
+    o.w.u8(reason_number(pin.reason, o.version()));
     o.w.u8(pin.table_id);
-    o.w.u64(pin.cookie);
+}
+
+/// Reasons that `version` does not have become "an action said so".
+fn reason_number(reason: PacketInReason, version: Version) -> u8 {
+    let last = match version {
+        v if v >= Version::Of14 => PacketInReason::PacketOut,
+        _ => PacketInReason::InvalidTtl,
+    };
+    match reason.wire() {
+        n if n <= last.wire() => n,
+        _ => PacketInReason::Action.wire(),
+    }
 }
 
 fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
     o.begin(Kind::NxPacketIn2);
-    property(o, NXPINT_PACKET, |o| o.w.bytes(&pin.data));
+    property::write(&mut o.w, NXPINT_PACKET, |w| w.bytes(&pin.data));
     if usize::from(pin.total_len) != pin.data.len() {
-        property(o, NXPINT_FULL_LEN, |o| o.w.u32(pin.total_len.into()));
+        property::write(&mut o.w, NXPINT_FULL_LEN, |w| w.u32(pin.total_len.into()));
     }
     if pin.buffer_id != NO_BUFFER {
-        property(o, NXPINT_BUFFER_ID, |o| o.w.u32(pin.buffer_id));
+        property::write(&mut o.w, NXPINT_BUFFER_ID, |w| w.u32(pin.buffer_id));
     }
-    property(o, NXPINT_TABLE_ID, |o| o.w.u8(pin.table_id));
+    property::write(&mut o.w, NXPINT_TABLE_ID, |w| w.u8(pin.table_id));
     if pin.cookie != COOKIE_NONE {
-        property(o, NXPINT_COOKIE, |o| {
-            o.w.zeros(4);
-            o.w.u64(pin.cookie);
+        property::write(&mut o.w, NXPINT_COOKIE, |w| {
+            w.zeros(4);
+            w.u64(pin.cookie);
         });
     }
-    property(o, NXPINT_REASON, |o| o.w.u8(pin.reason.wire()));
-    property(o, NXPINT_METADATA, |o| {
+    let reason = reason_number(pin.reason, o.version());
+    property::write(&mut o.w, NXPINT_REASON, |w| w.u8(reason));
+    property::write(&mut o.w, NXPINT_METADATA, |w| {
         // In the identifiers of 1.2 and later, also on a 1.0 connection.
-        nxm::encode_entries(
-            &mut o.w,
-            &pin.metadata,
-            Version::Of13,
-            CookieMatch::default(),
-        );
+        nxm::encode_entries(w, &pin.metadata, Version::Of13, CookieMatch::default());
     });
-}
-
-fn property(o: &mut MessageWriter, kind: u16, write: impl FnOnce(&mut MessageWriter)) {
-    let start = o.w.len();
-    o.w.u16(kind);
-    o.w.u16(0);
-    write(o);
-    o.w.patch_len(start + 2, start);
-    o.w.pad8(start);
 }

@@ -1,7 +1,7 @@
-//! Hello, errors, features, switch configuration, description, tables and table statistics.
+//! Hello, errors, features, switch configuration, description and table-mods.
 //!
 //! Source: OpenFlow 1.0.0, 5.3.1, 5.3.2, 5.3.5, 5.4.4, 5.5; OpenFlow 1.3.5, 7.3.1 to 7.3.3,
-//! 7.3.5.1, 7.3.5.4, 7.5.1, 7.5.4.
+//! 7.3.5.1, 7.5.1, 7.5.4; OpenFlow 1.4.0, 7.3.1.
 
 use bytes::Bytes;
 
@@ -11,15 +11,12 @@ use super::{ERROR_DATA_LEN, port};
 use crate::error::{OfError, Vendor, WireError};
 use crate::message::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TableMod,
-    TableStats,
 };
 use crate::version::{Version, VersionBitmap};
-use crate::wire::{DecodeError, NICIRA, ONF, Reader, Writer, bad, pad8};
+use crate::wire::{DecodeError, NICIRA, ONF, Reader, bad, pad8};
 
 const OFPT_HELLO: u8 = 0;
 const HELLO_VERSION_BITMAP: u16 = 1;
-/// The first version whose hello has elements is 1.3.
-const FIRST_HELLO_WITH_ELEMENTS: u8 = 4;
 
 /// Error type of Nicira's errors in 1.0 and 1.1, and its only code.
 const NXET_VENDOR: u16 = 0xb0c2;
@@ -30,7 +27,9 @@ const OFPET_EXPERIMENTER: u16 = 0xffff;
 const FIRST_WITH_EXPERIMENTER_ERRORS: u8 = 3;
 
 const CAPABILITIES_10: u32 = 0b1110_0111;
-const CAPABILITIES_13: u32 = 0b1_0110_1111;
+const CAPABILITIES_11: u32 = 0b1110_1111;
+const CAPABILITIES_12: u32 = 0b1_0110_1111;
+const CAPABILITIES_14: u32 = 0b111_0110_1111;
 const CAPABILITY_STP_10: u32 = 1 << 3;
 
 const CONFIG_FRAG_MASK: u16 = 3;
@@ -38,7 +37,6 @@ const CONFIG_INVALID_TTL: u16 = 1 << 2;
 
 const DESC_STR_LEN: usize = 256;
 const SERIAL_NUM_LEN: usize = 32;
-const TABLE_NAME_LEN: usize = 32;
 
 /// Elements of type(2), length(2), value, padding to 8. Elements that are malformed are ignored,
 /// and what follows them: the version in the header then counts.
@@ -69,12 +67,13 @@ pub(super) fn decode_hello(r: &mut Reader, version: u8) -> Result<Hello, DecodeE
     Ok(Hello { versions })
 }
 
-/// The header has the highest version; the bitmap is left out when it would say nothing more.
+/// The header has the highest version; the bitmap is left out when it would say nothing more. It is
+/// of 1.3, and earlier versions ignore it as they ignore all that a hello has.
 pub(super) fn encode_hello(o: &mut MessageWriter, hello: &Hello) {
     let highest = hello.versions.highest_wire();
     o.begin_as(highest, OFPT_HELLO);
     let says_all = hello.versions == VersionBitmap::up_to(highest);
-    if highest >= FIRST_HELLO_WITH_ELEMENTS && !says_all {
+    if !says_all {
         o.w.u16(HELLO_VERSION_BITMAP);
         o.w.u16(8);
         o.w.u32(hello.versions.0);
@@ -165,7 +164,7 @@ pub(super) fn encode_error(o: &mut MessageWriter, message: &ErrorMessage) {
 }
 
 /// datapath_id(8), buffers(4), tables(1), auxiliary_id(1), pad(2), capabilities(4),
-/// actions or reserved(4), ports in 1.0.
+/// actions or reserved(4), ports up to 1.2.
 pub(super) fn decode_features(r: &mut Reader, v: Version) -> Result<SwitchFeatures, DecodeError> {
     let datapath_id = r.u64()?;
     let n_buffers = r.u32()?;
@@ -174,60 +173,74 @@ pub(super) fn decode_features(r: &mut Reader, v: Version) -> Result<SwitchFeatur
     r.skip(2)?;
     let capabilities = capabilities(r.u32()?, v);
     let actions = r.u32()?;
-    let (auxiliary_id, actions, ports) = match v {
-        Version::Of10 => (0, actions, port::decode_descs(r, v)?),
-        _ => (auxiliary_id, 0, Vec::new()),
+    let ports = if v < Version::Of13 {
+        port::decode_descs(r, v)?
+    } else {
+        Vec::new()
     };
     Ok(SwitchFeatures {
         datapath_id,
         n_buffers,
         n_tables,
-        auxiliary_id,
+        auxiliary_id: if v >= Version::Of13 { auxiliary_id } else { 0 },
         capabilities,
-        actions,
+        actions: if v == Version::Of10 { actions } else { 0 },
         ports,
     })
 }
 
-/// Ports beyond what one message holds are left out: 1.0 has no other way, and its
-/// `OFPST_PORT_DESC` tells them all.
+/// Ports beyond what one message holds are left out: these versions have no other way, and their
+/// `OFPST_PORT_DESC`, which Open vSwitch has in all of them, tells all.
 pub(super) fn encode_features(o: &mut MessageWriter, f: &SwitchFeatures) {
-    const MAX_PORTS: usize = (u16::MAX as usize - 32) / 48;
     let v = o.version();
     o.begin(Kind::FeaturesReply);
     o.w.u64(f.datapath_id);
     o.w.u32(f.n_buffers);
     o.w.u8(f.n_tables);
-    o.w.u8(if v > Version::Of10 { f.auxiliary_id } else { 0 });
+    o.w.u8(if v >= Version::Of13 {
+        f.auxiliary_id
+    } else {
+        0
+    });
     o.w.zeros(2);
     o.w.u32(capabilities_number(f.capabilities, v));
-    match v {
-        Version::Of10 => {
-            o.w.u32(f.actions);
-            for p in f.ports.iter().take(MAX_PORTS) {
-                port::encode_desc(&mut o.w, p, v);
-            }
+    o.w.u32(if v == Version::Of10 { f.actions } else { 0 });
+    if v < Version::Of13 {
+        const HEADER_LEN: usize = 32;
+        let port_len = if v == Version::Of10 { 48 } else { 64 };
+        let max_ports = (usize::from(u16::MAX) - HEADER_LEN) / port_len;
+        for p in f.ports.iter().take(max_ports) {
+            port::encode_desc(&mut o.w, p, v);
         }
-        _ => o.w.u32(0),
     }
     o.end();
 }
 
-fn capabilities(n: u32, v: Version) -> Capabilities {
+/// The bits that `v` has. 1.0 has the spanning tree where later versions have groups.
+fn capability_bits(v: Version) -> u32 {
     match v {
-        Version::Of10 if n & CAPABILITY_STP_10 != 0 => {
-            Capabilities(n & CAPABILITIES_10) | Capabilities::STP
-        }
-        Version::Of10 => Capabilities(n & CAPABILITIES_10),
-        _ => Capabilities(n & CAPABILITIES_13),
+        Version::Of10 => CAPABILITIES_10,
+        Version::Of11 => CAPABILITIES_11,
+        Version::Of12 | Version::Of13 => CAPABILITIES_12,
+        Version::Of14 | Version::Of15 => CAPABILITIES_14,
+    }
+}
+
+fn capabilities(n: u32, v: Version) -> Capabilities {
+    let known = Capabilities(n & capability_bits(v));
+    if v == Version::Of10 && n & CAPABILITY_STP_10 != 0 {
+        known | Capabilities::STP
+    } else {
+        known
     }
 }
 
 fn capabilities_number(c: Capabilities, v: Version) -> u32 {
-    match v {
-        Version::Of10 if c.contains(Capabilities::STP) => c.0 & CAPABILITIES_10 | CAPABILITY_STP_10,
-        Version::Of10 => c.0 & CAPABILITIES_10,
-        _ => c.0 & CAPABILITIES_13,
+    let known = c.0 & capability_bits(v);
+    if v == Version::Of10 && c.contains(Capabilities::STP) {
+        known | CAPABILITY_STP_10
+    } else {
+        known
     }
 }
 
@@ -237,9 +250,10 @@ fn capabilities_number(c: Capabilities, v: Version) -> u32 {
 pub(super) fn decode_config(r: &mut Reader, v: Version) -> Result<SwitchConfig, DecodeError> {
     let flags = r.u16()?;
     let miss_send_len = r.u16()?;
-    let allowed = match v {
-        Version::Of10 => CONFIG_FRAG_MASK | CONFIG_INVALID_TTL,
-        _ => CONFIG_FRAG_MASK,
+    let allowed = if v < Version::Of13 {
+        CONFIG_FRAG_MASK | CONFIG_INVALID_TTL
+    } else {
+        CONFIG_FRAG_MASK
     };
     if flags & !allowed != 0 {
         return bad("switch configuration flags", OfError::ScfcBadFlags);
@@ -266,7 +280,7 @@ pub(super) fn encode_config(o: &mut MessageWriter, kind: Kind, c: &SwitchConfig)
         FragHandling::NxMatch => 3,
     };
     let ttl = match o.version() {
-        Version::Of10 if c.invalid_ttl_to_controller => CONFIG_INVALID_TTL,
+        v if v < Version::Of13 && c.invalid_ttl_to_controller => CONFIG_INVALID_TTL,
         _ => 0,
     };
     o.begin(kind);
@@ -312,48 +326,4 @@ pub(super) fn encode_desc(o: &mut MessageWriter, d: &Desc) {
     o.w.string(&d.serial_num, SERIAL_NUM_LEN);
     o.w.string(&d.dp_desc, DESC_STR_LEN);
     o.end_multipart();
-}
-
-/// 1.0: table(1), pad(3), name(32), wildcards(4), max(4), active(4), lookups(8), matches(8).
-/// 1.3: table(1), pad(3), active(4), lookups(8), matches(8).
-pub(super) fn decode_tables(r: &mut Reader, v: Version) -> Result<Vec<TableStats>, DecodeError> {
-    let mut tables = Vec::new();
-    while !r.is_empty() {
-        let table_id = r.u8()?;
-        r.skip(3)?;
-        let (name, wildcards, max_entries) = match v {
-            Version::Of10 => (r.string(TABLE_NAME_LEN)?, r.u32()?, r.u32()?),
-            _ => (String::new(), 0, 0),
-        };
-        tables.push(TableStats {
-            table_id,
-            name,
-            wildcards,
-            max_entries,
-            active_count: r.u32()?,
-            lookup_count: r.u64()?,
-            matched_count: r.u64()?,
-        });
-    }
-    Ok(tables)
-}
-
-pub(super) fn encode_tables(o: &mut MessageWriter, tables: &[TableStats]) {
-    let v = o.version();
-    o.parts(Kind::TableStatsReply, tables, |o, t| {
-        encode_table(&mut o.w, t, v)
-    });
-}
-
-fn encode_table(w: &mut Writer, t: &TableStats, v: Version) {
-    w.u8(t.table_id);
-    w.zeros(3);
-    if v == Version::Of10 {
-        w.string(&t.name, TABLE_NAME_LEN);
-        w.u32(t.wildcards);
-        w.u32(t.max_entries);
-    }
-    w.u32(t.active_count);
-    w.u64(t.lookup_count);
-    w.u64(t.matched_count);
 }

@@ -15,6 +15,12 @@ pub enum PacketInReason {
     Action,
     /// The TTL ran out.
     InvalidTtl,
+    /// An action in the action set said so; 1.4 and later, earlier peers are told `Action`.
+    ActionSet,
+    /// A group's bucket said so; 1.4 and later, earlier peers are told `Action`.
+    Group,
+    /// A packet-out said so; 1.4 and later, earlier peers are told `Action`.
+    PacketOut,
 }
 
 impl PacketInReason {
@@ -23,6 +29,9 @@ impl PacketInReason {
             PacketInReason::NoMatch => 0,
             PacketInReason::Action => 1,
             PacketInReason::InvalidTtl => 2,
+            PacketInReason::ActionSet => 3,
+            PacketInReason::Group => 4,
+            PacketInReason::PacketOut => 5,
         }
     }
 
@@ -31,6 +40,9 @@ impl PacketInReason {
             0 => Some(PacketInReason::NoMatch),
             1 => Some(PacketInReason::Action),
             2 => Some(PacketInReason::InvalidTtl),
+            3 => Some(PacketInReason::ActionSet),
+            4 => Some(PacketInReason::Group),
+            5 => Some(PacketInReason::PacketOut),
             _ => None,
         }
     }
@@ -188,13 +200,15 @@ impl AsyncConfig {
     ///
     /// Source: OpenFlow 1.3.5, 6.3.5; ovs-vswitchd of Open vSwitch 3.1.
     pub fn default_for(version: Version) -> AsyncConfig {
-        let flow_removed = match version {
-            Version::Of10 => 0b111,
-            _ => 0b1111,
+        // The reasons that the version has, and "group deleted" from 1.3 on.
+        let (packet_in, flow_removed) = match version {
+            Version::Of10 | Version::Of11 | Version::Of12 => (0b011, 0b111),
+            Version::Of13 => (0b011, 0b1111),
+            Version::Of14 | Version::Of15 => (0b11_1011, 0b11_1111),
         };
         AsyncConfig {
             packet_in: AsyncMask {
-                master: 0b011,
+                master: packet_in,
                 slave: 0,
             },
             port_status: AsyncMask {

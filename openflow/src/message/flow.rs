@@ -62,6 +62,8 @@ pub struct FlowMod {
     pub modify_cookie: bool,
     pub idle_timeout: u16,
     pub hard_timeout: u16,
+    /// Of an addition, 1.4 and later: what is less important gives way first. 0 elsewhere.
+    pub importance: u16,
     /// [`NO_BUFFER`] for none.
     pub buffer_id: u32,
     /// For delete: only flows that output to it; [`OfPort::ANY`] for no such filter.
@@ -86,6 +88,7 @@ impl FlowMod {
             modify_cookie: false,
             idle_timeout: 0,
             hard_timeout: 0,
+            importance: 0,
             buffer_id: NO_BUFFER,
             out_port: OfPort::ANY,
             out_group: GROUP_ANY,
@@ -103,6 +106,8 @@ pub struct PacketOut {
     pub buffer_id: u32,
     /// [`OfPort::CONTROLLER`] or [`OfPort::ANY`] when there is none.
     pub in_port: OfPort,
+    /// 1.5: other pipeline fields that the packet begins with.
+    pub metadata: Match,
     pub actions: Vec<Action>,
     pub data: Bytes,
 }
@@ -169,9 +174,11 @@ pub struct FlowStats {
     pub priority: u16,
     pub idle_timeout: u16,
     pub hard_timeout: u16,
+    /// 1.4 and later.
+    pub importance: u16,
     /// Since it was added.
     pub duration: Duration,
-    /// Since its last packet, in whole seconds; NXST_FLOW only.
+    /// Since its last packet, in whole seconds; NXST_FLOW and 1.5.
     pub idle_age: Option<u16>,
     /// Since it was added or modified, in whole seconds; NXST_FLOW only.
     pub hard_age: Option<u16>,
@@ -180,6 +187,22 @@ pub struct FlowStats {
     /// 1.3 and later.
     pub flags: FlowModFlags,
     pub actions: Vec<Action>,
+}
+
+/// One flow in an `OFPMP_FLOW_STATS` reply of 1.5: what is counted, without what the flow does.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FlowCounts {
+    pub fields: Match,
+    pub table_id: u8,
+    /// `OFPFSR_*`: 0 for an answer to a request.
+    pub reason: u8,
+    pub priority: u16,
+    /// Since it was added.
+    pub duration: Option<Duration>,
+    /// Since its last packet.
+    pub idle: Option<Duration>,
+    pub packet_count: Option<u64>,
+    pub byte_count: Option<u64>,
 }
 
 /// Aggregate flow statistics.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use packet::{EthAddr, OfPort};
 
+use super::Property;
+
 /// A set of named bits.
 macro_rules! bit_set {
     ($(#[$doc:meta])* $name:ident { $($(#[$bdoc:meta])* $bit:ident = $value:expr),* $(,)? }) => {
@@ -137,6 +139,8 @@ pub struct PortDesc {
     pub curr_speed_kbps: u32,
     /// Not in 1.0, where it follows from `supported`.
     pub max_speed_kbps: u32,
+    /// 1.4 and later: of optical ports, pipelines, experimenters.
+    pub other: Vec<Property>,
 }
 
 /// `OFPT_PORT_STATUS`.
@@ -157,6 +161,8 @@ pub struct PortMod {
     pub mask: PortConfig,
     /// Empty: do not change.
     pub advertise: PortFeatures,
+    /// 1.4 and later: for optical ports and experimenters.
+    pub other: Vec<Property>,
 }
 
 /// Statistics of a port; `u64::MAX` for a counter that is not kept.
@@ -177,6 +183,50 @@ pub struct PortStats {
     pub collisions: u64,
     /// 1.3 and later; since the port was added.
     pub duration: Option<Duration>,
+    /// 1.4 and later, as Intel's property has them: the counters of RFC 2819 in the order of
+    /// Open vSwitch's `Interface.statistics`: received packets by seven ranges of length, sent
+    /// ones likewise, multicasts sent, broadcasts received and sent, four kinds of errors.
+    pub rfc_2819: Option<Box<[u64; RFC_2819_COUNTERS]>>,
+    /// 1.4 and later, as Intel's property has them.
+    pub custom: Vec<CustomCounter>,
+    /// 1.4 and later: of optical ports and experimenters.
+    pub other: Vec<Property>,
+}
+
+/// How many counters of RFC 2819 there are.
+pub const RFC_2819_COUNTERS: usize = 21;
+
+/// A counter that a kind of port has for itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CustomCounter {
+    /// At most 255 bytes go on the wire.
+    pub name: String,
+    pub value: u64,
+}
+
+impl PortStats {
+    /// Of a port of which nothing is counted.
+    pub fn unknown(port: OfPort) -> PortStats {
+        PortStats {
+            port,
+            rx_packets: u64::MAX,
+            tx_packets: u64::MAX,
+            rx_bytes: u64::MAX,
+            tx_bytes: u64::MAX,
+            rx_dropped: u64::MAX,
+            tx_dropped: u64::MAX,
+            rx_errors: u64::MAX,
+            tx_errors: u64::MAX,
+            rx_frame_errors: u64::MAX,
+            rx_over_errors: u64::MAX,
+            rx_crc_errors: u64::MAX,
+            collisions: u64::MAX,
+            duration: None,
+            rfc_2819: None,
+            custom: Vec::new(),
+            other: Vec::new(),
+        }
+    }
 }
 
 /// Request for queue statistics.
@@ -198,14 +248,19 @@ pub struct QueueStats {
     pub tx_errors: u64,
     /// 1.3 and later.
     pub duration: Option<Duration>,
+    /// 1.4 and later: of experimenters.
+    pub other: Vec<Property>,
 }
 
-/// A queue in `OFPT_QUEUE_GET_CONFIG_REPLY`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A queue in `OFPT_QUEUE_GET_CONFIG_REPLY` and `OFPMP_QUEUE_DESC`.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueueConfig {
+    pub port: OfPort,
     pub queue: u32,
     /// In tenths of a percent of the port's rate; `None` when there is no minimum.
     pub min_rate: Option<u16>,
     /// In tenths of a percent; `None` when there is no maximum.
     pub max_rate: Option<u16>,
+    /// 1.4 and later: of experimenters.
+    pub other: Vec<Property>,
 }

@@ -52,8 +52,12 @@ bit_set! {
         QUEUE_STATS = 1 << 6,
         /// 1.0 to 1.1.
         ARP_MATCH_IP = 1 << 7,
-        /// 1.1 and later.
+        /// 1.2 and later.
         PORT_BLOCKED = 1 << 8,
+        /// 1.4 and later.
+        BUNDLES = 1 << 9,
+        /// 1.4 and later.
+        FLOW_MONITORING = 1 << 10,
         /// 1.0 only.
         STP = 1 << 31,
     }
@@ -71,7 +75,7 @@ pub struct SwitchFeatures {
     pub capabilities: Capabilities,
     /// 1.0 only: bits `1 << OFPAT_*`.
     pub actions: u32,
-    /// 1.0 only; 1.3 asks with [`super::Message::PortDescRequest`].
+    /// 1.0 to 1.2; 1.3 asks with [`super::Message::PortDescRequest`].
     pub ports: Vec<super::PortDesc>,
 }
 
@@ -115,17 +119,33 @@ pub struct Desc {
     pub dp_desc: String,
 }
 
-/// Statistics of a table.
+/// Statistics of a table, and up to 1.2 what the table can do, in bits as they are on the wire.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableStats {
     pub table_id: u8,
-    /// 1.0 only.
-    pub name: String,
-    /// 1.0 only: `OFPFW_*` bits that the table can wildcard.
-    pub wildcards: u32,
-    /// 1.0 only.
-    pub max_entries: u32,
     pub active_count: u32,
     pub lookup_count: u64,
     pub matched_count: u64,
+    /// 1.0 to 1.2.
+    pub name: String,
+    /// 1.0 to 1.2.
+    pub max_entries: u32,
+    /// Fields that a flow may leave out: `OFPFW_*` of 1.0, `OFPFMF_*` of 1.1, `OFPXMT_*` numbers
+    /// as bits in 1.2.
+    pub wildcards: u64,
+    /// Fields that a flow may match; 1.1 and 1.2.
+    pub matches: u64,
+    /// Numbers of instructions as bits; 1.1 and 1.2.
+    pub instructions: u32,
+    /// Numbers of actions as bits; 1.1 and 1.2.
+    pub write_actions: u32,
+    pub apply_actions: u32,
+    /// Fields that actions may set; 1.2.
+    pub write_set_fields: u64,
+    pub apply_set_fields: u64,
+    /// 1.2.
+    pub metadata_match: u64,
+    pub metadata_write: u64,
+    /// What is done with packets that miss, `OFPTC_*`; 1.1 and 1.2.
+    pub config: u32,
 }

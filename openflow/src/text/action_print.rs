@@ -173,6 +173,9 @@ pub fn reason_name(reason: PacketInReason) -> &'static str {
         PacketInReason::NoMatch => "no_match",
         PacketInReason::Action => "action",
         PacketInReason::InvalidTtl => "invalid_ttl",
+        PacketInReason::ActionSet => "action_set",
+        PacketInReason::Group => "group",
+        PacketInReason::PacketOut => "packet_out",
     }
 }
 

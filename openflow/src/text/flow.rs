@@ -225,12 +225,7 @@ fn keyword(
         "priority" if allowed.priority => fm.priority = integer(v, "priority")?,
         "idle_timeout" if allowed.timeouts => fm.idle_timeout = integer(v, "idle_timeout")?,
         "hard_timeout" if allowed.timeouts => fm.hard_timeout = integer(v, "hard_timeout")?,
-        "importance" if allowed.timeouts => {
-            if integer(v, "importance")? != 0 {
-                let kind = ErrorKind::KeywordNotSupported("importance".to_owned());
-                return Err(Error::new(kind, key.at));
-            }
-        }
+        "importance" if allowed.timeouts => fm.importance = integer(v, "importance")?,
         "cookie" => cookie(v, allowed, fm)?,
         // So that what dump-flows prints can be read again.
         "duration" | "n_packets" | "n_bytes" | "idle_age" | "hard_age" => {}
@@ -340,6 +335,7 @@ pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
     Ok(PacketOut {
         buffer_id: NO_BUFFER,
         in_port: in_port.unwrap_or(OfPort::CONTROLLER),
+        metadata: Match::new(),
         actions,
         data: data.ok_or_else(|| Error::new(ErrorKind::MissingPacket, end))?,
     })

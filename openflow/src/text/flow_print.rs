@@ -14,8 +14,8 @@ use super::matches::{self, Context};
 use super::ports::Names;
 use crate::field::Field;
 use crate::message::{
-    AggregateStats, FlowMod, FlowModCommand, FlowModFlags, FlowStats, FlowStatsRequest, GROUP_ANY,
-    NO_BUFFER, TABLE_ALL,
+    AggregateStats, FlowCounts, FlowMod, FlowModCommand, FlowModFlags, FlowStats, FlowStatsRequest,
+    GROUP_ANY, NO_BUFFER, TABLE_ALL,
 };
 use crate::version::Version;
 
@@ -89,6 +89,9 @@ pub fn write_flow_stats(
         let _ = write!(out, "hard_timeout={}, ", flow.hard_timeout);
     }
     write_flags(out, flow.flags);
+    if flow.importance != 0 {
+        let _ = write!(out, "importance={}, ", flow.importance);
+    }
     if stats {
         if let Some(age) = flow.idle_age {
             let _ = write!(out, "idle_age={age}, ");
@@ -109,6 +112,33 @@ pub fn write_flow_stats(
     }
     out.push_str("actions=");
     action_print::write(out, &flow.actions, version, names);
+}
+
+/// One flow of `OFPMP_FLOW_STATS`, with its leading space and without a newline.
+pub fn write_flow_counts(out: &mut String, flow: &FlowCounts, names: &Names) {
+    out.push(' ');
+    if let Some(duration) = flow.duration {
+        out.push_str("duration=");
+        write_duration(out, duration);
+        out.push_str(", ");
+    }
+    out.push_str("table=");
+    names.write_table(out, flow.table_id);
+    out.push_str(", ");
+    for (name, count) in [
+        ("n_packets", flow.packet_count),
+        ("n_bytes", flow.byte_count),
+        ("idle_age", flow.idle.map(|idle| idle.as_secs())),
+    ] {
+        if let Some(count) = count {
+            let _ = write!(out, "{name}={count}, ");
+        }
+    }
+    let context = Context {
+        priority: Some(flow.priority),
+        ..Context::default()
+    };
+    matches::write_with(out, &flow.fields, names, context);
 }
 
 /// A flow-mod as the message printer shows it, without the message's name.
@@ -145,6 +175,9 @@ pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &
     if fm.hard_timeout != 0 {
         let _ = write!(out, "hard:{} ", fm.hard_timeout);
     }
+    if fm.importance != 0 {
+        let _ = write!(out, "importance:{} ", fm.importance);
+    }
     if fm.buffer_id != NO_BUFFER {
         let _ = write!(out, "buf:0x{:x} ", fm.buffer_id);
     }
@@ -156,8 +189,8 @@ pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &
     if fm.out_group != GROUP_ANY {
         let _ = write!(out, "out_group:{} ", fm.out_group);
     }
-    // 1.0 always resets them and has no flag for it.
-    let reset_counts = fm.flags.reset_counts && version != Version::Of10;
+    // 1.0 and 1.1 always reset them and have no flag for it.
+    let reset_counts = fm.flags.reset_counts && version >= Version::Of12;
     let flags = FlowModFlags {
         reset_counts,
         ..fm.flags

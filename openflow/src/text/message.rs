@@ -7,6 +7,7 @@
 mod asynchronous;
 mod port;
 mod switch;
+mod tables;
 
 use std::fmt::Write;
 
@@ -14,11 +15,8 @@ pub use switch::frag_name;
 
 use super::flow_print;
 use super::ports::Names;
-use crate::message::{Flavor, Message};
+use crate::message::{Message, QUEUE_ALL};
 use crate::version::Version;
-
-/// Subtype of the Nicira extension message of this name.
-const NXT_PACKET_IN: u32 = 17;
 
 /// What else the printer must know.
 #[derive(Clone, Copy, Debug)]
@@ -44,26 +42,6 @@ pub fn write_header(out: &mut String, name: &str, wire_version: u8, xid: u32) {
     let _ = write!(out, " (xid=0x{xid:x}):");
 }
 
-/// The name of a message in the encoding it had; `subtype` is that of the vendor or experimenter
-/// message it came in.
-pub fn name(message: &Message, subtype: Option<u32>) -> &'static str {
-    let nicira = |flavor: Flavor| flavor == Flavor::Nicira || subtype.is_some();
-    match message {
-        Message::FlowMod(_) if subtype.is_some() => "NXT_FLOW_MOD",
-        Message::PacketIn(_) if subtype == Some(NXT_PACKET_IN) => "NXT_PACKET_IN",
-        Message::PacketIn(_) if subtype.is_some() => "NXT_PACKET_IN2",
-        Message::FlowRemoved(_) if subtype.is_some() => "NXT_FLOW_REMOVED",
-        Message::RoleRequest(r) if nicira(r.flavor) => "NXT_ROLE_REQUEST",
-        Message::RoleReply(r) if nicira(r.flavor) => "NXT_ROLE_REPLY",
-        Message::SetAsync { flavor, .. } if nicira(*flavor) => "NXT_SET_ASYNC_CONFIG",
-        Message::FlowStatsRequest(r) if nicira(r.flavor) => "NXST_FLOW request",
-        Message::FlowStatsReply(r) if nicira(r.flavor) => "NXST_FLOW reply",
-        Message::AggregateRequest(r) if nicira(r.flavor) => "NXST_AGGREGATE request",
-        Message::AggregateReply { flavor, .. } if nicira(*flavor) => "NXST_AGGREGATE reply",
-        other => other.name(),
-    }
-}
-
 /// All of a message after the header.
 pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
     match message {
@@ -73,7 +51,6 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::BarrierReply
         | Message::GetAsyncRequest
         | Message::DescRequest
-        | Message::TableFeaturesRequest
         | Message::TableStatsRequest => {}
         Message::Hello(hello) => switch::write_hello(out, hello),
         Message::Error(error) => switch::write_error(out, error, style),
@@ -87,8 +64,10 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         }
         Message::DescReply(desc) => switch::write_desc(out, desc),
         Message::TableMod(table_mod) => switch::write_table_mod(out, table_mod, style.names),
-        Message::TableFeaturesReply(tables) => switch::write_table_features(out, tables),
-        Message::TableStatsReply(tables) => switch::write_tables(out, tables, style),
+        Message::TableFeaturesRequest(tables) | Message::TableFeaturesReply(tables) => {
+            tables::write_features(out, tables, style);
+        }
+        Message::TableStatsReply(tables) => tables::write_stats(out, tables, style),
         Message::Refused(_) => out.push_str(" (not supported by this version)"),
 
         Message::PacketIn(packet_in) => asynchronous::write_packet_in(out, packet_in, style),
@@ -122,6 +101,15 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
                 flow_print::write_flow_stats(out, flow, style.version, style.names, true);
             }
         }
+        Message::FlowCountsRequest(request) => {
+            flow_print::write_stats_request(out, request, style.names);
+        }
+        Message::FlowCountsReply(flows) => {
+            for flow in flows {
+                out.push('\n');
+                flow_print::write_flow_counts(out, flow, style.names);
+            }
+        }
         Message::AggregateReply { stats, .. } => flow_print::write_aggregate(out, stats),
 
         Message::PortStatus(status) => port::write_status(out, status, style.names),
@@ -131,17 +119,25 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
             style.names.write_port(out, *port);
         }
         Message::PortStatsReply(stats) => port::write_stats(out, stats, style.names),
-        Message::PortDescRequest => out.push_str(" port=ANY"),
+        Message::PortDescRequest { port } => {
+            out.push_str(" port=");
+            style.names.write_port(out, *port);
+        }
         Message::PortDescReply(ports) => {
             out.push('\n');
             port::write_ports(out, ports, style.names);
         }
-        Message::QueueGetConfigRequest { port } => {
+        Message::QueueGetConfigRequest { port, queue } => {
             out.push_str(" port=");
             style.names.write_port(out, *port);
+            if *queue != QUEUE_ALL {
+                let _ = write!(out, " queue={queue}");
+            }
         }
         Message::QueueGetConfigReply { port, queues } => {
-            port::write_queue_config(out, *port, queues, style.names);
+            // Before 1.4 Open vSwitch shows the port that was asked for.
+            let port = (style.version < Version::Of14).then_some(*port);
+            port::write_queue_config(out, port, queues, style.names);
         }
         Message::QueueStatsRequest(request) => {
             port::write_queue_request(out, request, style.names);

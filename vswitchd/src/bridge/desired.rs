@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use daemon::stream::{Method, MethodError, OPENFLOW_PORT};
 use ofproto::port::PriorityTags;
+use openflow::Version;
 use ovsdb::replica::{Replica, Row};
 use packet::EthAddr;
 use uuid::Uuid;
@@ -68,30 +69,13 @@ pub struct Bridge {
     /// Whether NORMAL sends on what is for bridges themselves.
     pub forward_bpdu: bool,
     pub secure: bool,
-    pub protocols: BTreeSet<Protocol>,
+    /// OpenFlow versions that connections may speak.
+    pub protocols: BTreeSet<Version>,
     pub mac_aging_time: Duration,
     pub mac_table_size: u32,
     pub controllers: BTreeMap<Uuid, Controller>,
     pub ports: BTreeMap<String, Port>,
     pub unsupported: Vec<String>,
-}
-
-/// OpenFlow versions by the names of `Bridge.protocols`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
-    OpenFlow10,
-    OpenFlow13,
-}
-
-impl Protocol {
-    pub const ALL: [Protocol; 2] = [Protocol::OpenFlow10, Protocol::OpenFlow13];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Protocol::OpenFlow10 => "OpenFlow10",
-            Protocol::OpenFlow13 => "OpenFlow13",
-        }
-    }
 }
 
 /// One row of Port. All ports have one interface: bonds are not supported.
@@ -373,17 +357,17 @@ fn local_port(bridge: &str) -> Port {
 }
 
 /// The versions asked for that there are, or all.
-fn protocols(row: &Row<'_>) -> BTreeSet<Protocol> {
+fn protocols(row: &Row<'_>) -> BTreeSet<Version> {
     let mut protocols = BTreeSet::new();
     let mut asked = false;
     for text in row.strings("protocols") {
         asked = true;
-        protocols.extend(Protocol::ALL.into_iter().find(|p| p.name() == text));
+        protocols.extend(Version::from_name(text));
     }
     if asked {
         protocols
     } else {
-        Protocol::ALL.into_iter().collect()
+        Version::ALL.iter().copied().collect()
     }
 }
 

@@ -76,9 +76,10 @@ impl Awaited {
             Message::FlowStatsRequest(_)
             | Message::AggregateRequest(_)
             | Message::TableStatsRequest
-            | Message::TableFeaturesRequest
+            | Message::TableFeaturesRequest(_)
+            | Message::FlowCountsRequest(_)
             | Message::PortStatsRequest { .. }
-            | Message::PortDescRequest
+            | Message::PortDescRequest { .. }
             | Message::FeaturesRequest => Some(Awaited::Long(xid)),
             _ => None,
         }
@@ -94,6 +95,7 @@ impl Awaited {
                     && matches!(
                         message,
                         Message::FlowStatsReply(_)
+                            | Message::FlowCountsReply(_)
                             | Message::AggregateReply { .. }
                             | Message::TableStatsReply(_)
                             | Message::TableFeaturesReply(_)

@@ -25,7 +25,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::bridge::desired::{Bridge, Controller, Desired, Protocol};
+use crate::bridge::desired::{Bridge, Controller, Desired};
 use crate::bridge::status::ControllerStatus;
 pub use connection::Sender;
 
@@ -313,12 +313,5 @@ fn socket(bridge: &str, extension: &str) -> PathBuf {
 }
 
 fn versions(bridge: &Bridge) -> VersionBitmap {
-    bridge
-        .protocols
-        .iter()
-        .map(|protocol| match protocol {
-            Protocol::OpenFlow10 => Version::Of10,
-            Protocol::OpenFlow13 => Version::Of13,
-        })
-        .collect()
+    bridge.protocols.iter().copied().collect()
 }

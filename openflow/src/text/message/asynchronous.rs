@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Style, write_hex_dump};
+use crate::field::Field;
 use crate::message::{
     AsyncConfig, FlowFormat, FlowRemoved, FlowRemovedReason, NO_BUFFER, PacketIn, PacketInFormat,
     PacketOut, Role, RoleMessage,
@@ -55,8 +56,9 @@ fn write_data(out: &mut String, data: &[u8], style: Style<'_>) {
 }
 
 pub fn write_packet_out(out: &mut String, p: &PacketOut, style: Style<'_>) {
-    out.push_str(" in_port=");
-    style.names.write_port(out, p.in_port);
+    let fields = p.metadata.clone().with(Field::InPort, p.in_port.0.into());
+    out.push(' ');
+    matches::write(out, &fields, style.names);
     out.push_str(" actions=");
     action_print::write(out, &p.actions, style.version, style.names);
     if p.buffer_id == NO_BUFFER {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use packet::OfPort;
 
 use crate::message::{
-    PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats, PortStatus,
-    QUEUE_ALL, QueueConfig, QueueStats, QueueStatsRequest,
+    CustomCounter, PortConfig, PortDesc, PortFeatures, PortMod, PortReason, PortState, PortStats,
+    PortStatus, QUEUE_ALL, QueueConfig, QueueStats, QueueStatsRequest, RFC_2819_COUNTERS,
 };
 use crate::text::flow_print::{write_counter, write_duration};
 use crate::text::ports::Names;
@@ -181,6 +181,64 @@ pub fn write_stats(out: &mut String, stats: &[PortStats], names: &Names) {
             write_duration(out, duration);
             out.push('\n');
         }
+        if let Some(counters) = &s.rfc_2819 {
+            write_rfc_2819(out, counters);
+        }
+        write_custom(out, &s.custom);
+    }
+}
+
+/// Those that are kept, received and sent apart, three to a line.
+fn write_rfc_2819(out: &mut String, counters: &[u64; RFC_2819_COUNTERS]) {
+    const RX: [(usize, &str); 12] = [
+        (0, "1_to_64_packets"),
+        (1, "65_to_127_packets"),
+        (2, "128_to_255_packets"),
+        (3, "256_to_511_packets"),
+        (4, "512_to_1023_packets"),
+        (5, "1024_to_1522_packets"),
+        (6, "1523_to_max_packets"),
+        (15, "broadcast_packets"),
+        (17, "undersized_errors"),
+        (18, "oversize_errors"),
+        (19, "fragmented_errors"),
+        (20, "jabber_errors"),
+    ];
+    const TX: [(usize, &str); 9] = [
+        (7, "1_to_64_packets"),
+        (8, "65_to_127_packets"),
+        (9, "128_to_255_packets"),
+        (10, "256_to_511_packets"),
+        (11, "512_to_1023_packets"),
+        (12, "1024_to_1522_packets"),
+        (13, "1523_to_max_packets"),
+        (14, "multicast_packets"),
+        (16, "broadcast_packets"),
+    ];
+    for (title, list) in [("rx", &RX[..]), ("tx", &TX[..])] {
+        let kept: Vec<String> = list
+            .iter()
+            .filter_map(|(n, name)| Some((counters.get(*n)?, name)))
+            .filter(|(count, _)| **count != u64::MAX)
+            .map(|(count, name)| format!("{title} {name}={count}"))
+            .collect();
+        for line in kept.chunks(3) {
+            let _ = writeln!(out, "           {}", line.join(", "));
+        }
+    }
+}
+
+fn write_custom(out: &mut String, counters: &[CustomCounter]) {
+    if counters.is_empty() {
+        return;
+    }
+    out.push_str("           CUSTOM Statistics\n");
+    for line in counters.chunks(3) {
+        let texts: Vec<String> = line
+            .iter()
+            .map(|c| format!("{}={},", c.name, c.value))
+            .collect();
+        let _ = writeln!(out, "                      {}", texts.join(" "));
     }
 }
 
@@ -197,17 +255,28 @@ fn write_counters(out: &mut String, start: &str, counters: &[(&str, u64)]) {
     out.push('\n');
 }
 
-pub fn write_queue_config(out: &mut String, port: OfPort, queues: &[QueueConfig], names: &Names) {
-    // Open vSwitch names the port together with its first queue.
-    if queues.is_empty() {
-        return;
-    }
-    out.push_str(" port=");
-    names.write_port(out, port);
-    out.push('\n');
+/// Queues by number, those of one port below its name, or all below that of `port`.
+pub fn write_queue_config(
+    out: &mut String,
+    port: Option<OfPort>,
+    queues: &[QueueConfig],
+    names: &Names,
+) {
+    let port_of = |q: &QueueConfig| port.unwrap_or(q.port);
     let mut sorted: Vec<&QueueConfig> = queues.iter().collect();
-    sorted.sort_by_key(|q| q.queue);
+    sorted.sort_by_key(|q| (port_of(q), q.queue));
+    let mut last = None;
     for q in sorted {
+        let port = port_of(q);
+        if last != Some(port) {
+            if last.is_none() {
+                out.push(' ');
+            }
+            last = Some(port);
+            out.push_str("port=");
+            names.write_port(out, port);
+            out.push('\n');
+        }
         let _ = write!(out, "queue {}:", q.queue);
         for (name, rate) in [("min_rate", q.min_rate), ("max_rate", q.max_rate)] {
             if let Some(rate) = rate {

@@ -1,11 +1,11 @@
-//! Hello, errors, features, configuration, description and tables.
+//! Hello, errors, features, configuration, description and table-mods.
 
 use std::fmt::Write;
 
 use super::{Style, port, write_hex_dump};
 use crate::message::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TABLE_ALL,
-    TableFeatures, TableMod, TableStats,
+    TableMod,
 };
 use crate::text::message_bytes;
 use crate::text::ports::Names;
@@ -27,7 +27,7 @@ const ACTIONS: [(u32, &str); 12] = [
     (10, "mod_tp_dst"),
 ];
 
-const CAPABILITIES: [(Capabilities, &str); 9] = [
+const CAPABILITIES: [(Capabilities, &str); 11] = [
     (Capabilities::FLOW_STATS, "FLOW_STATS"),
     (Capabilities::TABLE_STATS, "TABLE_STATS"),
     (Capabilities::PORT_STATS, "PORT_STATS"),
@@ -37,23 +37,8 @@ const CAPABILITIES: [(Capabilities, &str); 9] = [
     (Capabilities::QUEUE_STATS, "QUEUE_STATS"),
     (Capabilities::ARP_MATCH_IP, "ARP_MATCH_IP"),
     (Capabilities::PORT_BLOCKED, "PORT_BLOCKED"),
-];
-
-/// The wildcard bits of OpenFlow 1.0 and what they stand for.
-const WILDCARDS_ALL: u32 = 0x3f_ffff;
-const WILDCARDS: [(u32, &str); 12] = [
-    (1 << 0, "in_port"),
-    (1 << 2, "eth_src"),
-    (1 << 3, "eth_dst"),
-    (1 << 4, "eth_type"),
-    (1 << 1, "vlan_vid"),
-    (1 << 20, "vlan_pcp"),
-    (0x3f << 8, "ip_src"),
-    (0x3f << 14, "ip_dst"),
-    (1 << 5, "nw_proto"),
-    (1 << 21, "nw_tos"),
-    (1 << 6, "tcp_src"),
-    (1 << 7, "tcp_dst"),
+    (Capabilities::BUNDLES, "BUNDLES"),
+    (Capabilities::FLOW_MONITORING, "FLOW_MONITORING"),
 ];
 
 pub fn write_hello(out: &mut String, hello: &Hello) {
@@ -161,114 +146,5 @@ pub fn write_table_mod(out: &mut String, table_mod: &TableMod, names: &Names) {
     } else {
         out.push_str(" table_id=");
         names.write_table(out, table_mod.table_id);
-    }
-}
-
-/// What tells tables apart: number, name and size.
-pub fn write_table_features(out: &mut String, tables: &[TableFeatures]) {
-    for table in tables {
-        let _ = write!(out, "\n  table {}", table.table_id);
-        if !table.name.is_empty() {
-            let _ = write!(out, " (\"{}\")", table.name);
-        }
-        let _ = write!(
-            out,
-            ":\n    metadata: match={:#x} write={:#x}\n    max_entries={}",
-            table.metadata_match, table.metadata_write, table.max_entries
-        );
-    }
-}
-
-/// Tables in blocks; tables that differ from the one before in nothing but their number are
-/// counted together, unless they have names.
-pub fn write_tables(out: &mut String, tables: &[TableStats], style: Style<'_>) {
-    out.push('\n');
-    let mut rest = tables;
-    let mut previous: Option<&TableStats> = None;
-    let mut blank_line = false;
-    while let Some((table, tail)) = rest.split_first() {
-        if blank_line {
-            out.push('\n');
-        }
-        rest = tail;
-        blank_line = true;
-        if !previous.is_some_and(|p| same(p, table)) {
-            write_table(out, table, previous, style);
-            previous = Some(table);
-            continue;
-        }
-        let n = table.table_id;
-        if !table.name.is_empty() {
-            let _ = writeln!(out, "  table {n} (\"{}\"): ditto", table.name);
-            blank_line = false;
-            continue;
-        }
-        let alike = |t: &&TableStats| same(table, t) && t.name.is_empty();
-        let more = tail.iter().take_while(alike).count();
-        let _ = match tail.get(..more).and_then(<[TableStats]>::last) {
-            Some(last) => writeln!(out, "  tables {n}...{}: ditto", last.table_id),
-            None => writeln!(out, "  table {n}: ditto"),
-        };
-        rest = tail.get(more..).unwrap_or(&[]);
-    }
-}
-
-/// Everything but number and name.
-fn same(a: &TableStats, b: &TableStats) -> bool {
-    same_stats(a, b) && same_kind(a, b)
-}
-
-fn same_stats(a: &TableStats, b: &TableStats) -> bool {
-    (a.active_count, a.lookup_count, a.matched_count)
-        == (b.active_count, b.lookup_count, b.matched_count)
-}
-
-fn same_kind(a: &TableStats, b: &TableStats) -> bool {
-    (a.wildcards, a.max_entries) == (b.wildcards, b.max_entries)
-}
-
-fn write_table(
-    out: &mut String,
-    table: &TableStats,
-    previous: Option<&TableStats>,
-    style: Style<'_>,
-) {
-    let _ = write!(out, "  table {}", table.table_id);
-    if !table.name.is_empty() {
-        let _ = write!(out, " (\"{}\")", table.name);
-    }
-    let _ = writeln!(
-        out,
-        ":\n    active={}, lookup={}, matched={}",
-        table.active_count, table.lookup_count, table.matched_count
-    );
-    if style.version != Version::Of10 {
-        return;
-    }
-    if previous.is_some_and(|p| same_kind(p, table)) {
-        out.push_str("    (same features)\n");
-        return;
-    }
-    let _ = writeln!(out, "    max_entries={}", table.max_entries);
-    out.push_str("    matching:\n");
-    if table.wildcards & WILDCARDS_ALL == WILDCARDS_ALL {
-        out.push_str(
-            "      exact match or wildcard: in_port eth_{src,dst,type} vlan_{vid,pcp} \
-             ip_{src,dst} nw_{proto,tos} tcp_{src,dst}\n",
-        );
-        return;
-    }
-    for (title, wild) in [
-        ("exact match or wildcard", true),
-        ("must exact match", false),
-    ] {
-        let fields: Vec<&str> = WILDCARDS
-            .iter()
-            .filter(|(bits, _)| (table.wildcards & bits != 0) == wild)
-            .map(|(_, name)| *name)
-            .collect();
-        if !fields.is_empty() {
-            let _ = writeln!(out, "      {title}: {}", fields.join(" "));
-        }
     }
 }

@@ -4,7 +4,7 @@ use super::Support::{
     ByKey, Carried, Moot, NotWritten, Only, Others, PartOf, Refused as No, Written,
 };
 use super::{Column, col, key};
-use crate::bridge::desired::{DATAPATH_TYPES, IFACE_TYPES, Protocol};
+use crate::bridge::desired::{DATAPATH_TYPES, IFACE_TYPES};
 
 #[cfg(test)]
 /// Tables whose rows count for nothing, and the column that refuses them.
@@ -121,7 +121,7 @@ pub const COLUMNS: &[Column] = &[
     col("Bridge", "netflow", No("export from another program, or unset it")),
     col("Bridge", "other_config", ByKey),
     col("Bridge", "ports", Carried),
-    col("Bridge", "protocols", Only(&[Protocol::OpenFlow10.name(), Protocol::OpenFlow13.name()], "controllers can use OpenFlow10 and OpenFlow13")),
+    col("Bridge", "protocols", Carried),
     col("Bridge", "rstp_enable", No("unset it and keep the topology free of loops")),
     col("Bridge", "rstp_status", NotWritten),
     col("Bridge", "sflow", No("export from another program, or unset it")),
