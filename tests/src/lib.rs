@@ -4,6 +4,7 @@
 //! Everything is made by the test that needs it and removed when its guard is dropped; processes
 //! are ended by their id. Nothing here touches the machine's own network.
 
+pub mod database;
 pub mod host;
 pub mod netns;
 pub mod process;
