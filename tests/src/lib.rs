@@ -8,12 +8,14 @@ pub mod database;
 pub mod host;
 pub mod netns;
 pub mod process;
+pub mod stock_switch;
 pub mod support;
 pub mod switch;
 pub mod traffic;
 
 pub use host::Host;
 pub use netns::NetNs;
+pub use stock_switch::StockSwitch;
 pub use switch::Switch;
 
 /// True when the test may go on; otherwise says why it is skipped.
