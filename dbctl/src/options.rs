@@ -6,7 +6,7 @@
 use daemon::getopt::{self, Opt, Value};
 use daemon::options::{DaemonOptions, Taken};
 use daemon::timeout;
-use ovsdb::table::{self, Data, Format, Style};
+use ovsdb::table::{self, Format, Style};
 use ovsdb::value::parse_uuid;
 use thiserror::Error;
 
@@ -100,12 +100,6 @@ const CLIENT: &[Opt] = &[
     Opt::new("ca-cert", Some('C'), REQUIRED),
     Opt::new("ssl-protocols", None, REQUIRED),
     Opt::new("ssl-ciphers", None, REQUIRED),
-    Opt::new("format", Some('f'), REQUIRED),
-    Opt::new("data", Some('d'), REQUIRED),
-    Opt::new("no-headings", None, NONE),
-    Opt::new("pretty", None, NONE),
-    Opt::new("bare", None, NONE),
-    Opt::new("max-column-width", None, REQUIRED),
     Opt::new("record", None, OPTIONAL),
     Opt::new("replay", None, OPTIONAL),
 ];
@@ -115,17 +109,15 @@ const BOTH: &[Opt] = &[Opt::new("file", None, NONE), Opt::new("server", None, NO
 
 /// The options that a program of this name takes.
 pub fn known(personality: Personality) -> Vec<Opt> {
-    let own: &[&[Opt]] = match personality {
-        Personality::Tool => &[TOOL],
-        Personality::Client => &[CLIENT],
-        Personality::Both => &[BOTH, TOOL, CLIENT],
-    };
-    own.iter()
-        .copied()
-        .chain([COMMON])
-        .flatten()
-        .copied()
-        .collect()
+    let table = table::OPTIONS.map(|(long, short, valued)| {
+        let value = if valued { REQUIRED } else { NONE };
+        Opt::new(long, short, value)
+    });
+    match personality {
+        Personality::Tool => [TOOL, COMMON].concat(),
+        Personality::Client => [CLIENT, &table, COMMON].concat(),
+        Personality::Both => [BOTH, TOOL, CLIENT, &table, COMMON].concat(),
+    }
 }
 
 /// Parses the arguments after the program's name. Log levels take effect at once.
@@ -192,20 +184,10 @@ impl Options {
             "no-db-change-aware" => self.db_change_aware = Some(false),
             "leader-only" => self.leader_only = true,
             "no-leader-only" => self.leader_only = false,
-            "format" => self.style.format = Format::parse(text)?,
-            "data" => self.style.data = Data::parse(text)?,
-            "no-headings" => self.style.headings = false,
-            "pretty" => self.style.pretty = true,
-            "bare" => {
-                self.style.format = Format::List;
-                self.style.data = Data::Bare;
-                self.style.headings = false;
-            }
-            // As with the stock program, a width that is no number is no limit.
-            "max-column-width" => self.style.max_column_width = text.parse().unwrap_or(0),
             tls @ ("bootstrap-ca-cert" | "private-key" | "certificate" | "ca-cert"
             | "ssl-protocols" | "ssl-ciphers") => return Err(Error::Tls(tls)),
             replay @ ("record" | "replay") => return Err(Error::Unsupported(replay)),
+            other if self.style.take(other, text)? => {}
             _ => match self.daemon.take(opt, value)? {
                 Taken::Yes | Taken::No => {}
                 Taken::Help => self.print = Some(Print::Help),

@@ -7,8 +7,8 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use common::{
-    OURS, Server, Shown, command, difference, finish, normalize, our_server, same_lines, split,
-    stock_is_there, until,
+    OURS, Server, Shown, command, difference, finish, normalize, our_server, same_lines, serve,
+    split, stock_is_there, until,
 };
 
 const LINES: &str = include_str!("stock/client.txt");
@@ -26,7 +26,7 @@ const SCHEMAS: &[(&str, &str)] = &[
 ];
 
 fn start(program: &Path) -> Server {
-    let server = Server::start(program, SCHEMAS);
+    let server = serve(program, SCHEMAS);
     for (name, text) in [
         ("things2.json", THINGS2),
         ("things3.json", THINGS3),

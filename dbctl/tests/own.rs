@@ -6,7 +6,7 @@ mod common;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use common::{OURS, Server, Shown, command, difference, finish, split, stock_is_there};
+use common::{OURS, Shown, command, difference, finish, serve, split, stock_is_there};
 use db_server::log::encode;
 use serde_json::{Value, json};
 
@@ -213,7 +213,7 @@ fn a_served_file_is_locked() {
         return;
     }
     let schema = schema().to_string();
-    let server = Server::start(Path::new("ovsdb-server"), &[("d", &schema)]);
+    let server = serve(Path::new("ovsdb-server"), &[("d", &schema)]);
     for line in [
         r#"transact d.db '["d"]'"#,
         "compact d.db",

@@ -7,64 +7,20 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
 use common::Switch;
 use openflow::Version;
 use openflow::message::FlowModCommand;
+use tests::StockSwitch;
 
-struct Stock {
-    dir: PathBuf,
-}
+struct Stock(StockSwitch);
 
 impl Stock {
     fn start() -> Option<Stock> {
-        let dir = std::env::temp_dir().join(format!("ofproto-stock-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let stock = Stock { dir };
-        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
-        if !Path::new(schema).exists() || stock.run("ovs-vswitchd", &["--version"]).is_none() {
-            return None;
-        }
-        let db = stock.path("conf.db");
-        stock.run("ovsdb-tool", &["create", &db, schema])?;
-        let remote = format!("--remote=punix:{}", stock.path("db.sock"));
-        let daemon = [
-            "--detach",
-            "--no-chdir",
-            "--pidfile",
-            "--log-file",
-            "-vconsole:off",
-        ];
-        stock.run("ovsdb-server", &[&daemon[..], &[&remote, &db]].concat())?;
-        stock.run("ovs-vsctl", &["--no-wait", "init"])?;
-        let dummy = ["--enable-dummy=override", "--disable-system"];
-        stock.run("ovs-vswitchd", &[&daemon[..], &dummy].concat())?;
-        let add = "--timeout=20 add-br br0 -- set bridge br0 fail-mode=secure \
-                   protocols=OpenFlow10,OpenFlow13 datapath_type=dummy";
-        stock.run("ovs-vsctl", &add.split_whitespace().collect::<Vec<_>>())?;
-        Some(stock)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.join(name).to_string_lossy().into_owned()
-    }
-
-    fn output(&self, program: &str, args: &[&str]) -> Option<Output> {
-        let mut command = Command::new(program);
-        for name in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-            command.env(name, &self.dir);
-        }
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin"));
-        command.args(args).output().ok()
-    }
-
-    fn run(&self, program: &str, args: &[&str]) -> Option<String> {
-        let output = self.output(program, args)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        output.status.success().then_some(text)
+        let switch = StockSwitch::start("agrees_with_the_stock_switch").unwrap()?;
+        let add = "add-br br0 -- set bridge br0 fail-mode=secure datapath_type=dummy \
+                   protocols=OpenFlow10,OpenFlow13";
+        switch.vsctl(add).unwrap();
+        Some(Stock(switch))
     }
 
     /// The name of the error that a flow-mod gets, if any.
@@ -78,6 +34,7 @@ impl Stock {
         };
         let versions = ["-O", version.name(), "-vconsole:off"];
         let output = self
+            .0
             .output("ovs-ofctl", &[&versions[..], args, &["br0", text]].concat())
             .unwrap();
         if output.status.success() {
@@ -94,7 +51,7 @@ impl Stock {
 
     fn dump(&self) -> Vec<String> {
         let args = ["-O", "OpenFlow13", "--no-stats", "dump-flows", "br0"];
-        let text = self.run("ovs-ofctl", &args).unwrap();
+        let text = self.0.run("ovs-ofctl", &args).unwrap();
         let mut lines: Vec<String> = text
             .lines()
             .filter(|l| !l.starts_with("OFPST"))
@@ -102,14 +59,6 @@ impl Stock {
             .collect();
         lines.sort();
         lines
-    }
-}
-
-impl Drop for Stock {
-    fn drop(&mut self) {
-        self.run("ovs-appctl", &["exit"]);
-        self.run("ovs-appctl", &["-t", "ovsdb-server", "exit"]);
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -304,7 +253,6 @@ fn is_refused_by_tool(text: &str) -> bool {
 #[test]
 fn agrees_with_the_stock_switch() {
     let Some(stock) = Stock::start() else {
-        println!("skipped: ovs-vswitchd is not installed");
         return;
     };
     let ops = std::env::var("SLUICE_STOCK_OPS").ok();

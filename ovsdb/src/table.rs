@@ -86,6 +86,38 @@ impl Default for Style {
     }
 }
 
+/// The options of command lines that say how tables look: the long name, the short one, and
+/// whether there is a value. [`Style::take`] carries them out.
+pub const OPTIONS: [(&str, Option<char>, bool); 6] = [
+    ("format", Some('f'), true),
+    ("data", Some('d'), true),
+    ("no-headings", None, false),
+    ("pretty", None, false),
+    ("bare", None, false),
+    ("max-column-width", None, true),
+];
+
+impl Style {
+    /// Takes an option; false when it is none of [`OPTIONS`].
+    pub fn take(&mut self, option: &str, value: &str) -> Result<bool, Error> {
+        match option {
+            "format" => self.format = Format::parse(value)?,
+            "data" => self.data = Data::parse(value)?,
+            "no-headings" => self.headings = false,
+            "pretty" => self.pretty = true,
+            "bare" => {
+                self.format = Format::List;
+                self.data = Data::Bare;
+                self.headings = false;
+            }
+            // As with the stock programs, a width that is no number is no limit.
+            "max-column-width" => self.max_column_width = value.parse().unwrap_or(0),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
 /// What is in one place of a table.
 #[derive(Debug, Clone)]
 pub enum Cell {

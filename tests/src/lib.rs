@@ -4,15 +4,18 @@
 //! Everything is made by the test that needs it and removed when its guard is dropped; processes
 //! are ended by their id. Nothing here touches the machine's own network.
 
+pub mod database;
 pub mod host;
 pub mod netns;
 pub mod process;
+pub mod stock_switch;
 pub mod support;
 pub mod switch;
 pub mod traffic;
 
 pub use host::Host;
 pub use netns::NetNs;
+pub use stock_switch::StockSwitch;
 pub use switch::Switch;
 
 /// True when the test may go on; otherwise says why it is skipped.

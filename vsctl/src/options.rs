@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use daemon::getopt::{self, Opt, Value};
 use daemon::vlog::{self, SyslogMethod};
 use daemon::{dirs, timeout};
-use ovsdb::table::{self, Data, Format, Style};
+use ovsdb::table::{self, Style};
 use thiserror::Error;
 
 use crate::command::COMMANDS;
@@ -27,8 +27,6 @@ pub enum Error {
     Syslog(#[from] vlog::SyslogMethodError),
     #[error("value {0} on -t or --timeout is invalid")]
     Timeout(String),
-    #[error("value {0} on --max-column-width is invalid")]
-    ColumnWidth(String),
     #[error("--{0}: TLS is not supported by this build")]
     Tls(&'static str),
 }
@@ -64,8 +62,8 @@ pub struct Options {
 const NONE: Value = Value::None;
 const REQUIRED: Value = Value::Required;
 
-/// The global options.
-pub const GLOBAL: &[Opt] = &[
+/// The global options that are not about tables.
+const OWN: &[Opt] = &[
     Opt::new("db", None, REQUIRED),
     Opt::new("no-syslog", None, NONE),
     Opt::new("no-wait", None, NONE),
@@ -85,12 +83,9 @@ pub const GLOBAL: &[Opt] = &[
     Opt::new("log-file", None, Value::Optional),
     Opt::new("syslog-method", None, REQUIRED),
     Opt::new("syslog-target", None, REQUIRED),
-    Opt::new("format", Some('f'), REQUIRED),
-    Opt::new("data", Some('d'), REQUIRED),
-    Opt::new("no-headings", None, NONE),
-    Opt::new("pretty", None, NONE),
-    Opt::new("bare", None, NONE),
-    Opt::new("max-column-width", None, REQUIRED),
+];
+
+const TLS: &[Opt] = &[
     Opt::new("private-key", Some('p'), REQUIRED),
     Opt::new("certificate", Some('c'), REQUIRED),
     Opt::new("ca-cert", Some('C'), REQUIRED),
@@ -100,9 +95,18 @@ pub const GLOBAL: &[Opt] = &[
     Opt::new("peer-ca-cert", None, REQUIRED),
 ];
 
+/// The global options.
+pub fn global() -> Vec<Opt> {
+    let table = table::OPTIONS.map(|(long, short, valued)| {
+        let value = if valued { REQUIRED } else { NONE };
+        Opt::new(long, short, value)
+    });
+    [OWN, &table, TLS].concat()
+}
+
 /// The global options and those of all commands.
-fn known() -> Vec<Opt> {
-    let mut known = GLOBAL.to_vec();
+fn known(global: &[Opt]) -> Vec<Opt> {
+    let mut known = global.to_vec();
     for option in COMMANDS.iter().flat_map(|command| command.options) {
         let long = option.name.trim_start_matches('-');
         if known.iter().all(|opt| opt.long != long) {
@@ -115,7 +119,8 @@ fn known() -> Vec<Opt> {
 
 /// Parses the arguments after the program's name. Log options take effect at once.
 pub fn parse(program: &str, args: Vec<String>) -> Result<Options, Error> {
-    let parsed = getopt::parse_leading(&known(), args)?;
+    let global = global();
+    let parsed = getopt::parse_leading(&known(&global), args)?;
     let mut options = Options {
         db: format!("unix:{}/db.sock", dirs::rundir().display()),
         wait: true,
@@ -131,7 +136,7 @@ pub fn parse(program: &str, args: Vec<String>) -> Result<Options, Error> {
         words: parsed.arguments,
     };
     for (opt, value) in parsed.options {
-        if !GLOBAL.contains(&opt) {
+        if !global.contains(&opt) {
             let name = opt.display();
             options.leading.retain(|(known, _)| *known != name);
             options.leading.push((name, value));
@@ -181,20 +186,7 @@ impl Options {
             "syslog-target" => {
                 vlog::set_syslog_target(format!("udp:{text}").parse::<SyslogMethod>()?);
             }
-            "format" => self.style.format = Format::parse(text)?,
-            "data" => self.style.data = Data::parse(text)?,
-            "no-headings" => self.style.headings = false,
-            "pretty" => self.style.pretty = true,
-            "bare" => {
-                self.style.format = Format::List;
-                self.style.data = Data::Bare;
-                self.style.headings = false;
-            }
-            "max-column-width" => {
-                self.style.max_column_width = text
-                    .parse()
-                    .map_err(|_| Error::ColumnWidth(text.to_owned()))?;
-            }
+            other if self.style.take(other, text)? => {}
             tls => return Err(Error::Tls(tls)),
         }
         Ok(())
@@ -221,6 +213,7 @@ fn parse_timeout(text: &str) -> Result<Option<u32>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ovsdb::table::Format;
 
     fn parse(text: &str) -> Result<Options, String> {
         let words = text.split_whitespace().map(str::to_owned).collect();

@@ -4,7 +4,7 @@ use daemon::getopt::Value;
 use daemon::{dirs, version};
 
 use crate::command::COMMANDS;
-use crate::options::{GLOBAL, Print};
+use crate::options::{self, Print};
 use crate::record::{SINGLE_ROW_TABLES, row_names};
 use crate::schema;
 
@@ -37,7 +37,7 @@ fn commands() -> String {
 
 fn options() -> String {
     let mut out = String::new();
-    for option in GLOBAL {
+    for option in options::global() {
         let valued = option.value != Value::None;
         let (equals, space) = if valued { ("=ARG", " ARG") } else { ("", "") };
         out.push_str(&format!("--{}{equals}\n", option.long));

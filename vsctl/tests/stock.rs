@@ -14,7 +14,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use server::{Server, environment, our_server, stock_is_there};
+use server::{
+    Server, database, dump, environment, our_server, start, start_program, stock_is_there,
+};
 
 const COMMANDS: &str = include_str!("stock/commands.txt");
 
@@ -31,13 +33,13 @@ fn run(program: &Path, words: &[String], server: &Server) -> Shown {
         .arg0("ovs-vsctl")
         .args(["--no-wait", "--timeout=10"])
         .args(words)
-        .envs(environment(server.dir.path()))
+        .envs(environment(server.path()))
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| {
         String::from_utf8(bytes)
             .unwrap()
-            .replace(&server.dir.path().display().to_string(), "DIR")
+            .replace(&server.path().display().to_string(), "DIR")
     };
     Shown {
         stdout: text(output.stdout),
@@ -213,7 +215,7 @@ fn on_our_server() {
 fn side_by_side(server: &Path) {
     let stock = Path::new("/usr/bin/ovs-vsctl");
     let ours = Path::new(env!("CARGO_BIN_EXE_vsctl"));
-    let mut theirs = Server::start(None);
+    let mut theirs = start();
     // A copy of what `theirs` serves, for as long as neither changes.
     let mut copy = None;
     let (mut count, mut reordered, mut different) = (0, 0, Vec::new());
@@ -222,7 +224,7 @@ fn side_by_side(server: &Path) {
             continue;
         }
         if line == "reset" {
-            theirs = Server::start(None);
+            theirs = start();
             copy = None;
             continue;
         }
@@ -233,8 +235,8 @@ fn side_by_side(server: &Path) {
         let words = split(line);
         let here = copy
             .take()
-            .unwrap_or_else(|| Server::start_program(server, Some(&theirs.database())));
-        let before = theirs.dump();
+            .unwrap_or_else(|| start_program(server, &database(&theirs)));
+        let before = dump(&theirs);
         let known = uuids(&before);
         let expected = run(stock, &words, &theirs);
         let got = run(ours, &words, &here);
@@ -263,7 +265,7 @@ fn side_by_side(server: &Path) {
                 got.status, expected.status
             ));
         }
-        let (after_here, after) = (here.dump(), theirs.dump());
+        let (after_here, after) = (dump(&here), dump(&theirs));
         let (have, want) = (contents(&after_here), contents(&after));
         if after == before && have == want {
             copy = Some(here);

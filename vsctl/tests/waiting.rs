@@ -7,14 +7,14 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use server::{Server, environment, stock_is_there};
+use server::{Server, database, environment, start, start_on, stock_is_there};
 
 fn vsctl(server: &Server, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vsctl"));
     command
         .arg0("ovs-vsctl")
         .args(words)
-        .envs(environment(server.dir.path()))
+        .envs(environment(server.path()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -63,7 +63,7 @@ fn leaves_when_the_daemon_has_taken_it_up() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     now(&server, &["init"]);
     let mut child = pending(&server, &["-t20", "add-br", "br0"], 1);
     std::thread::sleep(Duration::from_millis(100));
@@ -103,7 +103,7 @@ fn says_why_a_port_failed() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     now(&server, &["add-br", "br0", "--", "add-port", "br0", "p0"]);
     let child = pending(
         &server,
@@ -183,7 +183,7 @@ fn dies_by_sigalrm_when_time_is_up() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     for by_environment in [false, true] {
         let mut command = if by_environment {
             let mut command = vsctl(&server, &["set", "Open_vSwitch", ".", "external_ids:b=c"]);
@@ -213,7 +213,7 @@ fn many_at_once_all_get_through() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     now(&server, &["add-br", "br0"]);
     let ports: Vec<String> = (0..40).map(|n| format!("p{n:02}")).collect();
     let children: Vec<Child> = ports
@@ -255,7 +255,7 @@ fn an_empty_database_is_set_up_once() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     let children: Vec<Child> = (0..8)
         .map(|n| {
             let bridge = format!("br{n}");
@@ -275,7 +275,7 @@ fn a_thousand_ports_in_one_transaction() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     let mut words = vec!["--no-wait".to_owned(), "add-br".into(), "br0".into()];
     for n in 0..1000 {
         words.extend(["--", "add-port", "br0"].map(str::to_owned));
@@ -295,7 +295,7 @@ fn wait_until_waits_for_other_writers() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     let mut child = vsctl(
         &server,
         &[
@@ -326,9 +326,9 @@ fn servers_that_go_and_come() {
     if !stock_is_there() {
         return;
     }
-    let mut server = Server::start(None);
+    let mut server = start();
     now(&server, &["init"]);
-    let database = server.database();
+    let database = database(&server);
     // One that waits for a condition loses its server.
     let waiting = vsctl(&server, &["-t20", "wait-until", "Bridge", "never"])
         .spawn()
@@ -337,7 +337,7 @@ fn servers_that_go_and_come() {
     server.kill();
     let output = waiting.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let socket = server.dir.path().join("db.sock");
+    let socket = server.path().join("db.sock");
     assert_eq!(
         text(&output.stderr),
         format!(
@@ -351,7 +351,7 @@ fn servers_that_go_and_come() {
     assert!(
         text(&output.stderr).ends_with("database connection failed (No such file or directory)\n")
     );
-    let db = format!("--db=unix:{}/later.sock", server.dir.path().display());
+    let db = format!("--db=unix:{}/later.sock", server.path().display());
     let retrying = vsctl(
         &server,
         &["-t20", "--retry", &db, "-vconsole:off", "list-br"],
@@ -359,22 +359,22 @@ fn servers_that_go_and_come() {
     .spawn()
     .unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    let remote = format!("punix:{}/later.sock", server.dir.path().display());
-    let _later = Server::with_remote(Some(&database), &remote);
+    let remote = format!("punix:{}/later.sock", server.path().display());
+    let _later = start_on(&database, &remote);
     done(&retrying.wait_with_output().unwrap());
     // The first of several servers that answers is taken.
     let several = format!(
         "--db=unix:/nonexistent,unix:{}/later.sock",
-        server.dir.path().display()
+        server.path().display()
     );
     done(&run(&server, &["-t20", &several, "list-br"]));
     // A server may also dial in.
-    let passive = format!("--db=punix:{}/in.sock", server.dir.path().display());
+    let passive = format!("--db=punix:{}/in.sock", server.path().display());
     let listening = vsctl(&server, &["-t20", &passive, "list-br"])
         .spawn()
         .unwrap();
-    let remote = format!("unix:{}/in.sock", server.dir.path().display());
-    let _dialing = Server::with_remote(Some(&database), &remote);
+    let remote = format!("unix:{}/in.sock", server.path().display());
+    let _dialing = start_on(&database, &remote);
     done(&listening.wait_with_output().unwrap());
 }
 
@@ -383,11 +383,11 @@ fn the_log_tells_who_did_what() {
     if !stock_is_there() {
         return;
     }
-    let server = Server::start(None);
+    let server = start();
     now(&server, &["add-br", "br0", "--", "comment", "some words"]);
     let log = Command::new("ovsdb-tool")
         .args(["show-log", "-m"])
-        .arg(server.database())
+        .arg(database(&server))
         .output()
         .unwrap();
     let log = text(&log.stdout);

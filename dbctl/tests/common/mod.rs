@@ -2,31 +2,19 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use tests::database::Server;
+use tests::database::create;
+
 pub const OURS: &str = env!("CARGO_BIN_EXE_dbctl");
 
 /// Whether the stock programs are there. In CI they have to be.
 pub fn stock_is_there() -> bool {
-    let there = ["ovsdb-tool", "ovsdb-client"]
-        .iter()
-        .all(|program| Path::new("/usr/bin").join(program).exists())
-        && ["/usr/sbin", "/usr/bin"]
-            .iter()
-            .any(|dir| Path::new(dir).join("ovsdb-server").exists());
-    if !there {
-        let ci = ["CI", "SLUICE_REQUIRE_ROOT"];
-        assert!(
-            ci.iter().all(|name| std::env::var_os(name).is_none()),
-            "Open vSwitch is not installed"
-        );
-        eprintln!("skipped: Open vSwitch is not installed");
-    }
-    there
+    tests::database::require_stock("dbctl")
 }
 
 /// What a run showed.
@@ -168,72 +156,22 @@ pub fn difference(got: &Shown, expected: &Shown, own_words: bool) -> Vec<String>
 
 /// Our server, where it has been built.
 pub fn our_server() -> Option<PathBuf> {
-    let path = Path::new(OURS).with_file_name("db-server");
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "db-server is not built");
-    eprintln!("skipped: db-server is not built");
-    None
+    tests::database::require_ours("dbctl")
 }
 
-/// A database server in a directory of its own, on `db.sock`.
-pub struct Server {
-    pub dir: tempfile::TempDir,
-    child: Child,
-}
-
-impl Server {
-    /// Serves databases of these schemas, each in `NAME.db`.
-    pub fn start(program: &Path, schemas: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut files = Vec::new();
-        for (name, schema) in schemas {
-            let file = dir.path().join(format!("{name}.db"));
-            let schema_file = dir.path().join(format!("{name}.json"));
-            std::fs::write(&schema_file, schema).unwrap();
-            let status = Command::new("ovsdb-tool")
-                .arg("create")
-                .args([&file, &schema_file])
-                .status()
-                .unwrap();
-            assert!(status.success());
-            files.push(file);
-        }
-        let child = Command::new(program)
-            .args(&files)
-            .arg("--remote=punix:db.sock")
-            .arg(format!("--unixctl={}/ctl", dir.path().display()))
-            .args(["-vconsole:off", "-vsyslog:off"])
-            .env("OVS_RUNDIR", dir.path())
-            .env("OVS_LOGDIR", dir.path())
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { dir, child };
-        until("the server starts", || {
-            // The file is there before anybody listens.
-            UnixStream::connect(server.dir.path().join("db.sock")).is_ok()
+/// A server of databases of these schemas, each in `NAME.db`.
+pub fn serve(program: &Path, schemas: &[(&str, &str)]) -> Server {
+    let make = |dir: &Path| {
+        let files = schemas.iter().map(|(name, text)| {
+            let file = dir.join(format!("{name}.db"));
+            let schema = dir.join(format!("{name}.json"));
+            std::fs::write(&schema, text).unwrap();
+            create(&file, &schema).unwrap();
+            file
         });
-        server
-    }
-
-    pub fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
-    }
-
-    pub fn path(&self) -> &Path {
-        self.dir.path()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+        files.collect()
+    };
+    Server::start(program, make).unwrap()
 }
 
 /// Waits for something, but not for long.

@@ -6,13 +6,11 @@
 //! directory of its own; skipped where they are not installed. `SLUICE_STOCK_CASES` sets the
 //! number of switches tried, each with several packets.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
 use packet::action::SetField;
 use packet::key::VLAN_PRESENT;
 use packet::{Action, DpPort, FlowKey};
+use std::collections::BTreeMap;
+use tests::StockSwitch;
 
 use super::random::{Dialect, PORTS, Random, RandomBridge, Scenario, random_key};
 use super::{Effect, XlateIn, Xlated, xlate_traced};
@@ -27,7 +25,6 @@ const CONTROLLER: DpPort = DpPort(u32::MAX);
 #[test]
 fn outcomes_are_the_stock_switch_s() {
     let Some(stock) = Stock::start() else {
-        println!("skipped: ovs-vswitchd is not installed");
         return;
     };
     let cases = std::env::var("SLUICE_STOCK_CASES").ok();
@@ -362,36 +359,13 @@ fn sets(header: &str, fields: &str) -> Vec<Action> {
     out
 }
 
-struct Stock {
-    dir: PathBuf,
-}
+struct Stock(StockSwitch);
 
 impl Stock {
     fn start() -> Option<Stock> {
-        let name = format!("ofproto-stock-trace-{}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&dir).unwrap();
-        let stock = Stock { dir };
-        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
-        if !Path::new(schema).exists() || stock.run("ovs-vswitchd", &["--version"]).is_none() {
-            return None;
-        }
-        let db = stock.path("conf.db");
-        stock.run("ovsdb-tool", &["create", &db, schema])?;
-        let remote = format!("--remote=punix:{}", stock.path("db.sock"));
-        let daemon = [
-            "--detach",
-            "--no-chdir",
-            "--pidfile",
-            "--log-file",
-            "-vconsole:off",
-        ];
-        stock.run("ovsdb-server", &[&daemon[..], &[&remote, &db]].concat())?;
-        stock.run("ovs-vsctl", &["--no-wait", "init"])?;
-        let dummy = ["--enable-dummy=override", "--disable-system"];
-        stock.run("ovs-vswitchd", &[&daemon[..], &dummy].concat())?;
+        let stock = Stock(StockSwitch::start("outcomes_are_the_stock_switch_s").unwrap()?);
         // Two tags are parsed, as ours are.
-        stock.vsctl("set Open_vSwitch . other_config:vlan-limit=2")?;
+        stock.vsctl("set Open_vSwitch . other_config:vlan-limit=2");
         for (bridge, base) in [("br0", 0), ("br1", 10)] {
             let mut command = format!(
                 "add-br {bridge} -- set bridge {bridge} fail-mode=secure datapath_type=dummy \
@@ -408,7 +382,7 @@ impl Stock {
                      ofport_request={port} type={kind}"
                 );
             }
-            stock.vsctl(&command)?;
+            stock.vsctl(&command);
         }
         Some(stock)
     }
@@ -433,23 +407,25 @@ impl Stock {
             for (n, vlan) in std::iter::zip(1.., &bridge.vlans) {
                 command.push(vlan_command(bridge.base + n, vlan));
             }
-            self.vsctl(&command.join(" -- ")).unwrap();
+            self.vsctl(&command.join(" -- "));
             while let Err(line) = self.add_flows(version, name, &bridge.flows) {
                 let lines = bridge.flows.lines().enumerate();
                 let kept = lines.filter(|(n, _)| n + 1 != line).map(|(_, l)| l);
                 bridge.flows = kept.collect::<Vec<_>>().join("\n");
             }
             // A flush leaves what was added by hand.
-            let fdb = self.run("ovs-appctl", &["fdb/show", name]).unwrap();
+            let fdb = self.0.run("ovs-appctl", &["fdb/show", name]).unwrap();
             for line in fdb.lines().skip(1) {
                 let words: Vec<&str> = line.split_whitespace().collect();
-                self.run("ovs-appctl", &["fdb/del", name, words[1], words[2]])
+                self.0
+                    .run("ovs-appctl", &["fdb/del", name, words[1], words[2]])
                     .unwrap();
             }
             for (vlan, mac, port) in &bridge.macs {
                 let (vlan, mac) = (vlan.to_string(), mac.to_string());
                 let port = format!("p{port}");
-                self.run("ovs-appctl", &["fdb/add", name, &port, &vlan, &mac])
+                self.0
+                    .run("ovs-appctl", &["fdb/add", name, &port, &vlan, &mac])
                     .unwrap();
             }
         }
@@ -462,17 +438,18 @@ impl Stock {
                  ofport_request=15 type=patch options:peer=p5"
             }
         };
-        self.vsctl(peer).unwrap();
+        self.vsctl(peer);
     }
 
     /// Replaces a bridge's flows; an error is the number of the line that was refused.
     fn add_flows(&self, version: &str, bridge: &str, flows: &str) -> Result<(), usize> {
-        let file = self.path("flows");
+        let file = self.0.path("flows");
         std::fs::write(&file, flows).unwrap();
-        let deleted = self.run("ovs-ofctl", &["-O", version, "del-flows", bridge]);
-        assert!(deleted.is_some());
+        let delete = ["-O", version, "del-flows", bridge];
+        self.0.run("ovs-ofctl", &delete).unwrap();
+        let file = file.to_string_lossy();
         let args = ["-O", version, "add-flows", bridge, &file];
-        let output = self.output("ovs-ofctl", &args).unwrap();
+        let output = self.0.output("ovs-ofctl", &args).unwrap();
         if output.status.success() {
             return Ok(());
         }
@@ -484,43 +461,13 @@ impl Stock {
     }
 
     fn trace(&self, flow: &str) -> String {
-        let output = self.output("ovs-appctl", &["ofproto/trace", "ovs-dummy", flow]);
-        let output = output.unwrap();
+        let args = ["ofproto/trace", "ovs-dummy", flow];
+        let output = self.0.output("ovs-appctl", &args).unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn vsctl(&self, command: &str) -> Option<String> {
-        let mut args = vec!["--timeout=20"];
-        args.extend(command.split_whitespace());
-        self.run("ovs-vsctl", &args)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.join(name).to_string_lossy().into_owned()
-    }
-
-    fn output(&self, program: &str, args: &[&str]) -> Option<Output> {
-        let mut command = Command::new(program);
-        for name in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-            command.env(name, &self.dir);
-        }
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin"));
-        command.args(args).output().ok()
-    }
-
-    fn run(&self, program: &str, args: &[&str]) -> Option<String> {
-        let output = self.output(program, args)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        output.status.success().then_some(text)
-    }
-}
-
-impl Drop for Stock {
-    fn drop(&mut self) {
-        self.run("ovs-appctl", &["exit"]);
-        self.run("ovs-appctl", &["-t", "ovsdb-server", "exit"]);
-        let _ = std::fs::remove_dir_all(&self.dir);
+    fn vsctl(&self, command: &str) {
+        self.0.vsctl(command).unwrap();
     }
 }
 
