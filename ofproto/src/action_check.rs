@@ -7,7 +7,7 @@
 //! Source: OpenFlow 1.3.5, 7.5.4.3 and 7.5.4.4; OVS `ofproto_check_ofpacts` and
 //! `ofpacts_check_consistency`, and what ovs-vswitchd 3.1 answered.
 
-use openflow::field::Prereq;
+use openflow::field::{Prereq, Support};
 use openflow::message::{FlowMod, FlowModCommand, TABLE_ALL};
 use openflow::{Action, Field, Match, OfError, OfPort, Subfield, Version};
 
@@ -19,7 +19,8 @@ use crate::table::check_table;
 ///
 /// Errors: `OFPBAC_BAD_OUT_PORT`, `OFPBAC_BAD_OUT_GROUP`, `OFPBAC_BAD_QUEUE`,
 /// `OFPMMFC_INVALID_METER`, `OFPBIC_BAD_TABLE_ID`, `OFPBAC_MATCH_INCONSISTENT`,
-/// `OFPBAC_BAD_SET_TYPE`, and those of [`check_table`].
+/// `OFPBAC_BAD_SET_TYPE`, `OFPBAC_BAD_TYPE` and `OFPBAC_BAD_VENDOR_TYPE` for what is not carried
+/// out, and those of [`check_table`].
 pub fn check_flow_mod(request: &FlowMod, version: Version) -> Result<(), OfError> {
     if matches!(
         request.command,
@@ -65,13 +66,17 @@ impl Check {
     }
 
     fn action(&mut self, action: &Action) -> Result<(), OfError> {
+        let form = action.form();
+        if form.info().support == Support::NotYet {
+            return Err(form.refusal(self.version));
+        }
         match action {
             Action::Output { port, .. } => check_out_port(*port),
             Action::Enqueue { .. } | Action::SetQueue(_) => Err(OfError::BacBadQueue),
             Action::Group(_) => Err(OfError::BacBadOutGroup),
             Action::Meter(_) => Err(OfError::MmfcInvalidMeter),
             Action::OutputReg { src, .. } => self.readable(*src),
-            Action::Controller { .. } | Action::PopQueue | Action::Note(_) | Action::Exit => Ok(()),
+            Action::Controller(_) | Action::PopQueue | Action::Note(_) | Action::Exit => Ok(()),
 
             Action::SetVlanVid(_) | Action::SetVlanPcp(_) => {
                 // In OpenFlow 1.0 these add a tag where there is none.
@@ -80,6 +85,9 @@ impl Check {
                 }
                 self.has_tag(true);
                 Ok(())
+            }
+            Action::SetVlanVidIfTagged(_) | Action::SetVlanPcpIfTagged(_) => {
+                self.needs_in_13(Prereq::VlanVid)
             }
             Action::StripVlan => {
                 if self.version != Version::Of10 {
@@ -151,6 +159,8 @@ impl Check {
                 }
                 Ok(())
             }
+            // Their rows say that they are not carried out.
+            _ => Err(form.refusal(self.version)),
         }
     }
 

@@ -3,18 +3,31 @@
 //! The actions of OpenFlow 1.0 and of an Apply-Actions instruction stand in the list as they
 //! are; the other instructions are variants too, in the order in which the switch carries them
 //! out ([`Action::Meter`], actions, [`Action::ClearActions`], [`Action::WriteActions`],
-//! [`Action::WriteMetadata`], [`Action::GotoTable`]). An empty list drops the packet.
+//! [`Action::WriteMetadata`], [`Action::StatTrigger`], [`Action::GotoTable`]). A meter is an
+//! action in OpenFlow 1.5. An empty list drops the packet.
 //!
-//! Actions that Open vSwitch has and this switch does not carry out yet are refused by the
-//! decoder and by the text parser; they have no variant.
+//! The codec and the text have all of them; which of them the switch carries out, says the
+//! [`table`]. [`order`] says where which may stand, [`consistency`] for which packets; [`kinds`]
+//! has those with many parts.
 //!
-//! Source: OpenFlow 1.3.5, 5.9, 5.10, 7.2.4 and 7.2.5; ovs-actions(7).
+//! Source: OpenFlow 1.3.5, 5.9, 5.10, 7.2.4 and 7.2.5; OpenFlow 1.5.1, 7.2.5 and 7.2.6;
+//! ovs-actions(7).
+
+pub mod consistency;
+pub mod kinds;
+pub mod order;
+pub mod table;
 
 use packet::{EthAddr, OfPort};
 
 use crate::error::OfError;
 use crate::field::{Field, low_bits};
-use crate::message::PacketInReason;
+pub use kinds::{
+    Bundle, BundleAlgorithm, Controller, Ct, CtZone, Encap, EncapProp, HashFields, Learn, LearnDst,
+    LearnSpec, LearnSrc, Multipath, MultipathAlgorithm, Nat, NatAddresses, NatKind, Sample,
+    SampleDirection,
+};
+pub use table::Form;
 
 /// `max_len` that sends the whole packet to the controller and does not buffer it.
 pub const CONTROLLER_MAX_LEN_ALL: u16 = 0xffff;
@@ -87,17 +100,20 @@ pub enum Action {
         port: OfPort,
         max_len: u16,
     },
-    /// Send to one controller, `NXAST_CONTROLLER`: `controller(...)` in text.
-    Controller {
-        max_len: u16,
-        controller_id: u16,
-        reason: PacketInReason,
-    },
+    /// Send to one controller: `controller(...)` in text.
+    Controller(Controller),
     /// Output to the port whose number `src` holds.
     OutputReg {
         src: Subfield,
         max_len: u16,
     },
+    /// Output the first bytes.
+    OutputTrunc {
+        port: OfPort,
+        max_len: u32,
+    },
+    Bundle(Bundle),
+    Multipath(Multipath),
     /// Output to a queue of a port.
     Enqueue {
         port: OfPort,
@@ -114,11 +130,32 @@ pub enum Action {
     SetVlanVid(u16),
     /// Set the VLAN priority; adds a tag when there is none.
     SetVlanPcp(u8),
+    /// Set the VLAN id of a packet that has a tag: `set_vlan_vid` of 1.1.
+    SetVlanVidIfTagged(u16),
+    SetVlanPcpIfTagged(u8),
     /// Remove the outermost VLAN tag, if there is one: `strip_vlan` of 1.0, `pop_vlan` of 1.1
     /// and later.
     StripVlan,
     /// Push a VLAN tag with this TPID.
     PushVlan(u16),
+
+    /// Push an MPLS label with this Ethernet type.
+    PushMpls(u16),
+    /// Remove the outermost label; the packet then has this Ethernet type.
+    PopMpls(u16),
+    SetMplsLabel(u32),
+    SetMplsTc(u8),
+    SetMplsTtl(u8),
+    DecMplsTtl,
+    /// Copy the TTL from the next header outwards to the outermost, or inwards.
+    CopyTtlOut,
+    CopyTtlIn,
+    /// Push a service tag of provider backbone bridging with this Ethernet type.
+    PushPbb(u16),
+    PopPbb,
+    Encap(Encap),
+    /// Remove the outermost header; the packet then has this packet type.
+    Decap(u32),
 
     /// `mod_dl_src` of 1.0; the same as a `SetField`, shown differently.
     SetEthSrc(EthAddr),
@@ -139,6 +176,13 @@ pub enum Action {
     /// `dec_ttl` is `[0]`.
     DecTtl(Vec<u16>),
 
+    DecNshTtl,
+    /// Set the tunnel ID; `wide` for `set_tunnel64`, which takes numbers of 64 bits.
+    SetTunnel {
+        id: u64,
+        wide: bool,
+    },
+
     /// Set the bits of `field` under `mask`; `value` is zero outside `mask`.
     SetField {
         field: Field,
@@ -157,18 +201,47 @@ pub enum Action {
     },
     StackPush(Subfield),
     StackPop(Subfield),
+    /// Remove an option of a tunnel.
+    DeleteField(Field),
+    /// Is the packet longer? The answer goes to one bit.
+    CheckPktLarger {
+        len: u16,
+        dst: Subfield,
+    },
 
     /// Look up again; `None` keeps the current input port or table.
     Resubmit {
         in_port: Option<OfPort>,
         table: Option<u8>,
+        /// With the addresses and ports of the connection.
+        with_ct: bool,
     },
+    /// Do these to a copy.
+    Clone(Vec<Action>),
+    Learn(Box<Learn>),
+    /// This flow is in dimension `clause` of `n_clauses` of a conjunctive match.
+    Conjunction {
+        id: u32,
+        /// From 0.
+        clause: u8,
+        n_clauses: u8,
+    },
+    /// The flow's timeouts become these on a TCP FIN or RST; 0 leaves one alone.
+    FinTimeout {
+        idle: u16,
+        hard: u16,
+    },
+    Sample(Sample),
+    Ct(Box<Ct>),
+    /// Inside [`Action::Ct`] only.
+    Nat(Nat),
+    CtClear,
     /// Bytes without effect.
     Note(Vec<u8>),
     /// Stop, also the callers by resubmit.
     Exit,
 
-    /// Instruction: apply a meter first.
+    /// Apply a meter: an instruction until 1.4, an action in 1.5.
     Meter(u32),
     /// Instruction: empty the action set.
     ClearActions,
@@ -178,6 +251,12 @@ pub enum Action {
     WriteMetadata {
         value: u64,
         mask: u64,
+    },
+    /// Instruction of 1.5: tell the controller when the flow's statistics pass a threshold.
+    StatTrigger {
+        flags: u32,
+        /// The fields of an `ofp_stats`.
+        thresholds: Vec<u8>,
     },
     /// Instruction: go on in a later table.
     GotoTable(u8),
@@ -197,17 +276,106 @@ impl Action {
                 | Action::ClearActions
                 | Action::WriteActions(_)
                 | Action::WriteMetadata { .. }
+                | Action::StatTrigger { .. }
                 | Action::GotoTable(_)
         )
+    }
+
+    /// Its row in the [`table`]; of several forms, the oldest that can say it.
+    pub fn form(&self) -> Form {
+        match self {
+            Action::Output { .. } => Form::Output11,
+            Action::Controller(c) if !c.userdata.is_empty() || c.pause || c.meter_id.is_some() => {
+                Form::Controller2
+            }
+            Action::Controller(_) => Form::Controller,
+            Action::OutputReg { .. } => Form::OutputReg,
+            Action::OutputTrunc { .. } => Form::OutputTrunc,
+            Action::Bundle(Bundle { dst: None, .. }) => Form::Bundle,
+            Action::Bundle(_) => Form::BundleLoad,
+            Action::Multipath(_) => Form::Multipath,
+            Action::Enqueue { .. } => Form::Enqueue,
+            Action::SetQueue(_) => Form::SetQueue,
+            Action::PopQueue => Form::PopQueue,
+            Action::Group(_) => Form::Group,
+            Action::SetVlanVid(_) => Form::SetVlanVid10,
+            Action::SetVlanPcp(_) => Form::SetVlanPcp10,
+            Action::SetVlanVidIfTagged(_) => Form::SetVlanVid11,
+            Action::SetVlanPcpIfTagged(_) => Form::SetVlanPcp11,
+            Action::StripVlan => Form::PopVlan,
+            Action::PushVlan(_) => Form::PushVlan,
+            Action::PushMpls(_) => Form::PushMpls,
+            Action::PopMpls(_) => Form::PopMpls,
+            Action::SetMplsLabel(_) => Form::SetMplsLabel,
+            Action::SetMplsTc(_) => Form::SetMplsTc,
+            Action::SetMplsTtl(_) => Form::SetMplsTtl,
+            Action::DecMplsTtl => Form::DecMplsTtl,
+            Action::CopyTtlOut => Form::CopyTtlOut,
+            Action::CopyTtlIn => Form::CopyTtlIn,
+            Action::PushPbb(_) => Form::PushPbb,
+            Action::PopPbb => Form::PopPbb,
+            Action::Encap(_) => Form::Encap,
+            Action::Decap(_) => Form::Decap,
+            Action::SetEthSrc(_) => Form::SetEthSrc,
+            Action::SetEthDst(_) => Form::SetEthDst,
+            Action::SetIpv4Src(_) => Form::SetIpv4Src,
+            Action::SetIpv4Dst(_) => Form::SetIpv4Dst,
+            Action::SetNwTos(_) => Form::SetNwTos,
+            Action::SetIpEcn(_) => Form::SetIpEcn,
+            Action::SetIpTtl(_) => Form::SetIpTtl,
+            Action::SetTpSrc(_) => Form::SetTpSrc,
+            Action::SetTpDst(_) => Form::SetTpDst,
+            Action::DecTtl(ids) if ids.as_slice() == [0] => Form::DecTtl,
+            Action::DecTtl(_) => Form::DecTtlIds,
+            Action::DecNshTtl => Form::DecNshTtl,
+            Action::SetTunnel { wide: false, .. } => Form::SetTunnel,
+            Action::SetTunnel { .. } => Form::SetTunnel64,
+            Action::SetField { .. } => Form::SetField12,
+            Action::RegLoad { .. } => Form::RegLoad,
+            Action::RegMove { .. } => Form::RegMove,
+            Action::StackPush(_) => Form::StackPush,
+            Action::StackPop(_) => Form::StackPop,
+            Action::DeleteField(_) => Form::DeleteField,
+            Action::CheckPktLarger { .. } => Form::CheckPktLarger,
+            Action::Resubmit { with_ct: false, .. } => Form::ResubmitTable,
+            Action::Resubmit { .. } => Form::ResubmitTableCt,
+            Action::Clone(_) => Form::Clone,
+            Action::Learn(learn) if learn.limit != 0 || learn.result_dst.is_some() => Form::Learn2,
+            Action::Learn(_) => Form::Learn,
+            Action::Conjunction { .. } => Form::Conjunction,
+            Action::FinTimeout { .. } => Form::FinTimeout,
+            Action::Sample(s) if s.direction != SampleDirection::Default => Form::Sample3,
+            Action::Sample(s) if s.sampling_port != OfPort::ANY => Form::Sample2,
+            Action::Sample(_) => Form::Sample,
+            Action::Ct(_) => Form::Ct,
+            Action::Nat(_) => Form::Nat,
+            Action::CtClear => Form::CtClear,
+            Action::Note(_) => Form::Note,
+            Action::Exit => Form::Exit,
+            Action::Meter(_) => Form::Meter,
+            Action::ClearActions => Form::ClearActions,
+            Action::WriteActions(_) => Form::WriteActions,
+            Action::WriteMetadata { .. } => Form::WriteMetadata,
+            Action::StatTrigger { .. } => Form::StatTrigger,
+            Action::GotoTable(_) => Form::GotoTable,
+        }
+    }
+
+    /// Actions inside this one.
+    pub fn nested(&self) -> &[Action] {
+        match self {
+            Action::Clone(actions) | Action::WriteActions(actions) => actions,
+            Action::Ct(ct) => &ct.actions,
+            _ => &[],
+        }
     }
 
     /// Does it send the packet to `port` in the sense of a flow-mod's `out_port`?
     pub fn outputs_to(&self, port: OfPort) -> bool {
         match self {
             Action::Output { port: p, .. } | Action::Enqueue { port: p, .. } => *p == port,
-            Action::Controller { .. } => port == OfPort::CONTROLLER,
-            Action::WriteActions(actions) => actions.iter().any(|a| a.outputs_to(port)),
-            _ => false,
+            Action::Controller(_) => port == OfPort::CONTROLLER,
+            _ => self.nested().iter().any(|a| a.outputs_to(port)),
         }
     }
 
@@ -215,8 +383,7 @@ impl Action {
     pub fn outputs_to_group(&self, group: u32) -> bool {
         match self {
             Action::Group(g) => *g == group,
-            Action::WriteActions(actions) => actions.iter().any(|a| a.outputs_to_group(group)),
-            _ => false,
+            _ => self.nested().iter().any(|a| a.outputs_to_group(group)),
         }
     }
 }

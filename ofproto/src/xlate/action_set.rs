@@ -15,7 +15,7 @@ pub fn in_order(written: &[Action]) -> Vec<Action> {
     let output = last(|a| {
         matches!(
             a,
-            Action::Output { .. } | Action::OutputReg { .. } | Action::Controller { .. }
+            Action::Output { .. } | Action::OutputReg { .. } | Action::Controller(_)
         )
     });
     let resubmit = last(|a| matches!(a, Action::Resubmit { .. }));
@@ -37,6 +37,8 @@ fn is_set(action: &Action) -> bool {
         action,
         Action::SetVlanVid(_)
             | Action::SetVlanPcp(_)
+            | Action::SetVlanVidIfTagged(_)
+            | Action::SetVlanPcpIfTagged(_)
             | Action::SetEthSrc(_)
             | Action::SetEthDst(_)
             | Action::SetIpv4Src(_)

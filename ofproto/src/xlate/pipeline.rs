@@ -247,7 +247,7 @@ impl Ctx<'_> {
     fn jump(&self, action: &Action) -> Option<Jump> {
         let current = self.w.view.flow.in_port();
         match action {
-            Action::Resubmit { in_port, table } => Some(Jump {
+            Action::Resubmit { in_port, table, .. } => Some(Jump {
                 in_port: match in_port {
                     None | Some(OfPort::IN_PORT) => current,
                     Some(port) => *port,
@@ -267,11 +267,7 @@ impl Ctx<'_> {
     fn action(&mut self, action: &Action) -> Flow {
         match action {
             Action::Output { port, max_len } => self.output(*port, *max_len),
-            Action::Controller {
-                max_len,
-                controller_id,
-                reason,
-            } => self.packet_in(*reason, *controller_id, *max_len),
+            Action::Controller(c) => self.packet_in(c.reason, c.controller_id, c.max_len),
             Action::OutputReg { src, max_len } => {
                 // Values above are no port numbers of the 16-bit space that registers hold.
                 let value = self.read(*src);
@@ -293,6 +289,16 @@ impl Ctx<'_> {
 
             Action::SetVlanVid(vid) => self.w.set_in_tag(*vid & 0xfff, 0xfff),
             Action::SetVlanPcp(pcp) => self.w.set_in_tag(u16::from(*pcp & 7) << 13, 0xe000),
+            Action::SetVlanVidIfTagged(vid) => {
+                if self.w.has(Prereq::VlanVid) {
+                    self.w.set_in_tag(*vid & 0xfff, 0xfff);
+                }
+            }
+            Action::SetVlanPcpIfTagged(pcp) => {
+                if self.w.has(Prereq::VlanVid) {
+                    self.w.set_in_tag(u16::from(*pcp & 7) << 13, 0xe000);
+                }
+            }
             Action::StripVlan => self.w.pop_tag(),
             Action::PushVlan(tpid) => match self.w.pushed_tags() < MAX_TAGS {
                 true => self.w.push_tag(*tpid, 0),
@@ -368,6 +374,8 @@ impl Ctx<'_> {
             Action::WriteMetadata { value, mask } => {
                 self.set(Field::Metadata, (*value).into(), (*mask).into());
             }
+            // `action_check` has refused them.
+            other => self.fail(Error::Unsupported(other.form().name())),
         }
         NEXT
     }

@@ -8,7 +8,8 @@ use ofproto::action_check::check_flow_mod;
 use ofproto::table::FlowTables;
 use openflow::message::{FlowModCommand, FlowStats, FlowStatsRequest, TABLE_ALL};
 use openflow::text::flow::{parse_flow_mod, parse_stats_request};
-use openflow::text::{Names, flow_print};
+use openflow::text::token::Piece;
+use openflow::text::{Names, action_parse, flow_print};
 use openflow::{OfError, Version};
 
 /// Flow tables and a clock.
@@ -48,8 +49,17 @@ impl Switch {
         version: Version,
     ) -> Result<Vec<String>, OfError> {
         let names = Names::none();
-        let parsed = parse_flow_mod(text, command, &names);
+        // The parser looks whether actions fit the match; here that is for the switch to find.
+        let (flow, actions) = match text.split_once("actions=") {
+            Some((before, actions)) => (format!("{before}actions=drop"), Some(actions)),
+            None => (text.to_owned(), None),
+        };
+        let parsed = parse_flow_mod(&flow, command, &names);
         let mut fm = parsed.unwrap_or_else(|e| panic!("{text}: {e}")).value;
+        if let Some(actions) = actions {
+            let actions = action_parse::parse(Piece::new(actions), &names);
+            fm.actions = actions.unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
         // What the encodings make of it.
         match version {
             // A modification selects by cookie or sets one, not both.

@@ -82,16 +82,7 @@ pub(super) fn flags_number(flags: FlowModFlags, version: Version) -> u16 {
 
 /// Actions of a 1.0 flow: instructions that the extension has as actions come last.
 pub(super) fn actions_10(r: &mut Reader) -> Result<Vec<Action>, DecodeError> {
-    let actions = action::decode_list(r, Version::Of10)?;
-    let first = actions
-        .iter()
-        .position(Action::is_instruction)
-        .unwrap_or(actions.len());
-    if actions.iter().skip(first).all(Action::is_instruction) {
-        Ok(actions)
-    } else {
-        bad("action after an instruction", OfError::BacUnsupportedOrder)
-    }
+    action::decode_flow_10(r)
 }
 
 /// Reads the match of a message of 1.1 or later: that of 1.1, or OXM, as its type says.

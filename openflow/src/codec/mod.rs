@@ -4,7 +4,8 @@
 //! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`],
 //! [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
 //! [`dispatch`] in the table of [`kind`]; below them [`flow`], [`oxs`], [`property`], [`action`],
-//! [`nx_action`], [`instruction`], [`match10`], [`match11`] and [`nxm`].
+//! [`nx_action`], [`learn`], [`instruction`], [`match10`], [`match11`] and [`nxm`]. [`parts`] gives
+//! access to matches, actions and instructions alone.
 //!
 //! ```text
 //! | version(1) | type(1) | length(2) | xid(4) | body ...
@@ -24,12 +25,14 @@ mod flow_removed;
 mod flow_stats;
 mod instruction;
 mod kind;
+mod learn;
 mod match10;
 mod match11;
 mod nx_action;
 mod nxm;
 mod oxs;
 mod packet_in;
+pub mod parts;
 mod port;
 mod port_stats;
 mod property;
@@ -47,10 +50,11 @@ use crate::message::{FlowFormat, Message, PacketInFormat};
 use crate::version::Version;
 pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
-pub(crate) use action::STANDARD_ACTIONS;
-pub(crate) use instruction::STANDARD_INSTRUCTIONS;
+pub(crate) use action::standard_actions;
+pub(crate) use instruction::standard_instructions;
 use kind::OFPT_EXPERIMENTER;
 pub use kind::{Kind, Way};
+pub(crate) use nxm::has_short_id;
 use writer::MessageWriter;
 
 /// Most bytes of a failed message that go into the error reply: as many as fit, as Open vSwitch

@@ -423,8 +423,10 @@ pub(crate) fn decode_set_field(
     } else {
         None
     };
-    let consistent = mask.is_none_or(|m| value & !m == 0);
-    if !info.is_settable() || !is_valid(info, value) || !consistent {
+    if mask.is_some_and(|m| value & !m != 0) {
+        return bad(info.name, OfError::BmcBadWildcards);
+    }
+    if !info.is_settable() || !is_valid(info, value) {
         return bad(info.name, OfError::BacBadSetArgument);
     }
     Ok((info, value, mask))
@@ -460,6 +462,11 @@ fn wire_id(info: &'static FieldInfo, version: Version) -> Option<&'static WireId
 /// Can the field stand in an action or match of `version`?
 pub(crate) fn has_wire_id(field: Field) -> bool {
     !field.info().wire.is_empty()
+}
+
+/// Does the field have an identifier of four bytes, as most extension actions need?
+pub(crate) fn has_short_id(field: Field) -> bool {
+    wire_id(field.info(), Version::Of10).is_some_and(|id| id.class != CLASS_EXPERIMENTER)
 }
 
 /// A row number of the field table by class and field number; `NONE` where there is no field.

@@ -141,11 +141,11 @@ fields! {
     IcmpCode = "icmp_code" [], 8/1, Exact, ReadWrite, Icmpv4, Decimal, Supported, [nxm("NXM_OF_ICMP_CODE", 0, 14), oxm("OXM_OF_ICMPV4_CODE", 20, 3)];
     Icmpv6Type = "icmpv6_type" [], 8/1, Exact, ReadWrite, Icmpv6, Decimal, Supported, [nxm("NXM_NX_ICMPV6_TYPE", 1, 21), oxm("OXM_OF_ICMPV6_TYPE", 29, 3)];
     Icmpv6Code = "icmpv6_code" [], 8/1, Exact, ReadWrite, Icmpv6, Decimal, Supported, [nxm("NXM_NX_ICMPV6_CODE", 1, 22), oxm("OXM_OF_ICMPV6_CODE", 30, 3)];
+    NdReserved = "nd_reserved" [], 32/4, Exact, ReadWrite, Nd, Decimal, NotYet, [eric("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)];
     NdTarget = "nd_target" [], 128/16, Any, ReadWrite, Nd, Ipv6, Supported, [nxm("NXM_NX_ND_TARGET", 1, 23), oxm("OXM_OF_IPV6_ND_TARGET", 31, 3)];
+    NdOptionsType = "nd_options_type" [], 8/1, Exact, ReadWrite, Nd, Decimal, NotYet, [eric("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)];
     NdSll = "nd_sll" [], 48/6, Any, ReadWrite, NdSolicit, Eth, Supported, [nxm("NXM_NX_ND_SLL", 1, 24), oxm("OXM_OF_IPV6_ND_SLL", 32, 3)];
     NdTll = "nd_tll" [], 48/6, Any, ReadWrite, NdAdvert, Eth, Supported, [nxm("NXM_NX_ND_TLL", 1, 25), oxm("OXM_OF_IPV6_ND_TLL", 33, 3)];
-    NdReserved = "nd_reserved" [], 32/4, Exact, ReadWrite, Nd, Decimal, NotYet, [eric("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)];
-    NdOptionsType = "nd_options_type" [], 8/1, Exact, ReadWrite, Nd, Decimal, NotYet, [eric("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)];
     // ARP.
     ArpOp = "arp_op" [], 16/2, Exact, ReadWrite, Arp, Decimal, Supported, [nxm("NXM_OF_ARP_OP", 0, 15), oxm("OXM_OF_ARP_OP", 21, 3)];
     ArpSpa = "arp_spa" [], 32/4, Any, ReadWrite, Arp, Ipv4, Supported, [nxm("NXM_OF_ARP_SPA", 0, 16), oxm("OXM_OF_ARP_SPA", 22, 3)];

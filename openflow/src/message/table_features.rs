@@ -105,14 +105,14 @@ impl TableFeatures {
                 .filter(|i| i.is_supported() && !i.wire.is_empty())
         };
         let actions = TableActions {
-            actions: crate::codec::STANDARD_ACTIONS.to_vec(),
+            actions: crate::codec::standard_actions(Version::Of13),
             set_fields: fields()
                 .filter(|i| i.is_settable())
                 .map(|i| i.field)
                 .collect(),
         };
         let others = TableInstructions {
-            instructions: crate::codec::STANDARD_INSTRUCTIONS.to_vec(),
+            instructions: crate::codec::standard_instructions(Version::Of13),
             next_tables: (table_id.saturating_add(1)..n_tables).collect(),
             write: actions.clone(),
             apply: actions,

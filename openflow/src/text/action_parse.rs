@@ -1,259 +1,202 @@
 //! Action lists from text: `output:1,set_field:10.0.0.1->ip_dst,goto_table:2`.
 //!
-//! Source: ovs-actions(7); OpenFlow 1.3.5, 5.9 and 5.10 for the order of instructions.
+//! [`Form`] has the names, [`order`] says where what may stand.
+//!
+//! Source: ovs-actions(7).
 
+mod ct;
+mod learn;
+mod parts;
+
+pub(super) use ct::HELPERS;
 use packet::OfPort;
 
+use super::argument::ArgumentError;
 use super::error::{Error, ErrorKind};
 use super::fields;
 use super::ports::Names;
 use super::subfield;
 use super::token::{Pair, Pairs, Piece};
 use super::value;
-use crate::action::{Action, CONTROLLER_MAX_LEN_ALL, Subfield};
+use crate::action::order::{self, MAX_DEPTH, Outer};
+use crate::action::{Action, CONTROLLER_MAX_LEN_ALL, Controller, Form, Subfield};
 use crate::field::Field;
 use crate::message::PacketInReason;
-
-/// Actions and instructions that are understood, by the names of ovs-actions(7). Ports by number,
-/// name or keyword are actions too.
-pub const SUPPORTED: [&str; 38] = [
-    "apply_actions",
-    "clear_actions",
-    "controller",
-    "dec_ttl",
-    "drop",
-    "enqueue",
-    "exit",
-    "goto_table",
-    "group",
-    "load",
-    "meter",
-    "mod_dl_dst",
-    "mod_dl_src",
-    "mod_nw_dst",
-    "mod_nw_ecn",
-    "mod_nw_src",
-    "mod_nw_tos",
-    "mod_nw_ttl",
-    "mod_tp_dst",
-    "mod_tp_src",
-    "mod_vlan_pcp",
-    "mod_vlan_vid",
-    "move",
-    "note",
-    "output",
-    "pop",
-    "pop_queue",
-    "pop_vlan",
-    "push",
-    "push_vlan",
-    "resubmit",
-    "set_field",
-    "set_queue",
-    "set_vlan_pcp",
-    "set_vlan_vid",
-    "strip_vlan",
-    "write_actions",
-    "write_metadata",
-];
-
-/// Actions of Open vSwitch that this version has no counterpart for.
-pub const NOT_SUPPORTED: [&str; 29] = [
-    "bundle",
-    "bundle_load",
-    "check_pkt_larger",
-    "clone",
-    "conjunction",
-    "ct",
-    "ct_clear",
-    "debug_recirc",
-    "debug_slow",
-    "dec_mpls_ttl",
-    "dec_nsh_ttl",
-    "decap",
-    "delete_field",
-    "encap",
-    "fin_timeout",
-    "learn",
-    "multipath",
-    "nat",
-    "output_trunc",
-    "pop_mpls",
-    "push_mpls",
-    "sample",
-    "set_mpls_label",
-    "set_mpls_tc",
-    "set_mpls_ttl",
-    "set_tunnel",
-    "set_tunnel64",
-    "set_eth_type",
-    "unroll_xlate",
-];
-
-/// Where an action list stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    /// In a flow: instructions are allowed.
-    Flow,
-    /// In `write_actions`, or in a packet-out: actions only.
-    Actions,
-}
+use crate::version::Version;
 
 /// Parses the actions and instructions of a flow.
 ///
 /// Errors: as for Open vSwitch, also when instructions stand in an order that OpenFlow 1.1 and
 /// later cannot express.
 pub fn parse(text: Piece<'_>, names: &Names) -> Result<Vec<Action>, Error> {
-    let actions = parse_list(text, names, Place::Flow)?;
-    check_order(&actions, text.at)?;
-    Ok(actions)
+    parse_list(text, names, Outer::Flow, 0)
 }
 
-/// Parses the actions of a packet-out, which has no instructions.
+/// Parses the actions of a packet-out or a bucket, which have no instructions.
 pub fn parse_packet_out(text: Piece<'_>, names: &Names) -> Result<Vec<Action>, Error> {
-    parse_list(text, names, Place::Actions)
+    parse_list(text, names, Outer::Actions, 0)
 }
 
-fn parse_list(text: Piece<'_>, names: &Names, place: Place) -> Result<Vec<Action>, Error> {
+/// Parses a list inside `depth` other actions.
+fn parse_list(
+    text: Piece<'_>,
+    names: &Names,
+    outer: Outer,
+    depth: usize,
+) -> Result<Vec<Action>, Error> {
+    if depth > MAX_DEPTH {
+        return fail(ArgumentError::Depth.into(), text);
+    }
     let mut actions = Vec::new();
     let mut drop_at = None;
     for pair in Pairs::new(text) {
         if pair.key.text.eq_ignore_ascii_case("drop") {
             no_argument(pair)?;
-            drop_at = Some(pair.key.at);
+            drop_at = Some(pair.key);
             continue;
         }
-        parse_one(pair, names, place, &mut actions)?;
-        if let (Place::Actions, Some(last)) = (place, actions.last())
-            && last.is_instruction()
-        {
-            let kind = ErrorKind::InstructionNested(instruction(last).1);
-            return Err(Error::new(kind, pair.key.at));
-        }
+        parse_one(pair, names, depth, &mut actions)?;
     }
-    match drop_at {
-        Some(at) if !actions.is_empty() => Err(Error::new(ErrorKind::DropNotAlone, at)),
-        _ => Ok(actions),
+    if let Some(at) = drop_at.filter(|_| !actions.is_empty()) {
+        return fail(ErrorKind::DropNotAlone, at);
     }
-}
-
-/// Position in a flow and name of the instruction that an action belongs to.
-fn instruction(action: &Action) -> (u8, &'static str) {
-    match action {
-        Action::Meter(_) => (0, "meter"),
-        Action::ClearActions => (2, "clear_actions"),
-        Action::WriteActions(_) => (3, "write_actions"),
-        Action::WriteMetadata { .. } => (4, "write_metadata"),
-        Action::GotoTable(_) => (5, "goto_table"),
-        _ => (1, "apply_actions"),
+    // The version is the one that Open vSwitch's tool checks for, before it chooses one.
+    match order::check(&actions, Version::Of11, outer) {
+        Ok(()) => Ok(actions),
+        Err(misplaced) => fail(ErrorKind::Misplaced(misplaced), text),
     }
-}
-
-fn check_order(actions: &[Action], at: usize) -> Result<(), Error> {
-    let mut last: Option<(u8, &'static str)> = None;
-    for action in actions {
-        let this = instruction(action);
-        if let Some(last) = last {
-            if this.0 < last.0 {
-                let kind = ErrorKind::InstructionOrder {
-                    first: this.1,
-                    second: last.1,
-                };
-                return Err(Error::new(kind, at));
-            }
-            if this.0 == last.0 && action.is_instruction() {
-                return Err(Error::new(ErrorKind::InstructionTwice(this.1), at));
-            }
-        }
-        last = Some(this);
-    }
-    Ok(())
 }
 
 /// Parses one action and appends it; a few words make two actions or none.
 fn parse_one(
     pair: Pair<'_>,
     names: &Names,
-    place: Place,
+    depth: usize,
     out: &mut Vec<Action>,
 ) -> Result<(), Error> {
     let arg = pair.value;
-    let name = pair.key.text.to_ascii_lowercase();
-    let action = match name.as_str() {
-        "output" => output(arg, names)?,
-        "controller" => controller(arg)?,
-        "enqueue" => enqueue(arg, names)?,
-        "set_queue" => Action::SetQueue(number(arg)?),
-        "pop_queue" => bare(pair, Action::PopQueue)?,
-        "group" => Action::Group(number(arg)?),
+    let Some(form) = Form::from_name(pair.key.text) else {
+        out.push(port_or_nothing(pair, names)?);
+        return Ok(());
+    };
+    let list = |text, outer| parse_list(text, names, outer, depth + 1);
+    let action = match form {
+        Form::Output10 | Form::Output11 | Form::OutputReg | Form::OutputReg2 => output(arg, names)?,
+        // "output" with arguments is what it is called.
+        Form::OutputTrunc => return fail(ErrorKind::UnknownAction(arg.text.to_owned()), arg),
+        Form::Controller | Form::Controller2 => controller(arg)?,
+        Form::Enqueue => enqueue(arg, names)?,
+        Form::SetQueue => Action::SetQueue(number(arg)?),
+        Form::PopQueue => bare(pair, Action::PopQueue)?,
+        Form::Group => Action::Group(number(arg)?),
+        Form::Bundle => Action::Bundle(parts::bundle(arg, false, names)?),
+        Form::BundleLoad => Action::Bundle(parts::bundle(arg, true, names)?),
+        Form::Multipath => Action::Multipath(parts::multipath(arg)?),
 
-        "mod_vlan_vid" | "set_vlan_vid" => Action::SetVlanVid(vlan_vid(arg)?),
-        "mod_vlan_pcp" | "set_vlan_pcp" => Action::SetVlanPcp(vlan_pcp(arg)?),
-        "strip_vlan" | "pop_vlan" => bare(pair, Action::StripVlan)?,
-        "push_vlan" => match integer16(arg, "ethertype")? {
+        Form::SetVlanVid10 => Action::SetVlanVid(vlan_vid(arg)?),
+        Form::SetVlanPcp10 => Action::SetVlanPcp(vlan_pcp(arg)?),
+        Form::SetVlanVid11 => Action::SetVlanVidIfTagged(vlan_vid(arg)?),
+        Form::SetVlanPcp11 => Action::SetVlanPcpIfTagged(vlan_pcp(arg)?),
+        Form::StripVlan | Form::PopVlan => bare(pair, Action::StripVlan)?,
+        Form::PushVlan => match integer16(arg, "ethertype")? {
             tpid @ (0x8100 | 0x88a8) => Action::PushVlan(tpid),
             _ => return fail(ErrorKind::VlanEthertype(arg.text.to_owned()), arg),
         },
+        Form::PushMpls => match integer16(arg, "push_mpls")? {
+            kind @ (0x8847 | 0x8848) => Action::PushMpls(kind),
+            _ => return fail(invalid(form.name(), arg), arg),
+        },
+        Form::PopMpls => Action::PopMpls(integer16(arg, "pop_mpls")?),
+        Form::SetMplsLabel | Form::SetMplsTc | Form::SetMplsTtl => parts::mpls(form, arg)?,
+        Form::DecMplsTtl => bare(pair, Action::DecMplsTtl)?,
+        Form::CopyTtlOut => bare(pair, Action::CopyTtlOut)?,
+        Form::CopyTtlIn => bare(pair, Action::CopyTtlIn)?,
+        Form::PushPbb => match integer16(arg, "push_pbb")? {
+            kind @ 0x88e7 => Action::PushPbb(kind),
+            _ => return fail(invalid(form.name(), arg), arg),
+        },
+        Form::PopPbb => bare(pair, Action::PopPbb)?,
+        Form::Encap => Action::Encap(parts::encap(arg)?),
+        Form::Decap => Action::Decap(parts::decap(arg)?),
 
-        "mod_dl_src" => Action::SetEthSrc(mac(arg)?),
-        "mod_dl_dst" => Action::SetEthDst(mac(arg)?),
-        "mod_nw_src" => Action::SetIpv4Src(ip(arg)?),
-        "mod_nw_dst" => Action::SetIpv4Dst(ip(arg)?),
-        "mod_nw_tos" => match integer8(arg, "TOS")? {
+        Form::SetEthSrc => Action::SetEthSrc(mac(arg)?),
+        Form::SetEthDst => Action::SetEthDst(mac(arg)?),
+        Form::SetIpv4Src => Action::SetIpv4Src(ip(arg)?),
+        Form::SetIpv4Dst => Action::SetIpv4Dst(ip(arg)?),
+        Form::SetNwTos => match integer8(arg, "TOS")? {
             tos if tos & 3 == 0 => Action::SetNwTos(tos),
             _ => return fail(ErrorKind::Tos(arg.text.to_owned()), arg),
         },
-        "mod_nw_ecn" => match integer8(arg, "ECN")? {
+        Form::SetIpEcn => match integer8(arg, "ECN")? {
             ecn if ecn & !3 == 0 => Action::SetIpEcn(ecn),
             _ => return fail(ErrorKind::Ecn(arg.text.to_owned()), arg),
         },
-        "mod_nw_ttl" => Action::SetIpTtl(integer8(arg, "TTL")?),
-        "mod_tp_src" => Action::SetTpSrc(integer16(arg, "source port")?),
-        "mod_tp_dst" => Action::SetTpDst(integer16(arg, "destination port")?),
-        "dec_ttl" => dec_ttl(arg)?,
+        Form::SetIpTtl => Action::SetIpTtl(integer8(arg, "TTL")?),
+        Form::SetTpSrc => Action::SetTpSrc(integer16(arg, "source port")?),
+        Form::SetTpDst => Action::SetTpDst(integer16(arg, "destination port")?),
+        Form::DecTtl | Form::DecTtlIds => dec_ttl(arg)?,
+        Form::DecNshTtl => bare(pair, Action::DecNshTtl)?,
+        Form::SetTunnel | Form::SetTunnel64 => Action::SetTunnel {
+            id: number64(arg)?,
+            wide: form == Form::SetTunnel64,
+        },
 
-        "load" => return load(arg, out),
-        "set_field" => return set_field(arg, names, out),
-        "move" => reg_move(arg)?,
-        "push" => Action::StackPush(subfield::parse(arg)?),
-        "pop" => Action::StackPop(writable(subfield::parse(arg)?, arg)?),
+        Form::RegLoad => return load(arg, out),
+        Form::SetField12 | Form::SetField15 | Form::RegLoad2 => return set_field(arg, names, out),
+        Form::RegMove | Form::OnfCopyField | Form::CopyField => reg_move(arg)?,
+        Form::StackPush => Action::StackPush(subfield::parse(arg)?),
+        Form::StackPop => Action::StackPop(writable(subfield::parse(arg)?, arg)?),
+        Form::DeleteField => parts::delete_field(arg)?,
+        Form::CheckPktLarger => parts::check_pkt_larger(arg)?,
 
-        "resubmit" => resubmit(arg, names)?,
-        "note" => match value::hex_bytes(arg.text) {
+        Form::Resubmit | Form::ResubmitTable | Form::ResubmitTableCt => resubmit(arg, names)?,
+        Form::Clone => Action::Clone(list(arg, Outer::Clone)?),
+        Form::Learn | Form::Learn2 => Action::Learn(Box::new(learn::parse(arg, names)?)),
+        Form::Conjunction => parts::conjunction(arg)?,
+        Form::FinTimeout => parts::fin_timeout(arg)?,
+        Form::Sample | Form::Sample2 | Form::Sample3 => Action::Sample(parts::sample(arg, names)?),
+        Form::Ct => Action::Ct(Box::new(ct::parse(arg, names, depth)?)),
+        Form::Nat => Action::Nat(ct::nat(arg)?),
+        Form::CtClear => bare(pair, Action::CtClear)?,
+        Form::Note => match value::hex_bytes(arg.text) {
             Some(bytes) => Action::Note(bytes),
             None => return fail(ErrorKind::NoteHex, arg),
         },
-        "exit" => bare(pair, Action::Exit)?,
+        Form::Exit => bare(pair, Action::Exit)?,
 
-        "meter" => Action::Meter(number(arg)?),
-        "clear_actions" => bare(pair, Action::ClearActions)?,
-        "apply_actions" => return fail(ErrorKind::ApplyActions, pair.key),
-        "write_actions" => {
-            if place != Place::Flow {
-                return fail(ErrorKind::InstructionNested("write_actions"), pair.key);
-            }
-            Action::WriteActions(parse_list(arg, names, Place::Actions)?)
-        }
-        "write_metadata" => write_metadata(arg)?,
-        "goto_table" => match names.table(arg.text) {
+        Form::Meter => Action::Meter(number(arg)?),
+        Form::ClearActions => bare(pair, Action::ClearActions)?,
+        Form::ApplyActions => return fail(ErrorKind::ApplyActions, pair.key),
+        Form::WriteActions => Action::WriteActions(list(arg, Outer::WriteActions)?),
+        Form::WriteMetadata => write_metadata(arg)?,
+        Form::StatTrigger => parts::stat_trigger(arg)?,
+        Form::GotoTable => match names.table(arg.text) {
             Some(table) => Action::GotoTable(table),
             None => return fail(ErrorKind::UnknownTable(arg.text.to_owned()), arg),
-        },
-
-        other if NOT_SUPPORTED.contains(&other) => {
-            let kind = ErrorKind::ActionNotSupported(pair.key.text.to_owned());
-            return fail(kind, pair.key);
-        }
-        _ => match names.port(pair.key.text) {
-            Some(port) => bare(pair, output_to(port))?,
-            None => {
-                let kind = ErrorKind::UnknownAction(pair.key.text.to_owned());
-                return fail(kind, pair.key);
-            }
         },
     };
     out.push(action);
     Ok(())
+}
+
+/// A port is an action too.
+fn port_or_nothing(pair: Pair<'_>, names: &Names) -> Result<Action, Error> {
+    if pair.key.text.eq_ignore_ascii_case("unroll_xlate") {
+        return fail(ArgumentError::Unroll.into(), pair.key);
+    }
+    match names.port(pair.key.text) {
+        Some(port) => bare(pair, output_to(port)),
+        None => fail(ErrorKind::UnknownAction(pair.key.text.to_owned()), pair.key),
+    }
+}
+
+fn invalid(name: &'static str, arg: Piece<'_>) -> ErrorKind {
+    let value = arg.text.to_owned();
+    ErrorKind::InvalidInteger { name, value }
+}
+
+fn wrong<T>(error: ArgumentError, at: Piece<'_>) -> Result<T, Error> {
+    fail(error.into(), at)
 }
 
 fn fail<T>(kind: ErrorKind, at: Piece<'_>) -> Result<T, Error> {
@@ -290,8 +233,7 @@ fn output(arg: Piece<'_>, names: &Names) -> Result<Action, Error> {
         return Ok(output_to(port));
     }
     if arg.text.contains("port") && arg.text.contains("max_len") {
-        let kind = ErrorKind::ActionNotSupported("output(port=...,max_len=...)".to_owned());
-        return fail(kind, arg);
+        return parts::output_trunc(arg, names);
     }
     match subfield::parse(arg) {
         Ok(src) => Ok(Action::OutputReg {
@@ -304,37 +246,38 @@ fn output(arg: Piece<'_>, names: &Names) -> Result<Action, Error> {
 }
 
 fn controller(arg: Piece<'_>) -> Result<Action, Error> {
-    let mut max_len = CONTROLLER_MAX_LEN_ALL;
-    let mut controller_id = 0;
-    let mut reason = PacketInReason::Action;
+    let mut c = Controller::default();
     if arg.text.starts_with(|c: char| c.is_ascii_digit()) {
-        max_len = integer16(arg, "max_len")?;
+        c.max_len = integer16(arg, "max_len")?;
     } else {
         for f in Pairs::new(arg) {
             match f.key.text {
-                "max_len" => max_len = integer16(f.value, "max_len")?,
-                "id" => controller_id = integer16(f.value, "id")?,
-                "reason" => reason = packet_in_reason(f.value)?,
-                "userdata" | "pause" | "meter_id" => {
-                    let kind =
-                        ErrorKind::KeywordNotSupported(format!("controller option {}", f.key.text));
-                    return fail(kind, f.key);
-                }
+                "max_len" => c.max_len = integer16(f.value, "max_len")?,
+                "id" => c.controller_id = integer16(f.value, "id")?,
+                "reason" => c.reason = packet_in_reason(f.value)?,
+                "userdata" => match value::hex_bytes(f.value.text) {
+                    Some(bytes) => c.userdata = bytes,
+                    None => return wrong(ArgumentError::Userdata, f.value),
+                },
+                "pause" => c.pause = true,
+                // 0 is no meter.
+                "meter_id" => c.meter_id = Some(number(f.value)?).filter(|id| *id != 0),
                 key => return fail(ErrorKind::ControllerKey(key.to_owned()), f.key),
             }
         }
     }
-    Ok(if reason == PacketInReason::Action && controller_id == 0 {
+    let max_len = c.max_len;
+    let plain = Controller {
+        max_len,
+        ..Controller::default()
+    };
+    Ok(if c == plain {
         Action::Output {
             port: OfPort::CONTROLLER,
             max_len,
         }
     } else {
-        Action::Controller {
-            max_len,
-            controller_id,
-            reason,
-        }
+        Action::Controller(c)
     })
 }
 
@@ -606,21 +549,20 @@ fn resubmit(arg: Piece<'_>, names: &Names) -> Result<Action, Error> {
             None => return fail(ErrorKind::ResubmitTable(t.text.to_owned()), t),
         },
     };
-    match more.map(|m| m.text) {
-        None => {}
-        Some("ct") => {
-            let kind = ErrorKind::ActionNotSupported("resubmit(...,ct)".to_owned());
-            return fail(kind, more.unwrap_or(arg));
-        }
-        Some(other) => {
-            let kind = ErrorKind::ResubmitParameter(other.to_owned());
-            return fail(kind, more.unwrap_or(arg));
-        }
-    }
+    let with_ct = match more {
+        None => false,
+        Some(m) if m.is_empty() => false,
+        Some(m) if m.text == "ct" => true,
+        Some(m) => return fail(ErrorKind::ResubmitParameter(m.text.to_owned()), m),
+    };
     if in_port.is_none() && table.is_none() {
         return fail(ErrorKind::ResubmitNothing, arg);
     }
-    Ok(Action::Resubmit { in_port, table })
+    Ok(Action::Resubmit {
+        in_port,
+        table,
+        with_ct,
+    })
 }
 
 fn write_metadata(arg: Piece<'_>) -> Result<Action, Error> {

@@ -2,6 +2,13 @@
 //!
 //! Some actions are called differently by OpenFlow versions; the caller says which one speaks.
 
+/// `write!` that cannot fail, because strings take all text.
+macro_rules! put {
+    ($out:expr, $($arg:tt)*) => {{ let _ = write!($out, $($arg)*); }};
+}
+
+mod parts;
+
 use std::fmt::Write;
 
 use packet::OfPort;
@@ -10,7 +17,7 @@ use super::fields;
 use super::ports::{Names, keyword_of};
 use super::subfield;
 use super::value;
-use crate::action::{Action, CONTROLLER_MAX_LEN_ALL};
+use crate::action::{Action, Form};
 use crate::message::PacketInReason;
 use crate::version::Version;
 
@@ -28,113 +35,148 @@ pub fn write(out: &mut String, actions: &[Action], version: Version, names: &Nam
     }
 }
 
-/// `write!` that cannot fail, because strings take all text.
-macro_rules! put {
-    ($out:expr, $($arg:tt)*) => {{ let _ = write!($out, $($arg)*); }};
-}
-
 /// Prints one action.
 pub fn write_one(out: &mut String, action: &Action, version: Version, names: &Names) {
+    let name = action.form().name();
     match action {
         Action::Output { port, max_len } => write_output(out, *port, *max_len, names),
-        Action::Controller {
-            max_len,
-            controller_id,
-            reason,
-        } => write_controller(out, *max_len, *controller_id, *reason),
+        Action::Controller(c) => parts::controller(out, c),
         Action::OutputReg { src, .. } => {
             out.push_str("output:");
             subfield::write(out, *src);
         }
+        Action::OutputTrunc { port, max_len } => {
+            out.push_str("output(port=");
+            names.write_port(out, *port);
+            put!(out, ",max_len={max_len})");
+        }
         Action::Enqueue { port, queue } => {
-            out.push_str("enqueue:");
+            put!(out, "{name}:");
             names.write_port(out, *port);
             put!(out, ":{queue}");
         }
-        Action::SetQueue(queue) => put!(out, "set_queue:{queue}"),
-        Action::PopQueue => out.push_str("pop_queue"),
-        Action::Group(group) => put!(out, "group:{group}"),
+        Action::SetQueue(n) | Action::Group(n) | Action::Meter(n) => put!(out, "{name}:{n}"),
+        Action::Bundle(b) => parts::bundle(out, name, b, names),
+        Action::Multipath(m) => parts::multipath(out, name, m),
 
-        Action::SetVlanVid(vid) => put!(out, "mod_vlan_vid:{vid}"),
-        Action::SetVlanPcp(pcp) => put!(out, "mod_vlan_pcp:{pcp}"),
+        Action::SetVlanVid(n)
+        | Action::SetVlanVidIfTagged(n)
+        | Action::SetTpSrc(n)
+        | Action::SetTpDst(n) => put!(out, "{name}:{n}"),
+        Action::SetVlanPcp(n)
+        | Action::SetVlanPcpIfTagged(n)
+        | Action::SetNwTos(n)
+        | Action::SetIpEcn(n)
+        | Action::SetIpTtl(n) => put!(out, "{name}:{n}"),
         Action::StripVlan => out.push_str(match version {
-            Version::Of10 => "strip_vlan",
-            _ => "pop_vlan",
+            Version::Of10 => Form::StripVlan.name(),
+            _ => Form::PopVlan.name(),
         }),
-        Action::PushVlan(tpid) => put!(out, "push_vlan:0x{tpid:04x}"),
+        Action::PushVlan(kind)
+        | Action::PushMpls(kind)
+        | Action::PopMpls(kind)
+        | Action::PushPbb(kind) => put!(out, "{name}:0x{kind:04x}"),
+        Action::SetMplsLabel(label) => put!(out, "{name}({label})"),
+        Action::SetMplsTc(n) | Action::SetMplsTtl(n) => put!(out, "{name}({n})"),
+        Action::Encap(encap) => parts::encap(out, name, encap),
+        Action::Decap(packet_type) => parts::decap(out, name, *packet_type),
 
-        Action::SetEthSrc(addr) => put!(out, "mod_dl_src:{addr}"),
-        Action::SetEthDst(addr) => put!(out, "mod_dl_dst:{addr}"),
-        Action::SetIpv4Src(addr) => {
-            out.push_str("mod_nw_src:");
+        Action::SetEthSrc(addr) | Action::SetEthDst(addr) => put!(out, "{name}:{addr}"),
+        Action::SetIpv4Src(addr) | Action::SetIpv4Dst(addr) => {
+            put!(out, "{name}:");
             value::write_ipv4(out, *addr);
         }
-        Action::SetIpv4Dst(addr) => {
-            out.push_str("mod_nw_dst:");
-            value::write_ipv4(out, *addr);
-        }
-        Action::SetNwTos(tos) => put!(out, "mod_nw_tos:{tos}"),
-        Action::SetIpEcn(ecn) => put!(out, "mod_nw_ecn:{ecn}"),
-        Action::SetIpTtl(ttl) => put!(out, "mod_nw_ttl:{ttl}"),
-        Action::SetTpSrc(port) => put!(out, "mod_tp_src:{port}"),
-        Action::SetTpDst(port) => put!(out, "mod_tp_dst:{port}"),
         Action::DecTtl(ids) => write_dec_ttl(out, ids),
+        Action::SetTunnel { id, .. } => {
+            let wide = u32::try_from(*id).is_err();
+            let name = if wide { Form::SetTunnel64.name() } else { name };
+            put!(out, "{name}:");
+            value::write_hex(out, (*id).into());
+        }
 
         Action::SetField { field, value, mask } => {
-            out.push_str("set_field:");
+            put!(out, "{name}:");
             fields::write(out, *field, *value, *mask, names);
             put!(out, "->{}", field.name());
         }
         Action::RegLoad { dst, value } => {
-            out.push_str("load:");
+            put!(out, "{name}:");
             value::write_hex(out, u128::from(*value));
             out.push_str("->");
             subfield::write(out, *dst);
         }
         Action::RegMove { src, dst } => {
-            out.push_str("move:");
+            put!(out, "{name}:");
             subfield::write(out, *src);
             out.push_str("->");
             subfield::write(out, *dst);
         }
-        Action::StackPush(src) => {
-            out.push_str("push:");
-            subfield::write(out, *src);
+        Action::StackPush(part) | Action::StackPop(part) => {
+            put!(out, "{name}:");
+            subfield::write(out, *part);
         }
-        Action::StackPop(dst) => {
-            out.push_str("pop:");
+        Action::DeleteField(field) => put!(out, "{name}:{}", field.name()),
+        Action::CheckPktLarger { len, dst } => {
+            put!(out, "{name}({len})->");
             subfield::write(out, *dst);
         }
 
-        Action::Resubmit { in_port, table } => write_resubmit(out, *in_port, *table, names),
-        Action::Note(bytes) => {
-            out.push_str("note:");
-            for (n, byte) in bytes.iter().enumerate() {
-                let dot = if n > 0 { "." } else { "" };
-                put!(out, "{dot}{byte:02x}");
-            }
-        }
-        Action::Exit => out.push_str("exit"),
-
-        Action::Meter(meter) => put!(out, "meter:{meter}"),
-        Action::ClearActions => out.push_str("clear_actions"),
-        Action::WriteActions(actions) => {
-            out.push_str("write_actions(");
+        Action::Resubmit {
+            in_port,
+            table,
+            with_ct,
+        } => write_resubmit(out, *in_port, *table, *with_ct, names),
+        Action::Clone(actions) | Action::WriteActions(actions) => {
+            put!(out, "{name}(");
             write(out, actions, version, names);
             out.push(')');
         }
+        Action::Learn(learn) => parts::learn(out, name, learn, names),
+        Action::Conjunction {
+            id,
+            clause,
+            n_clauses,
+        } => put!(out, "{name}({id},{}/{n_clauses})", u16::from(*clause) + 1),
+        Action::FinTimeout { idle, hard } => {
+            let timeouts = [("idle_timeout", idle), ("hard_timeout", hard)];
+            let set = timeouts.iter().filter(|(_, n)| **n != 0);
+            let set: Vec<String> = set.map(|(name, n)| format!("{name}={n}")).collect();
+            put!(out, "{name}({})", set.join(","));
+        }
+        Action::Sample(sample) => parts::sample(out, name, sample, names),
+        Action::Ct(ct) => parts::ct(out, name, ct, version, names),
+        Action::Nat(nat) => parts::nat(out, name, nat),
+        Action::Note(bytes) => {
+            put!(out, "{name}:");
+            value::write_bytes(out, bytes);
+        }
+
         Action::WriteMetadata { value, mask } => {
-            put!(out, "write_metadata:");
+            put!(out, "{name}:");
             value::write_hex(out, u128::from(*value));
             if *mask != u64::MAX {
                 out.push('/');
                 value::write_hex(out, u128::from(*mask));
             }
         }
+        Action::StatTrigger { flags, thresholds } => {
+            put!(out, "{name}(flags={flags:#x},thresholds=");
+            value::write_bytes(out, thresholds);
+            out.push(')');
+        }
         Action::GotoTable(table) => {
-            out.push_str("goto_table:");
+            put!(out, "{name}:");
             names.write_table(out, *table);
         }
+        Action::PopQueue
+        | Action::DecMplsTtl
+        | Action::CopyTtlOut
+        | Action::CopyTtlIn
+        | Action::PopPbb
+        | Action::DecNshTtl
+        | Action::CtClear
+        | Action::Exit
+        | Action::ClearActions => out.push_str(name),
     }
 }
 
@@ -147,24 +189,6 @@ fn write_output(out: &mut String, port: OfPort, max_len: u16, names: &Names) {
         out.push_str("output:");
         names.write_port(out, port);
     }
-}
-
-fn write_controller(out: &mut String, max_len: u16, id: u16, reason: PacketInReason) {
-    if reason == PacketInReason::Action && id == 0 {
-        put!(out, "CONTROLLER:{max_len}");
-        return;
-    }
-    let mut parts = Vec::new();
-    if reason != PacketInReason::Action {
-        parts.push(format!("reason={}", reason_name(reason)));
-    }
-    if max_len != CONTROLLER_MAX_LEN_ALL {
-        parts.push(format!("max_len={max_len}"));
-    }
-    if id != 0 {
-        parts.push(format!("id={id}"));
-    }
-    put!(out, "controller({})", parts.join(","));
 }
 
 /// As messages and the `controller` action name it.
@@ -188,9 +212,16 @@ fn write_dec_ttl(out: &mut String, ids: &[u16]) {
     put!(out, "({})", ids.join(","));
 }
 
-fn write_resubmit(out: &mut String, port: Option<OfPort>, table: Option<u8>, names: &Names) {
+fn write_resubmit(
+    out: &mut String,
+    port: Option<OfPort>,
+    table: Option<u8>,
+    with_ct: bool,
+    names: &Names,
+) {
     match (port, table) {
         (Some(port), None) => {
+            // As Open vSwitch prints it, also with ct.
             out.push_str("resubmit:");
             names.write_port(out, port);
         }
@@ -202,6 +233,9 @@ fn write_resubmit(out: &mut String, port: Option<OfPort>, table: Option<u8>, nam
             out.push(',');
             if let Some(table) = table {
                 names.write_table(out, table);
+            }
+            if with_ct {
+                out.push_str(",ct");
             }
             out.push(')');
         }

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use super::argument::ArgumentError;
+use crate::action::order::Misplaced;
+
 /// An error at a place in the text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Error {
@@ -31,6 +34,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<ArgumentError> for ErrorKind {
+    fn from(error: ArgumentError) -> ErrorKind {
+        ErrorKind::Argument(Box::new(error))
+    }
+}
 
 /// What is wrong.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -113,6 +122,8 @@ pub enum ErrorKind {
     KeywordNotSupported(String),
     #[error("{0}: unknown field `{0}'")]
     UnknownField(String),
+    #[error("unknown field `{0}'")]
+    NoField(String),
     #[error("{text}: unknown field `{name}'")]
     UnknownSubfield { text: String, name: String },
     #[error("unexpected input following field syntax")]
@@ -130,8 +141,6 @@ pub enum ErrorKind {
     },
     #[error("unknown action {0}")]
     UnknownAction(String),
-    #[error("action {0} is not supported yet by this version")]
-    ActionNotSupported(String),
     #[error("{0} takes no argument")]
     UnexpectedArgument(String),
     #[error("{0}: output to unknown port")]
@@ -194,17 +203,10 @@ pub enum ErrorKind {
     DropNotAlone,
     #[error("apply_actions is the default instruction")]
     ApplyActions,
-    #[error("{0} instruction not allowed here")]
-    InstructionNested(&'static str),
-    #[error(
-        "invalid instruction ordering: {first} must appear before {second}, for OpenFlow 1.1+ compatibility"
-    )]
-    InstructionOrder {
-        first: &'static str,
-        second: &'static str,
-    },
-    #[error("duplicate {0} instruction not allowed, for OpenFlow 1.1+ compatibility")]
-    InstructionTwice(&'static str),
+    #[error(transparent)]
+    Misplaced(Misplaced),
+    #[error(transparent)]
+    Argument(Box<ArgumentError>),
     #[error("actions are invalid with specified match ({0})")]
     ActionsInvalid(String),
     #[error("packet: Trailing garbage in packet data")]

@@ -259,7 +259,7 @@ pub fn write(out: &mut String, field: Field, v: u128, mask: u128, names: &Names)
         Format::OfPort => names.write_port(out, packet::OfPort(low32(v))),
         Format::Frag => write_frag(out, v, mask),
         Format::TcpFlags => flags::write(out, low32(v), low32(mask), &TCP_FLAGS),
-        Format::TunFlags => flags::write_signed(out, low32(v), low32(mask), &flags::TUNNEL),
+        Format::TunFlags => flags::write(out, low32(v), low32(mask), &flags::TUNNEL),
         Format::CtState => flags::write(out, low32(v), low32(mask), &flags::CT_STATE),
         Format::PacketType => write_packet_type(out, low32(v)),
     }
@@ -369,7 +369,8 @@ mod tests {
             ("vlan_vid", "0x1005", "4101"),
             ("ct_state", "", "*"),
             ("ct_state", "+new+foo", "foo: unknown ct_state flag(s)"),
-            ("tun_flags", "oam", "+oam"),
+            ("tun_flags", "oam", "oam"),
+            ("tun_flags", "-oam", "0"),
             ("tun_flags", "2", "2: unknown tunnel flag(s)"),
             ("packet_type", "(1,0x800)", "(1,0x800)"),
             ("packet_type", "(1,2048)", "(1,0x800)"),

@@ -11,7 +11,7 @@ use super::matches::MatchBuilder;
 use super::ports::Names;
 use super::token::{Pair, Pairs, Piece};
 use super::value;
-use crate::action::Action;
+use crate::action::{Action, consistency};
 use crate::field::{self, Field};
 use crate::flow_match::Match;
 use crate::message::{
@@ -131,6 +131,10 @@ fn flow_mod(
     if let Some(at) = body.actions {
         body.flow_mod.actions = action_parse::parse(at, names)?;
         check_goto(&body.flow_mod, at)?;
+        let fm = &body.flow_mod;
+        if let Err(e) = consistency::check(&fm.actions, &fm.fields) {
+            return Err(Error::new(ErrorKind::ActionsInvalid(e.to_string()), at.at));
+        }
     }
     Ok(Parsed {
         value: body.flow_mod,

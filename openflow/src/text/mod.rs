@@ -15,6 +15,7 @@
 
 pub mod action_parse;
 pub mod action_print;
+pub mod argument;
 pub mod dp;
 pub mod error;
 pub mod fields;

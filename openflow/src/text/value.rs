@@ -172,6 +172,14 @@ pub fn write_hex(out: &mut String, v: u128) {
     }
 }
 
+/// Pairs of hexadecimal digits with dots between them.
+pub fn write_bytes(out: &mut String, bytes: &[u8]) {
+    for (n, byte) in bytes.iter().enumerate() {
+        let dot = if n > 0 { "." } else { "" };
+        let _ = write!(out, "{dot}{byte:02x}");
+    }
+}
+
 /// `true` when a port or table name can be printed without quotes: a letter followed by letters,
 /// digits and a few signs that no syntax uses.
 fn is_plain_name(name: &str) -> bool {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::{DEFAULT_PRIORITY, Masked, PROTOCOLS};
 use packet::OfPort;
 
-use crate::field::Field;
-use crate::flow_match::{Match, VLAN_CFI};
+use crate::field::{Field, Prereq};
+use crate::flow_match::{Match, MatchField, VLAN_CFI};
 use crate::text::dp::TCP_FLAGS;
 use crate::text::ports::Names;
 use crate::text::{fields, flags, value};
@@ -130,9 +130,15 @@ impl Writer<'_> {
         if let Some((v, _)) = self.fields.get(Field::PacketType) {
             self.name("packet_type");
             fields::write_packet_type(self.out, low32(v));
-        } else if self.context.megaflow {
+        } else if self.context.megaflow || self.is_recirculated_ethernet() {
             self.word("eth");
         }
+    }
+
+    /// A match on recirculated packets tells their type, where another field says it.
+    fn is_recirculated_ethernet(&self) -> bool {
+        let needs_ethernet = |f: &MatchField| f.field.info().prereq != Prereq::None;
+        self.fields.get(Field::RecircId).is_some() && self.fields.iter().any(needs_ethernet)
     }
 
     fn decimal(&mut self, name: &str, field: Field) {
