@@ -610,7 +610,6 @@ mod tests {
     #[test]
     fn what_1_0_lacks_is_named() {
         for (action, what) in [
-            (Action::Group(1), "group"),
             (Action::PushVlan(TPID_8021Q), "push_vlan"),
             (Action::Meter(1), "meter"),
             (Action::ClearActions, "clear_actions"),

@@ -34,6 +34,7 @@ const NXAST_STACK_PUSH: u16 = 27;
 const NXAST_STACK_POP: u16 = 28;
 const NXAST_OUTPUT_REG2: u16 = 32;
 const NXAST_REG_LOAD2: u16 = 33;
+const NXAST_GROUP: u16 = 40;
 
 /// In resubmit: keep the input port, keep the table.
 const SAME_PORT: u16 = 0xfff8;
@@ -65,6 +66,10 @@ pub(crate) fn decode(r: &mut Reader) -> Result<Action, DecodeError> {
         NXAST_SET_QUEUE => {
             r.skip(2)?;
             Action::SetQueue(r.u32()?)
+        }
+        NXAST_GROUP => {
+            r.skip(2)?;
+            Action::Group(r.u32()?)
         }
         NXAST_POP_QUEUE => {
             r.skip(6)?;
@@ -307,7 +312,10 @@ pub(crate) fn encode(e: &mut Encoder, w: &mut Writer, action: &Action) {
             );
         }
         Action::PushVlan(_) => e.leave_out("push_vlan"),
-        Action::Group(_) => e.leave_out("group"),
+        Action::Group(group) => body(w, NXAST_GROUP, |w| {
+            w.u16(0);
+            w.u32(*group);
+        }),
         Action::Meter(_) => e.leave_out("meter"),
         Action::ClearActions => e.leave_out("clear_actions"),
         Action::WriteActions(_) => e.leave_out("write_actions"),
