@@ -10,8 +10,8 @@ use super::flow_stats;
 use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, flow_mod, flow_removed, group, meter, packet_in, port, port_stats, queue, role, switch,
-    table_features, table_stats,
+    Dialect, Header, flow_mod, flow_removed, group, meter, packet_in, port, port_stats, queue,
+    role, switch, table_features, table_stats,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
