@@ -13,7 +13,7 @@ use packet::extract::Layers;
 use packet::key::FlowKey;
 use packet::{DropReason, addr::DpPort};
 
-use crate::{SHOT, counters, maps, output, parse, set_field, upcall};
+use crate::{SHOT, counters, maps, meter, output, parse, set_field, upcall};
 
 /// A packet on its way through its actions.
 ///
@@ -32,6 +32,8 @@ pub struct Execution {
     sent: u64,
     /// Why the list ended early; 0: it did not.
     drop_reason: u64,
+    /// Why the packet goes to userspace, as a [`packet::action::SlowReason`]; 0: it does not.
+    slow_reason: u64,
     /// [`Headers`], packed.
     layers: u64,
     kinds: u64,
@@ -111,6 +113,7 @@ pub fn run(skb: *mut __sk_buff, block: u32, key: &FlowKey, layers: Layers) -> i3
     state.kept_port = 0;
     state.sent = 0;
     state.drop_reason = 0;
+    state.slow_reason = 0;
     state.layers = layers;
     state.kinds = kinds;
     let mut argument = Step { skb, state };
@@ -133,6 +136,9 @@ pub fn run(skb: *mut __sk_buff, block: u32, key: &FlowKey, layers: Layers) -> i3
     if state.drop_reason != 0 {
         send_kept(skb, state);
         return counters::drop_numbered(state.drop_reason as u32);
+    }
+    if state.slow_reason != 0 {
+        return upcall::action(skb, key, state.slow_reason as u8);
     }
     if state.kept_port == 0 {
         if state.sent != 0 {
@@ -180,6 +186,17 @@ unsafe extern "C" fn step(_index: u64, argument: *mut Step) -> i64 {
                 state.drop_reason = DropReason::ActionFailed as u64;
                 return STOP;
             }
+        }
+        kind::METER => {
+            if !meter::admits(skb, record.u32()) {
+                state.drop_reason = DropReason::Policed as u64;
+                return STOP;
+            }
+        }
+        // Behind meters; one that begins a list never gets here.
+        kind::SLOW_PATH => {
+            state.slow_reason = u64::from(record.arg8);
+            return STOP;
         }
         kind::DROP => {
             state.drop_reason = u64::from(record.arg16);

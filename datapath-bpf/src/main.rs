@@ -14,6 +14,7 @@ mod crc32c;
 mod execute;
 mod lookup;
 mod maps;
+mod meter;
 mod output;
 mod parse;
 mod set_field;

@@ -54,6 +54,10 @@ static DROPS: Array<u64> = Array::pinned(1, MMAPABLE);
 #[map]
 static QUOTA: Array<TokenBucket> = Array::pinned(1, MMAPABLE);
 #[map]
+static METERS: Array<MeterEntry> = Array::pinned(METER_SLOTS, MMAPABLE);
+#[map]
+static METER_COUNTERS: Array<MeterCounters> = Array::pinned(1, MMAPABLE);
+#[map]
 static PENDING: Array<PendingEntry> = Array::pinned(PENDING_SLOTS, MMAPABLE);
 #[map]
 static INJECT: Array<InjectSlot> = Array::pinned(INJECT_SLOTS, MMAPABLE);
@@ -229,6 +233,20 @@ pub fn drops(reason: u32) -> Option<&'static mut u64> {
 #[inline(always)]
 pub fn quota(port_no: u32) -> Option<&'static mut TokenBucket> {
     at(&QUOTA, port_no)
+}
+
+/// `None` when there is no such meter.
+#[inline(always)]
+pub fn meter(id: u32) -> Option<&'static mut MeterEntry> {
+    at(&METERS, id).filter(|m| m.exists())
+}
+
+#[inline(always)]
+pub fn meter_counters(id: u32) -> Option<&'static mut MeterCounters> {
+    at(
+        &METER_COUNTERS,
+        cpu().wrapping_mul(METER_SLOTS).wrapping_add(id),
+    )
 }
 
 #[inline(always)]

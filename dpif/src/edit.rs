@@ -51,7 +51,7 @@ impl Editor {
         }
     }
 
-    /// Applies one action; output, upcall and drop do nothing here.
+    /// Applies one action; output, meter, upcall and drop do nothing here.
     pub fn apply(&mut self, action: &Action) -> Result<(), DropReason> {
         let done = match *action {
             Action::PushVlan { tpid, tci } => self.push_vlan(tpid, tci),
@@ -67,7 +67,9 @@ impl Editor {
                 }
                 _ => set(&mut self.packet, &self.layers, field, value, mask),
             },
-            Action::Output(_) | Action::SlowPath(_) | Action::Drop(_) => Some(()),
+            Action::Output(_) | Action::Meter(_) | Action::SlowPath(_) | Action::Drop(_) => {
+                Some(())
+            }
         };
         done.ok_or(DropReason::ActionFailed)
     }

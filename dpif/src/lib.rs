@@ -15,7 +15,8 @@ pub mod sim;
 
 use std::time::Duration;
 
-use packet::{Action, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
+use packet::meter::{MeterEntry, MeterUnit};
+use packet::{Action, DpMeter, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
 
 /// A datapath.
 pub trait Dpif: Send + Sync {
@@ -39,6 +40,13 @@ pub trait Dpif: Send + Sync {
     fn flow_dump(&self) -> Result<Vec<FlowEntry>, Error>;
     /// Deletes every megaflow and exact entry.
     fn flow_flush(&self) -> Result<(), Error>;
+
+    /// Makes a meter, or gives one that is there a new configuration; what it has counted starts
+    /// at zero.
+    fn meter_set(&self, meter: DpMeter, config: &MeterConfig) -> Result<(), Error>;
+    /// Removes a meter; packets of flows that still name it are let through.
+    fn meter_del(&self, meter: DpMeter) -> Result<(), Error>;
+    fn meter_stats(&self, meter: DpMeter) -> Result<MeterStats, Error>;
 
     /// Waits at most `timeout` for upcalls on ring `ring` (0..`upcall_rings()`) and appends up to
     /// `max` of them to `out`; returns how many. Each ring has one reader.
@@ -98,6 +106,41 @@ pub struct PortStats {
     pub tx_bytes: u64,
     pub rx_dropped: u64,
     pub tx_dropped: u64,
+}
+
+/// A meter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MeterConfig {
+    pub unit: MeterUnit,
+    /// `None` counts only.
+    pub band: Option<MeterBand>,
+}
+
+/// Packets above this rate are dropped.
+///
+/// Units: `rate` in kilobits or packets per second, `burst` in kilobits or packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MeterBand {
+    pub rate: u32,
+    pub burst: u32,
+}
+
+impl From<MeterConfig> for MeterEntry {
+    fn from(config: MeterConfig) -> MeterEntry {
+        match config.band {
+            Some(band) => MeterEntry::new(config.unit, band.rate, band.burst),
+            None => MeterEntry::UNLIMITED,
+        }
+    }
+}
+
+/// What a meter has counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct MeterStats {
+    pub packets: u64,
+    pub bytes: u64,
+    pub dropped_packets: u64,
+    pub dropped_bytes: u64,
 }
 
 /// One operation on the flow table or one packet to run.
@@ -216,6 +259,8 @@ pub struct Limits {
     pub ports: usize,
     /// Longest action list, in actions.
     pub actions: usize,
+    /// Meters; their numbers are 1 to this.
+    pub meters: usize,
 }
 
 /// What went wrong; the text goes to the person who typed the command.
@@ -225,6 +270,8 @@ pub enum Error {
     Exists,
     #[error("no such flow")]
     NoSuchFlow,
+    #[error("no datapath meter {0}")]
+    NoSuchMeter(u32),
     #[error("no datapath port {0}")]
     NoSuchPort(u32),
     #[error("could not open network device {name} ({reason})")]

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use packet::action::SlowReason;
 use packet::extract::{Meta, extract};
-use packet::{Action, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
+use packet::meter::{MeterCounters, MeterEntry};
+use packet::{Action, DpMeter, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
 
 use crate::{
-    DpOp, DpStats, Dpif, Error, FlowEntry, FlowStats, Limits, Packet, PortConfig, PortInfo,
-    PortSpec, PortStats, Upcall, UpcallKind, edit::Editor,
+    DpOp, DpStats, Dpif, Error, FlowEntry, FlowStats, Limits, MeterConfig, MeterStats, Packet,
+    PortConfig, PortInfo, PortSpec, PortStats, Upcall, UpcallKind, edit::Editor,
 };
 
 /// Sizes that a simulator has unless told otherwise.
@@ -28,6 +29,7 @@ pub const DEFAULT_LIMITS: Limits = Limits {
     exact: 0,
     ports: 4096,
     actions: 4096,
+    meters: 4095,
 };
 
 /// Frames that wait on a port for someone to take them; more are dropped and counted.
@@ -59,6 +61,7 @@ struct State {
     upcalls: VecDeque<Upcall>,
     stats: DpStats,
     drops: BTreeMap<DropReason, u64>,
+    meters: BTreeMap<DpMeter, (MeterEntry, MeterCounters)>,
 }
 
 struct Port {
@@ -98,7 +101,7 @@ impl Sim {
         }
     }
 
-    /// Sets the time, counted from the simulator's start; only idle times depend on it.
+    /// Sets the time, counted from the simulator's start; idle times and meters depend on it.
     pub fn set_time(&self, now: Duration) {
         self.state().now = now;
     }
@@ -240,6 +243,34 @@ impl Dpif for Sim {
         Ok(())
     }
 
+    fn meter_set(&self, meter: DpMeter, config: &MeterConfig) -> Result<(), Error> {
+        if meter.0 == 0 || meter.0 as usize > self.limits.meters {
+            return Err(Error::NoSuchMeter(meter.0));
+        }
+        let entry = (MeterEntry::from(*config), MeterCounters::default());
+        self.state().meters.insert(meter, entry);
+        Ok(())
+    }
+
+    fn meter_del(&self, meter: DpMeter) -> Result<(), Error> {
+        let removed = self.state().meters.remove(&meter);
+        removed.map(drop).ok_or(Error::NoSuchMeter(meter.0))
+    }
+
+    fn meter_stats(&self, meter: DpMeter) -> Result<MeterStats, Error> {
+        let state = self.state();
+        let (_, c) = state
+            .meters
+            .get(&meter)
+            .ok_or(Error::NoSuchMeter(meter.0))?;
+        Ok(MeterStats {
+            packets: c.packets,
+            bytes: c.bytes,
+            dropped_packets: c.dropped_packets,
+            dropped_bytes: c.dropped_bytes,
+        })
+    }
+
     /// Blocks in real time: waiting for another thread is no reading of a clock.
     fn recv(
         &self,
@@ -328,6 +359,11 @@ impl State {
         for action in actions {
             match action {
                 Action::Output(port) => self.send(*port, &editor.packet, editor.priority),
+                Action::Meter(meter) => {
+                    if !self.admits(*meter, &editor.packet) {
+                        return self.drop(DropReason::Policed);
+                    }
+                }
                 Action::SlowPath(reason) => {
                     return match key {
                         Some(key) => self.slow_path(*reason, *key, editor.packet),
@@ -345,6 +381,18 @@ impl State {
         if !actions.iter().any(|a| matches!(a, Action::Output(_))) {
             self.drop(DropReason::Policy);
         }
+    }
+
+    fn admits(&mut self, meter: DpMeter, packet: &Packet) -> bool {
+        let now_ns = u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX);
+        let Some((entry, counters)) = self.meters.get_mut(&meter) else {
+            return true;
+        };
+        let bytes = u32::try_from(packet.data.len()).unwrap_or(u32::MAX);
+        let packets = packet.gso.map_or(1, |gso| u32::from(gso.segs.max(1)));
+        let admitted = entry.admit(now_ns, packets, bytes);
+        counters.count(bytes, admitted);
+        admitted
     }
 
     fn slow_path(&mut self, reason: SlowReason, key: FlowKey, packet: Packet) {

@@ -1,12 +1,12 @@
 //! The commands: names, arguments, and what each runs.
 
 use daemon::detach::Startup;
-use openflow::message::{FlowModCommand, Message};
+use openflow::message::{FlowModCommand, GroupCommand, Message, MeterCommand};
 
 use crate::error::Error;
 use crate::options::Options;
 use crate::output::print;
-use crate::{compare, dump, flow_mods, monitor, parse, switch};
+use crate::{compare, dump, flow_mods, groups, meters, monitor, parse, switch};
 
 /// A command line after its options.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +83,23 @@ pub const COMMANDS: &[Command] = &[
     writing("mod-port", "switch iface act", 3, 3),
     command("get-frags", "switch", 1, 1),
     writing("set-frags", "switch frag_mode", 2, 2),
+    writing("add-meter", "switch meter", 2, 2),
+    writing("mod-meter", "switch meter", 2, 2),
+    writing("del-meter", "switch meter", 2, 2),
+    writing("del-meters", "switch", 1, 1),
+    command("dump-meter", "switch meter", 2, 2),
+    command("dump-meters", "switch", 1, 1),
+    command("meter-stats", "switch [meter]", 1, 2),
+    command("meter-features", "switch", 1, 1),
+    writing("add-group", "switch group", 1, 2),
+    writing("add-groups", "switch file", 2, 2),
+    writing("mod-group", "switch group", 1, 2),
+    writing("del-groups", "switch [group]", 1, 2),
+    writing("insert-buckets", "switch [group]", 1, 2),
+    writing("remove-buckets", "switch [group]", 1, 2),
+    command("dump-groups", "switch [group]", 1, 2),
+    command("dump-group-stats", "switch [group]", 1, 2),
+    command("dump-group-features", "switch", 1, 1),
     command("probe", "target", 1, 1),
     command("ping", "target [n]", 1, 2),
     command("benchmark", "target n count", 3, 3),
@@ -96,36 +113,20 @@ pub const COMMANDS: &[Command] = &[
 
 /// Commands of ovs-ofctl that are to come.
 const NOT_SUPPORTED: &[&str] = &[
-    "add-group",
-    "add-groups",
-    "add-meter",
     "add-tlv-map",
     "bundle",
     "check-vlan",
     "compose-packet",
     "ct-flush",
     "ct-flush-zone",
-    "del-groups",
-    "del-meter",
-    "del-meters",
     "del-tlv-map",
-    "dump-group-features",
-    "dump-group-stats",
-    "dump-groups",
     "dump-ipfix-bridge",
     "dump-ipfix-flow",
-    "dump-meter",
-    "dump-meters",
     "dump-table-desc",
     "dump-table-features",
     "dump-tlv-map",
     "encode-error-reply",
     "encode-hello",
-    "insert-buckets",
-    "meter-features",
-    "meter-stats",
-    "mod-group",
-    "mod-meter",
     "mod-table",
     "ofp-parse-pcap",
     "parse-actions",
@@ -140,7 +141,6 @@ const NOT_SUPPORTED: &[&str] = &[
     "parse-packet",
     "parse-pcap",
     "print-error",
-    "remove-buckets",
 ];
 
 /// Finds a command and checks its arguments.
@@ -206,6 +206,28 @@ pub async fn run(
         "mod-port" => switch::mod_port(options, args).await?,
         "get-frags" => switch::get_frags(options, args).await?,
         "set-frags" => switch::set_frags(options, args).await?,
+        "add-meter" => meters::one(options, args, MeterCommand::Add).await?,
+        "mod-meter" => meters::one(options, args, MeterCommand::Modify).await?,
+        "del-meter" => meters::one(options, args, MeterCommand::Delete).await?,
+        "del-meters" => meters::delete_all(options, args).await?,
+        "dump-meter" | "dump-meters" => meters::dump(options, args).await?,
+        "meter-stats" => meters::stats(options, args).await?,
+        "meter-features" => meters::features(options, args).await?,
+        "add-group" => groups::one(options, args, GroupCommand::Add).await?,
+        "add-groups" => groups::add_groups(options, args).await?,
+        "mod-group" => {
+            let command = match options.may_create {
+                true => GroupCommand::AddOrModify,
+                false => GroupCommand::Modify,
+            };
+            groups::one(options, args, command).await?;
+        }
+        "del-groups" => groups::one(options, args, GroupCommand::Delete).await?,
+        "insert-buckets" => groups::one(options, args, GroupCommand::InsertBucket).await?,
+        "remove-buckets" => groups::one(options, args, GroupCommand::RemoveBucket).await?,
+        "dump-groups" => groups::dump(options, args).await?,
+        "dump-group-stats" => groups::stats(options, args).await?,
+        "dump-group-features" => groups::features(options, args).await?,
         "probe" => switch::probe(options, args).await?,
         "ping" => switch::ping(options, args).await?,
         "benchmark" => switch::benchmark(options, args).await?,

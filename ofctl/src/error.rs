@@ -99,6 +99,16 @@ pub enum Error {
         line: usize,
         source: text::Error,
     },
+    #[error("{0}")]
+    Group(#[from] text::group::GroupError),
+    #[error("{file}:{line}: {source}")]
+    GroupFile {
+        file: String,
+        line: usize,
+        source: text::group::GroupError,
+    },
+    #[error("{0}")]
+    Meter(#[from] text::meter::MeterError),
     #[error("{file}: open failed ({})", reason(.source))]
     OpenFile { file: String, source: io::Error },
     #[error("{file}: read failed ({})", reason(.source))]

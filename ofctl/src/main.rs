@@ -2,7 +2,7 @@
 //!
 //! Stands for ovs-ofctl(8): same commands, flow syntax, texts and exit statuses. It is the
 //! OpenFlow side of the switch seen from outside: [`connection`] speaks the protocol, the text
-//! is `openflow::text`. Groups, meters, bundles and flow monitors are refused by name.
+//! is `openflow::text`. Bundles and flow monitors are refused by name.
 
 mod command;
 mod compare;
@@ -11,7 +11,9 @@ mod dump;
 mod error;
 mod flow_files;
 mod flow_mods;
+mod groups;
 mod lookup;
+mod meters;
 mod monitor;
 mod options;
 mod output;

@@ -46,6 +46,7 @@ pub struct Options {
     pub strict: bool,
     pub read_only: bool,
     pub readd: bool,
+    pub may_create: bool,
     pub formats: Formats,
     pub packet_in_format: Option<PacketInFormat>,
     pub versions: VersionBitmap,
@@ -78,6 +79,7 @@ pub fn parse(program: &str, args: Vec<String>) -> Result<Invocation, Error> {
         strict: false,
         read_only: false,
         readd: false,
+        may_create: false,
         formats: Formats::ANY,
         packet_in_format: None,
         versions: [Version::Of10].into_iter().collect(),
@@ -116,6 +118,7 @@ impl Options {
             "strict" => self.strict = true,
             "read-only" => self.read_only = true,
             "readd" => self.readd = true,
+            "may-create" => self.may_create = true,
             "flow-format" => self.formats = Formats::parse(text)?,
             "packet-in-format" => {
                 self.packet_in_format = Some(match text.to_ascii_lowercase().as_str() {

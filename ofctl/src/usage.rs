@@ -28,6 +28,7 @@ OpenFlow options:
   --strict                use strict match for flow commands
   --read-only             do not execute read/write commands
   --readd                 (replace-flows) also add flows that have not changed
+  --may-create            (mod-group) add the group when it is not there
   --sort[=FIELD]          (dump-flows) sort in ascending order
   --rsort[=FIELD]         (dump-flows) sort in descending order
   --stats, --no-stats     (dump-flows) show or leave out statistics

@@ -12,8 +12,10 @@ use openflow::message::{FlowMod, FlowModCommand, TABLE_ALL};
 use openflow::{Action, Field, Match, OfError, OfPort, Subfield, Version};
 
 use crate::flow_field::is_carried;
+use crate::group::Groups;
+use crate::meter::Meters;
 use crate::snapshot::N_TABLES;
-use crate::table::check_table;
+use crate::table::{Uses, check_table, uses};
 
 /// Checks a flow-mod's actions against its match and table.
 ///
@@ -21,7 +23,11 @@ use crate::table::check_table;
 /// `OFPMMFC_INVALID_METER`, `OFPBIC_BAD_TABLE_ID`, `OFPBAC_MATCH_INCONSISTENT`,
 /// `OFPBAC_BAD_SET_TYPE`, `OFPBAC_BAD_TYPE` and `OFPBAC_BAD_VENDOR_TYPE` for what is not carried
 /// out, and those of [`check_table`].
-pub fn check_flow_mod(request: &FlowMod, version: Version) -> Result<(), OfError> {
+pub fn check_flow_mod(
+    request: &FlowMod,
+    version: Version,
+    known: Known<'_>,
+) -> Result<(), OfError> {
     if matches!(
         request.command,
         FlowModCommand::Delete | FlowModCommand::DeleteStrict
@@ -37,19 +43,49 @@ pub fn check_flow_mod(request: &FlowMod, version: Version) -> Result<(), OfError
         table_id: Some(table_id),
         version,
     };
-    check.list(&request.actions)
+    check.list(&request.actions)?;
+    known.check(&request.actions)
 }
 
 /// Checks a packet-out's actions; what its packet has is not looked at.
 ///
 /// Errors: as for [`check_flow_mod`], but for those about the match.
-pub fn check_packet_out(actions: &[Action], version: Version) -> Result<(), OfError> {
+pub fn check_packet_out(
+    actions: &[Action],
+    version: Version,
+    known: Known<'_>,
+) -> Result<(), OfError> {
+    check_bucket(actions, version)?;
+    known.check(actions)
+}
+
+/// Checks a bucket's actions; the groups that they lead to need not be there.
+///
+/// Errors: as for [`check_packet_out`].
+pub fn check_bucket(actions: &[Action], version: Version) -> Result<(), OfError> {
     let mut check = Check {
         wanted: None,
         table_id: None,
         version,
     };
     check.list(actions)
+}
+
+/// The groups and meters that actions can name.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    pub groups: &'a Groups,
+    pub meters: &'a Meters,
+}
+
+impl Known<'_> {
+    fn check(self, actions: &[Action]) -> Result<(), OfError> {
+        uses(actions).into_iter().try_for_each(|used| match used {
+            Uses::Group(id) if self.groups.get(id).is_none() => Err(OfError::BacBadOutGroup),
+            Uses::Meter(id) if self.meters.get(id).is_none() => Err(OfError::MmfcInvalidMeter),
+            _ => Ok(()),
+        })
+    }
 }
 
 struct Check {
@@ -73,8 +109,8 @@ impl Check {
         match action {
             Action::Output { port, .. } => check_out_port(*port),
             Action::Enqueue { .. } | Action::SetQueue(_) => Err(OfError::BacBadQueue),
-            Action::Group(_) => Err(OfError::BacBadOutGroup),
-            Action::Meter(_) => Err(OfError::MmfcInvalidMeter),
+            // What exists is looked at apart.
+            Action::Group(_) | Action::Meter(_) => Ok(()),
             Action::OutputReg { src, .. } => self.readable(*src),
             Action::Controller(_) | Action::PopQueue | Action::Note(_) | Action::Exit => Ok(()),
 

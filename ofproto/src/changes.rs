@@ -29,6 +29,7 @@ enum BridgeChanges {
     Everything,
     Parts {
         tables: BTreeSet<u8>,
+        groups: bool,
         macs: bool,
     },
 }
@@ -78,6 +79,11 @@ impl<'a> Changes<'a> {
             Credit::PatchSent(bridge, _) | Credit::PatchReceived(bridge, _) => {
                 matches!(changed(bridge), Some(BridgeChanges::Everything))
             }
+            // A group's buckets may lead to others and depend on them.
+            Credit::Group(bridge, ..) | Credit::NoBucket(bridge) => matches!(
+                changed(bridge),
+                Some(BridgeChanges::Parts { groups: true, .. })
+            ),
             Credit::Rule(..) | Credit::Station(_) => false,
         });
         visited
@@ -107,18 +113,22 @@ fn compare(old: &Bridge, new: &Bridge) -> BridgeChanges {
         fail_mode: _,
         ports,
         tables,
+        groups,
+        meters,
         packet_in_on_miss,
         controller_connected: _,
         macs,
         forward_bpdu,
     } = new;
     let same = Arc::ptr_eq(&old.ports, ports)
+        && old.meters == *meters
         && old.packet_in_on_miss == *packet_in_on_miss
         && old.forward_bpdu == *forward_bpdu;
     match same {
         false => BridgeChanges::Everything,
         true => BridgeChanges::Parts {
             tables: old.tables.changed(tables).collect(),
+            groups: !old.groups.is_same(groups),
             macs: !old.macs.is_same(macs),
         },
     }

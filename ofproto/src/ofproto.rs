@@ -20,12 +20,14 @@ use std::time::{Duration, Instant};
 use ahash::HashMap;
 use openflow::message::{Desc, FlowRemoved};
 use openflow::{Message, Version};
-use packet::{DpPort, EthAddr, OfPort};
+use packet::{DpMeter, DpPort, EthAddr, OfPort};
 
 use fail_mode::Controllers;
 
 use crate::conn::{Conn, ConnId, ConnKind, Generation};
+use crate::group::Groups;
 use crate::mac_learning::{Learned, MacTable};
+use crate::meter::{self, Meters};
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
 use crate::table::{FlowTables, Removed, TableConf};
 use crate::upcall::PacketOut;
@@ -39,6 +41,8 @@ pub struct Ofproto {
     published: Arc<Snapshot>,
     is_dirty: bool,
     pub(crate) effects: VecDeque<Effect>,
+    /// The datapath's meters, which bridges share.
+    pub(crate) meter_numbers: meter::Numbers,
     next_bridge: u32,
     next_conn: u64,
     seed: u64,
@@ -70,6 +74,16 @@ pub enum Effect {
         bridge: BridgeId,
         ports: Vec<OfPort>,
     },
+    /// Tell the datapath of a meter.
+    ChangeMeter(meter::Change),
+    /// Read what these meters have counted and give it to [`Ofproto::handle_meter_stats`]; each
+    /// has OpenFlow's number before the datapath's. One that the datapath has not got goes back
+    /// with zeros.
+    ReadMeterStats {
+        conn: ConnId,
+        xid: u32,
+        meters: Vec<(u32, Option<DpMeter>)>,
+    },
     /// A port's configuration changed: bring its device up or down, tell the datapath what it may
     /// receive and send.
     ConfigurePort { bridge: BridgeId, port: OfPort },
@@ -80,9 +94,11 @@ pub enum Effect {
 /// One bridge, as its owner has it.
 #[derive(Debug)]
 pub(crate) struct BridgeState {
-    /// What goes into the next snapshot, except for `tables` and `macs`.
+    /// What goes into the next snapshot, except for `tables` and `macs`; its groups are the only
+    /// table of them.
     pub view: Arc<Bridge>,
     pub tables: FlowTables,
+    pub meters: Meters,
     pub macs: MacTable,
     pub desc: Desc,
     pub port_added: BTreeMap<OfPort, Instant>,
@@ -115,6 +131,7 @@ impl Ofproto {
             published: Arc::new(Snapshot::default()),
             is_dirty: false,
             effects: VecDeque::new(),
+            meter_numbers: meter::Numbers::default(),
             next_bridge: 0,
             next_conn: 0,
             seed,
@@ -219,12 +236,15 @@ impl Ofproto {
                 fail_mode,
                 ports: Arc::default(),
                 tables: Tables::default(),
+                groups: Groups::default(),
+                meters: meter::MeterView::default(),
                 macs: macs.view(),
                 packet_in_on_miss: false,
                 controller_connected: false,
                 forward_bpdu: false,
             }),
             tables: FlowTables::new(self.seed),
+            meters: Meters::default(),
             macs,
             desc: default_desc(),
             port_added: BTreeMap::new(),
@@ -244,7 +264,12 @@ impl Ofproto {
 
     /// Removes a bridge with its ports; its connections are to be closed.
     pub fn bridge_del(&mut self, id: BridgeId) -> Result<(), Error> {
-        self.bridges.remove(&id).ok_or(Error::NoSuchBridge)?;
+        let bridge = self.bridges.remove(&id).ok_or(Error::NoSuchBridge)?;
+        for meter in bridge.view.meters.values() {
+            self.meter_numbers.give_back(*meter);
+            let change = meter::Change::Delete(*meter);
+            self.effects.push_back(Effect::ChangeMeter(change));
+        }
         Arc::make_mut(&mut self.dp_ports).retain(|_, (bridge, _)| *bridge != id);
         for conn in self.conns.values().filter(|c| c.bridge == id) {
             self.effects.push_back(Effect::Disconnect { conn: conn.id });
@@ -443,6 +468,10 @@ impl Ofproto {
             Arc::make_mut(&mut bridge.view).macs = bridge.macs.view();
             self.is_dirty = true;
         }
+    }
+
+    pub(crate) fn mark_dirty(&mut self) {
+        self.is_dirty = true;
     }
 
     fn state(&mut self, id: BridgeId) -> Result<&mut BridgeState, Error> {

@@ -71,6 +71,12 @@ impl Ofproto {
     /// `event.max_len` is not used, as the stock switch does not: no packet is buffered here, so a
     /// controller that got a part of one could do nothing about the rest.
     pub fn handle_packet_in(&mut self, event: &XlatedPacketIn, packet: &Bytes, now: Instant) {
+        if let Some(bridge) = self.bridges.get_mut(&event.bridge)
+            && let Some(meter) = &mut bridge.meters.controller
+            && !meter.admits(packet.len(), now)
+        {
+            return;
+        }
         for conn in self.conns.values_mut().filter(|c| c.bridge == event.bridge) {
             let reason = reason_for(event, conn.version);
             let is_implicit = event.miss == Miss::Implicit;

@@ -108,6 +108,11 @@ impl PortConf {
         !self.has(PortConfig::PORT_DOWN) && !self.has(PortConfig::NO_FWD)
     }
 
+    /// True when something can be reached through the port, as far as that can be told here.
+    pub fn is_live(&self) -> bool {
+        self.link_up && !self.has(PortConfig::PORT_DOWN)
+    }
+
     /// True when packets that came in through the port are looked at.
     pub fn may_receive(&self) -> bool {
         !self.has(PortConfig::PORT_DOWN) && !self.has(PortConfig::NO_RECV)
@@ -146,7 +151,7 @@ pub fn port_desc(port: &PortConf) -> PortDesc {
     if !port.link_up {
         state = state | PortState::LINK_DOWN;
     }
-    if port.link_up && !port.has(PortConfig::PORT_DOWN) {
+    if port.is_live() {
         state = state | PortState::LIVE;
     }
     PortDesc {

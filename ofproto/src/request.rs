@@ -9,6 +9,7 @@
 //! they leave open.
 
 mod describe;
+mod groups;
 
 use std::time::Instant;
 
@@ -21,6 +22,7 @@ use openflow::{Field, Message, OfError, OfPort, Version};
 
 use crate::action_check;
 use crate::conn::{Conn, ConnId};
+use crate::meter;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::snapshot::{BridgeId, N_TABLES};
 use crate::upcall;
@@ -125,6 +127,18 @@ impl Ofproto {
                 self.flow_mod(bridge, &request, version, now)?;
                 return Ok(None);
             }
+            Message::GroupMod(request) => {
+                conn.check_not_slave()?;
+                let (bridge, version) = (conn.bridge, conn.version);
+                self.group_mod(bridge, &request, version, now)?;
+                return Ok(None);
+            }
+            Message::MeterMod(request) => {
+                conn.check_not_slave()?;
+                let bridge = conn.bridge;
+                self.meter_mod(bridge, &request, now)?;
+                return Ok(None);
+            }
             Message::PortMod(request) => {
                 conn.check_not_slave()?;
                 self.port_mod(id, &request)?;
@@ -205,6 +219,18 @@ impl Ofproto {
             Message::PortDescRequest { port } => {
                 Message::PortDescReply(describe::port_descs(bridge, port))
             }
+            Message::GroupStatsRequest { group_id } => groups::stats(bridge, group_id, now),
+            Message::GroupDescRequest { group_id } => groups::descriptions(bridge, group_id),
+            Message::GroupFeaturesRequest => groups::features(conn.version),
+            Message::MeterStatsRequest { meter_id } => {
+                let meters = groups::meters_to_read(bridge, meter_id)?;
+                let conn = id;
+                self.effects
+                    .push_back(Effect::ReadMeterStats { conn, xid, meters });
+                return Ok(None);
+            }
+            Message::MeterConfigRequest { meter_id } => groups::meter_configs(bridge, meter_id)?,
+            Message::MeterFeaturesRequest => Message::MeterFeaturesReply(meter::features()),
             Message::Refused(refused) => return Err(refused.error),
             // What only switches send.
             Message::FeaturesReply(_)
@@ -224,7 +250,13 @@ impl Ofproto {
             | Message::TableFeaturesReply(_)
             | Message::PortStatsReply(_)
             | Message::QueueStatsReply(_)
-            | Message::PortDescReply(_) => return Err(OfError::BrcBadStat),
+            | Message::PortDescReply(_)
+            | Message::GroupStatsReply(_)
+            | Message::GroupDescReply(_)
+            | Message::GroupFeaturesReply(_)
+            | Message::MeterStatsReply(_)
+            | Message::MeterConfigReply(_)
+            | Message::MeterFeaturesReply(_) => return Err(OfError::BrcBadStat),
         };
         Ok(Some(reply))
     }
@@ -242,7 +274,7 @@ impl Ofproto {
         let Some(state) = self.bridges.get_mut(&bridge) else {
             return Ok(());
         };
-        action_check::check_flow_mod(request, version)?;
+        action_check::check_flow_mod(request, version, state.known())?;
         let removed = state.tables.flow_mod(request, version, now)?;
         self.flows_removed(bridge, &removed, now);
         Ok(())
@@ -337,7 +369,7 @@ fn packet_out(bridge: &BridgeState, conn: &Conn, request: PacketOut) -> Result<E
     if request.metadata.iter().any(|f| !is_pipeline_field(f.field)) {
         return Err(OfError::BrcPipelineFieldsOnly);
     }
-    action_check::check_packet_out(&request.actions, conn.version)?;
+    action_check::check_packet_out(&request.actions, conn.version, bridge.known())?;
     Ok(Effect::PacketOut(upcall::PacketOut {
         bridge: bridge.view.id,
         in_port,

@@ -298,6 +298,8 @@ fn same_credits(a: &[Credit], b: &[Credit]) -> bool {
         (Credit::Table(a, t, m), Credit::Table(b, u, n)) => (a, t, m) == (b, u, n),
         (Credit::PatchSent(a, p), Credit::PatchSent(b, q))
         | (Credit::PatchReceived(a, p), Credit::PatchReceived(b, q)) => (a, p) == (b, q),
+        (Credit::Group(_, a, m), Credit::Group(_, b, n)) => Arc::ptr_eq(a, b) && m == n,
+        (Credit::NoBucket(a), Credit::NoBucket(b)) => a == b,
         (Credit::Station(a), Credit::Station(b)) => a == b,
         _ => false,
     };

@@ -13,7 +13,9 @@ use packet::{DpPort, EthAddr, OfPort};
 
 use crate::classifier::Classifier;
 use crate::flow::{Flow, Mask};
+use crate::group::Groups;
 use crate::mac_learning::MacView;
+use crate::meter::MeterView;
 use crate::port::{PortConf, PortRow, RowId};
 use crate::rule::Rule;
 
@@ -44,6 +46,8 @@ pub struct Bridge {
     pub fail_mode: FailMode,
     pub ports: Arc<Ports>,
     pub tables: Tables,
+    pub groups: Groups,
+    pub meters: MeterView,
     /// Some controller wants packets that no rule matches (OpenFlow 1.0 to 1.2 do).
     pub packet_in_on_miss: bool,
     /// Some controller is connected.

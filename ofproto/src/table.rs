@@ -66,8 +66,41 @@ pub struct FlowTables {
     /// Tables whose published state is out of date.
     dirty: BTreeSet<u8>,
     timers: Timers,
+    /// Rules that use a group or a meter, counted.
+    users: BTreeMap<Uses, u32>,
     next_serial: u64,
     seed: u64,
+}
+
+/// What a rule can use besides tables.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Uses {
+    Group(u32),
+    Meter(u32),
+}
+
+/// Groups and meters in a list of actions, each once.
+pub(crate) fn uses(actions: &[Action]) -> Vec<Uses> {
+    let mut found = Vec::new();
+    add_uses(actions, &mut found);
+    found
+}
+
+fn add_uses(actions: &[Action], found: &mut Vec<Uses>) {
+    for action in actions {
+        let used = match action {
+            Action::Group(id) => Uses::Group(*id),
+            Action::Meter(id) => Uses::Meter(*id),
+            Action::WriteActions(list) => {
+                add_uses(list, found);
+                continue;
+            }
+            _ => continue,
+        };
+        if !found.contains(&used) {
+            found.push(used);
+        }
+    }
 }
 
 /// Rules with timeouts, by the time to look at them again.
@@ -148,6 +181,7 @@ impl FlowTables {
             tables: BTreeMap::new(),
             dirty: BTreeSet::new(),
             timers: Timers::default(),
+            users: BTreeMap::new(),
             next_serial: 0,
             seed,
         }
@@ -325,6 +359,42 @@ impl FlowTables {
             .collect()
     }
 
+    /// How many rules use a group or a meter: send to the one, are metered by the other.
+    pub fn uses(&self, user: Uses) -> u32 {
+        self.users.get(&user).copied().unwrap_or(0)
+    }
+
+    /// Deletes the rules that use a group or a meter.
+    pub fn remove_users(&mut self, user: Uses, reason: FlowRemovedReason) -> Vec<Removed> {
+        if self.uses(user) == 0 {
+            return Vec::new();
+        }
+        let all = self.tables.values().flat_map(|t| t.editor.view().iter());
+        let mut rules: Vec<Arc<Rule>> = all
+            .filter(|rule| uses(&rule.actions).contains(&user))
+            .cloned()
+            .collect();
+        sort(&mut rules);
+        rules
+            .iter()
+            .filter_map(|rule| self.remove(rule, reason))
+            .collect()
+    }
+
+    /// Counts what a rule uses.
+    fn count_users(&mut self, rule: &Rule, is_new: bool) {
+        for user in uses(&rule.actions) {
+            let count = self.users.entry(user).or_default();
+            *count = match is_new {
+                true => count.saturating_add(1),
+                false => count.saturating_sub(1),
+            };
+            if *count == 0 {
+                self.users.remove(&user);
+            }
+        }
+    }
+
     /// When some rule may be due to expire.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.timers.next()
@@ -474,13 +544,17 @@ impl FlowTables {
             None => self.timers.forget(serial),
         }
         self.dirty.insert(table_id);
+        self.count_users(&rule, true);
         let table = self.table_mut(table_id);
         let is_hidden = rule.is_hidden();
-        match table.editor.insert(rule) {
-            Some(old) if old.serial != serial => self.timers.forget(old.serial),
-            Some(_) => {}
-            None => table.hidden += usize::from(is_hidden),
+        let Some(old) = table.editor.insert(rule) else {
+            table.hidden += usize::from(is_hidden);
+            return;
+        };
+        if old.serial != serial {
+            self.timers.forget(old.serial);
         }
+        self.count_users(&old, false);
     }
 
     fn remove(&mut self, rule: &Rule, reason: FlowRemovedReason) -> Option<Removed> {
@@ -489,6 +563,7 @@ impl FlowTables {
         table.hidden -= usize::from(rule.is_hidden());
         self.dirty.insert(rule.table_id);
         self.timers.forget(rule.serial);
+        self.count_users(&rule, false);
         Some(Removed { rule, reason })
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use openflow::Version;
 use openflow::text::dp::{self, NoNames};
-use openflow::text::{Names, flow};
+use openflow::text::{Names, flow, group};
 use packet::{Action, DpPort, EthAddr, FlowKey, FlowMask, OfPort};
 
 use crate::ofproto::Ofproto;
@@ -100,6 +100,15 @@ impl Switch {
                 .flow_mod(&fm, Version::Of13, self.now)
                 .unwrap_or_else(|e| panic!("{line}: {e}"));
         }
+    }
+
+    /// Adds, changes or deletes a group.
+    pub fn group(&mut self, bridge: BridgeId, text: &str) {
+        let parsed = group::parse_line(text, &Names::none());
+        let group_mod = parsed.unwrap_or_else(|e| panic!("{text}: {e}"));
+        self.ofproto
+            .group_mod(bridge, &group_mod, Version::Of15, self.now)
+            .unwrap_or_else(|e| panic!("{text}: {e}"));
     }
 
     pub fn snapshot(&mut self) -> Arc<Snapshot> {

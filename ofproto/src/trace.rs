@@ -28,6 +28,8 @@ pub enum Node {
     Rule(Arc<Rule>),
     Miss(u8),
     ActionSet,
+    /// A group's bucket.
+    Bucket(u32),
     Action(Action),
     /// An empty action list.
     Drop,

@@ -186,11 +186,17 @@ impl Handled {
                 }
             }
         }
+        // The datapath has metered a packet before it sent it up by its flow.
+        let metered = match upcall.kind {
+            UpcallKind::Action(_) => xlated.leading_meters(),
+            UpcallKind::Miss => 0,
+        };
+        let actions = xlated.actions.get(metered..).unwrap_or_default();
         match xlated.slow {
             Some(SlowReason::Unsupported | SlowReason::TooManyActions) => {
-                self.execute_edited(upcall, &xlated.actions);
+                self.execute_edited(upcall, actions);
             }
-            _ => self.execute(upcall, &upcall.packet, xlated.actions.clone()),
+            _ => self.execute(upcall, &upcall.packet, actions.to_vec()),
         }
     }
 
@@ -213,7 +219,7 @@ impl Handled {
         let mut budget = MAX_EXECUTED_BYTES;
         let mut outputs: Vec<Action> = Vec::new();
         for action in actions {
-            if let Action::Output(_) = action {
+            if let Action::Output(_) | Action::Meter(_) = action {
                 outputs.push(*action);
                 continue;
             }
@@ -301,6 +307,8 @@ pub fn credit(
                     port.counters.received(packets, bytes);
                 }
             }
+            Credit::Group(_, group, bucket) => group.credit(*bucket, packets, bytes),
+            Credit::NoBucket(_) => {}
             Credit::Station(station) => stations.push(*station),
         }
     }

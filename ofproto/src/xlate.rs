@@ -13,6 +13,7 @@
 //! | [`vlan`] | VLAN tags |
 //! | [`pipeline`] | tables, resubmit, actions and instructions |
 //! | [`action_set`] | the order in which an action set is carried out |
+//! | [`group`] | groups: which buckets a packet goes through |
 //! | [`output`] | ports, patch ports, controllers |
 //! | [`crate::normal`] | the NORMAL action |
 //! | [`crate::trace`] | the text of `ofproto/trace` |
@@ -23,6 +24,7 @@
 //! Source: OVS `ofproto/ofproto-dpif-xlate.c` has the same role; ovs-actions(7).
 
 pub(crate) mod action_set;
+mod group;
 pub(crate) mod output;
 pub(crate) mod pipeline;
 mod vlan;
@@ -39,11 +41,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use openflow::message::PacketInReason;
+use openflow::message::{METER_SLOWPATH, PacketInReason};
 use packet::action::SlowReason;
 use packet::{Action, DropReason, EthAddr, FlowKey, FlowMask, OfPort};
 
 use crate::flow::Flow;
+use crate::group::Group;
 use crate::rule::Rule;
 use crate::snapshot::{Bridge, BridgeId, Snapshot};
 use crate::trace::{Node, Trace};
@@ -175,6 +178,10 @@ pub enum Credit {
     PatchSent(BridgeId, OfPort),
     /// Came in through the other.
     PatchReceived(BridgeId, OfPort),
+    /// A group, and the bucket that the packet went through; `None` for all.
+    Group(BridgeId, Arc<Group>, Option<usize>),
+    /// A group that has no bucket for the packet.
+    NoBucket(BridgeId),
     /// Keeps a MAC table entry young.
     Station(Station),
 }
@@ -217,12 +224,22 @@ impl<'a> XlateIn<'a> {
 }
 
 impl Xlated {
-    /// The actions of the megaflow: `self.actions`, or the slow path.
+    /// The actions of the megaflow: `self.actions`, or the slow path behind the meters that come
+    /// before all else.
     pub fn megaflow_actions(&self) -> Vec<Action> {
-        match self.slow {
-            Some(reason) => vec![Action::SlowPath(reason)],
-            None => self.actions.clone(),
-        }
+        let Some(reason) = self.slow else {
+            return self.actions.clone();
+        };
+        let meters = self.actions.iter().take(self.leading_meters());
+        let mut list: Vec<Action> = meters.copied().collect();
+        list.push(Action::SlowPath(reason));
+        list
+    }
+
+    /// How many meters the actions begin with.
+    pub fn leading_meters(&self) -> usize {
+        let is_meter = |a: &&Action| matches!(a, Action::Meter(_));
+        self.actions.iter().take_while(is_meter).count()
     }
 
     /// The result for a packet from a port that belongs to no bridge.
@@ -415,9 +432,15 @@ impl Ctx<'_> {
         if let Some(reason) = drop {
             self.w.actions = vec![Action::Drop(reason)];
         }
-        let actions = std::mem::take(&mut self.w.actions);
+        let mut actions = std::mem::take(&mut self.w.actions);
         let too_long = (actions.len() > max_actions).then_some(SlowReason::TooManyActions);
         let slow = self.slow.or(too_long);
+        // Packets for controllers have a meter of their own, where packet-ins are made.
+        if slow.is_some_and(|reason| reason != SlowReason::Controller)
+            && let Some(meter) = self.bridge.meters.get(&METER_SLOWPATH)
+        {
+            actions.insert(0, Action::Meter(*meter));
+        }
         let xlated = Xlated {
             actions,
             slow,

@@ -1,22 +1,24 @@
-//! Random flow-mods given to the stock switch and to ours: both must refuse the same ones with the
-//! same error, and hold the same flows at the end.
+//! Random flow-mods and group-mods given to the stock switch and to ours: both must refuse the same
+//! ones with the same error, and hold the same flows and groups at the end.
 //!
 //! Runs `ovsdb-server` and `ovs-vswitchd` with its dummy datapath, which needs neither root nor
 //! network, in a directory of its own. Skipped, and says so, where they are not installed.
-//! `SLUICE_STOCK_OPS` sets how many flow-mods are tried.
+//! `SLUICE_STOCK_OPS` sets how many of each are tried.
 
 mod common;
 
 use common::Switch;
-use openflow::Version;
-use openflow::message::FlowModCommand;
+use ofproto::group::Groups;
+use openflow::message::{FlowModCommand, GroupCommand, GroupDesc};
+use openflow::text::{Names, group, message_bytes};
+use openflow::{Message, Version, codec};
 use tests::StockSwitch;
 
 struct Stock(StockSwitch);
 
 impl Stock {
-    fn start() -> Option<Stock> {
-        let switch = StockSwitch::start("agrees_with_the_stock_switch").unwrap()?;
+    fn start(test: &str) -> Option<Stock> {
+        let switch = StockSwitch::start(test).unwrap()?;
         let add = "add-br br0 -- set bridge br0 fail-mode=secure datapath_type=dummy \
                    protocols=OpenFlow10,OpenFlow13";
         switch.vsctl(add).unwrap();
@@ -252,7 +254,7 @@ fn is_refused_by_tool(text: &str) -> bool {
 
 #[test]
 fn agrees_with_the_stock_switch() {
-    let Some(stock) = Stock::start() else {
+    let Some(stock) = Stock::start("agrees_with_the_stock_switch") else {
         return;
     };
     let ops = std::env::var("SLUICE_STOCK_OPS").ok();
@@ -294,4 +296,131 @@ fn agrees_with_the_stock_switch() {
         "{} flow-mods, {refused} refused alike, {compared} flows compared",
         log.len()
     );
+}
+
+/// A command of the tool and its text. Groups lead to higher numbers only: the stock switch takes
+/// loops, ours refuses them.
+fn random_group_mod(random: &mut Random) -> (&'static str, GroupCommand, String) {
+    use GroupCommand::*;
+    let (tool, command) = match random.below(10) {
+        0..=2 => ("add-group", Add),
+        3 => ("mod-group", Modify),
+        4 => ("del-groups", Delete),
+        5..=7 => ("insert-buckets", InsertBucket),
+        _ => ("remove-buckets", RemoveBucket),
+    };
+    let id = match random.below(30) {
+        0 => 0xffff_ff00,
+        1 => 0xffff_ff01,
+        n => n % 5,
+    };
+    let mut text = format!("group_id={id}");
+    if matches!(command, InsertBucket | RemoveBucket) && !random.one_in(12) {
+        let at = random.pick(&["first", "last", "all", "0", "1", "2", "3", "4294967041"]);
+        text += &format!(",command_bucket_id={at}");
+    }
+    let mut group_type = "all";
+    if matches!(command, Add | Modify) {
+        group_type = random.pick(&["all", "select", "select", "indirect", "ff", "foo"]);
+        text += &format!(",type={group_type}");
+        if random.one_in(4) {
+            text += random.pick(&[
+                ",selection_method=hash",
+                ",selection_method=dp_hash,selection_method_param=5",
+                ",selection_method=hash,fields(ip_src=255.255.0.0,tcp_dst,eth_src)",
+                ",selection_method=hash,fields=reg0=0xff",
+                ",selection_method=foo",
+                ",fields=ip_src",
+            ]);
+        }
+    }
+    if command == Delete || command == RemoveBucket && !random.one_in(12) {
+        return (tool, command, text);
+    }
+    // Numbers for all buckets or for none: where some have one, the stock tool gives it twice.
+    let numbered = random.one_in(2);
+    for _ in 0..random.below(4) {
+        text += ",bucket=";
+        if numbered {
+            text += &format!("bucket_id:{},", random.below(5));
+        }
+        if random.one_in(4) {
+            text += &format!("weight:{},", random.below(5));
+        }
+        if group_type == "ff" && !random.one_in(5) || random.one_in(12) {
+            text += random.pick(&["watch_port:1,", "watch_port:9,", "watch_group:7,"]);
+        }
+        text += random.pick(&["actions=output:1", "actions=drop", "2", "actions=group:7"]);
+    }
+    (tool, command, text)
+}
+
+/// What our tool or our switch has against a group-mod, if anything.
+fn our_answer(groups: &mut Groups, command: GroupCommand, text: &str) -> Option<String> {
+    let parsed = match group::parse(text, command, &Names::none()) {
+        Ok(parsed) => parsed,
+        Err(error) => return Some(error.to_string()),
+    };
+    let bytes = codec::encode(&Message::GroupMod(parsed), Version::Of10, 1).unwrap();
+    let decoded = match codec::decode(&bytes, &Version::Of10.into()) {
+        Ok(decoded) => decoded.message,
+        Err(error) => return Some(error.error().name().to_owned()),
+    };
+    let Message::GroupMod(group_mod) = decoded else {
+        panic!("{decoded:?}");
+    };
+    let result = groups.group_mod(&group_mod, std::time::Instant::now());
+    result.err().map(|error| error.name().to_owned())
+}
+
+fn our_groups(groups: &Groups) -> Vec<String> {
+    let descriptions = groups.iter().map(|group| GroupDesc {
+        group_id: group.id,
+        group_type: group.group_type,
+        selection: group.selection.clone(),
+        buckets: group.buckets.iter().map(|b| b.bucket.clone()).collect(),
+    });
+    let reply = Message::GroupDescReply(descriptions.collect());
+    let bytes = codec::encode(&reply, Version::Of10, 1).unwrap();
+    let text = message_bytes::print(&bytes, &Names::none(), 1);
+    let mut lines: Vec<String> = text.lines().skip(1).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn groups_agree_with_the_stock_switch() {
+    let Some(stock) = Stock::start("groups_agree_with_the_stock_switch") else {
+        return;
+    };
+    let ops = std::env::var("SLUICE_STOCK_OPS").ok();
+    let ops: usize = ops.and_then(|n| n.parse().ok()).unwrap_or(250);
+    let mut random = Random(0x9e37_79b9);
+    let mut ours = Groups::default();
+    let (mut refused, mut compared) = (0, 0);
+    for n in 0..ops {
+        let (tool, command, text) = random_group_mod(&mut random);
+        let args = ["-O", "OpenFlow10", "-vconsole:off", tool, "br0", &text];
+        let output = stock.0.output("ovs-ofctl", &args).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let theirs = (!output.status.success()).then(|| {
+            let line = stderr.lines().next().unwrap_or_default();
+            let error = line.split_once("): ").map(|(_, rest)| rest);
+            let said = error.or(line.strip_prefix("ovs-ofctl: "));
+            said.unwrap_or_else(|| panic!("{stderr}")).to_owned()
+        });
+        let answer = our_answer(&mut ours, command, &text);
+        assert_eq!(answer, theirs, "{tool} {text}");
+        refused += usize::from(answer.is_some());
+        if n % 5 == 4 || n + 1 == ops {
+            let args = ["-O", "OpenFlow10", "dump-groups", "br0"];
+            let dump = stock.0.run("ovs-ofctl", &args).unwrap();
+            let mut lines: Vec<String> = dump.lines().skip(1).map(str::to_owned).collect();
+            lines.sort();
+            compared += lines.len();
+            assert_eq!(our_groups(&ours), lines, "after {tool} {text}");
+        }
+    }
+    println!("{ops} group-mods, {refused} refused alike, {compared} groups compared");
+    assert!(refused < ops * 3 / 4 && compared > ops / 4);
 }

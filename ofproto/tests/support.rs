@@ -1,7 +1,9 @@
 //! The parts of `docs/support.md` on OpenFlow: fields, actions and messages. Each state is what
 //! the parsers, the decoder and the checks of flow-mods answer, not what a list says.
 
-use ofproto::action_check::check_flow_mod;
+use ofproto::action_check::{Known, check_flow_mod};
+use ofproto::group::Groups;
+use ofproto::meter::{Meters, Numbers};
 use openflow::codec::{self, Dialect};
 use openflow::field::{Access, Field, Maskable};
 use openflow::message::FlowModCommand;
@@ -170,7 +172,28 @@ fn refusal(flow: &str) -> Option<String> {
         Err(error) => return Some(error.kind.to_string()),
     };
     parsed.table_id = Some(parsed.table_id.unwrap_or(0));
-    let checked = check_flow_mod(&parsed, Version::Of13);
+    // The group and the meter that the flows name.
+    let now = std::time::Instant::now();
+    let (mut groups, mut meters) = (Groups::default(), Meters::default());
+    let group_mod = openflow::text::group::parse(
+        "group_id=1,type=all,bucket=output:1",
+        openflow::message::GroupCommand::Add,
+        &names,
+    );
+    groups.group_mod(&group_mod.unwrap(), now).unwrap();
+    let meter_mod = openflow::text::meter::parse(
+        "meter=1,kbps,bands=type=drop,rate=1",
+        openflow::message::MeterCommand::Add,
+    );
+    let mut numbers = Numbers::default();
+    meters
+        .meter_mod(&meter_mod.unwrap(), &mut numbers, now)
+        .unwrap();
+    let known = Known {
+        groups: &groups,
+        meters: &meters,
+    };
+    let checked = check_flow_mod(&parsed, Version::Of13, known);
     checked.err().map(|error| error.name().to_owned())
 }
 

@@ -12,6 +12,8 @@
 
 mod asynchronous;
 mod flow;
+mod group;
+mod meter;
 mod port;
 mod switch;
 mod table_features;
@@ -23,6 +25,14 @@ pub use asynchronous::{
 pub use flow::{
     AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
     FlowStats, FlowStatsReply, FlowStatsRequest, PacketOut,
+};
+pub use group::{
+    BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, BUCKET_MAX, Bucket, GROUP_ALL, GROUP_MAX, GroupCommand,
+    GroupDesc, GroupFeatures, GroupMod, GroupStats, GroupType, PacketCounts, Selection,
+};
+pub use meter::{
+    BandAction, METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterBand, MeterCommand,
+    MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterStats,
 };
 pub use port::{
     CustomCounter, PortConfig, PortDesc, PortFeatures, PortMod, PortState, PortStats, PortStatus,
@@ -96,6 +106,8 @@ pub enum Message {
     PortStatus(PortStatus),
     PacketOut(PacketOut),
     FlowMod(FlowMod),
+    GroupMod(GroupMod),
+    MeterMod(MeterMod),
     PortMod(PortMod),
     TableMod(TableMod),
     BarrierRequest,
@@ -163,6 +175,31 @@ pub enum Message {
         port: OfPort,
     },
     PortDescReply(Vec<PortDesc>),
+
+    /// [`GROUP_ALL`] asks for all groups.
+    GroupStatsRequest {
+        group_id: u32,
+    },
+    GroupStatsReply(Vec<GroupStats>),
+    /// Versions from 1.1 to 1.4 ask for all groups.
+    GroupDescRequest {
+        group_id: u32,
+    },
+    GroupDescReply(Vec<GroupDesc>),
+    GroupFeaturesRequest,
+    GroupFeaturesReply(GroupFeatures),
+
+    /// [`METER_ALL`] asks for all meters.
+    MeterStatsRequest {
+        meter_id: u32,
+    },
+    MeterStatsReply(Vec<MeterStats>),
+    MeterConfigRequest {
+        meter_id: u32,
+    },
+    MeterConfigReply(Vec<MeterConfig>),
+    MeterFeaturesRequest,
+    MeterFeaturesReply(MeterFeatures),
 }
 
 impl Message {
@@ -183,6 +220,8 @@ impl Message {
             Message::PortStatus(_) => "OFPT_PORT_STATUS",
             Message::PacketOut(_) => "OFPT_PACKET_OUT",
             Message::FlowMod(_) => "OFPT_FLOW_MOD",
+            Message::GroupMod(_) => "OFPT_GROUP_MOD",
+            Message::MeterMod(_) => "OFPT_METER_MOD",
             Message::PortMod(_) => "OFPT_PORT_MOD",
             Message::TableMod(_) => "OFPT_TABLE_MOD",
             Message::BarrierRequest => "OFPT_BARRIER_REQUEST",
@@ -217,6 +256,18 @@ impl Message {
             Message::QueueStatsReply(_) => "OFPST_QUEUE reply",
             Message::PortDescRequest { .. } => "OFPST_PORT_DESC request",
             Message::PortDescReply(_) => "OFPST_PORT_DESC reply",
+            Message::GroupStatsRequest { .. } => "OFPST_GROUP request",
+            Message::GroupStatsReply(_) => "OFPST_GROUP reply",
+            Message::GroupDescRequest { .. } => "OFPST_GROUP_DESC request",
+            Message::GroupDescReply(_) => "OFPST_GROUP_DESC reply",
+            Message::GroupFeaturesRequest => "OFPST_GROUP_FEATURES request",
+            Message::GroupFeaturesReply(_) => "OFPST_GROUP_FEATURES reply",
+            Message::MeterStatsRequest { .. } => "OFPST_METER request",
+            Message::MeterStatsReply(_) => "OFPST_METER reply",
+            Message::MeterConfigRequest { .. } => "OFPST_METER_CONFIG request",
+            Message::MeterConfigReply(_) => "OFPST_METER_CONFIG reply",
+            Message::MeterFeaturesRequest => "OFPST_METER_FEATURES request",
+            Message::MeterFeaturesReply(_) => "OFPST_METER_FEATURES reply",
         }
     }
 }

@@ -25,6 +25,8 @@
 //! | [`maps::MASK_HITS`] | array | cpu, mask id | `u64` |
 //! | [`maps::DROPS`] | array | cpu, [`crate::DropReason`] | `u64` |
 //! | [`maps::QUOTA`] | array | datapath port | [`TokenBucket`] |
+//! | [`maps::METERS`] | array | meter | [`MeterEntry`] |
+//! | [`maps::METER_COUNTERS`] | array | cpu, meter | [`MeterCounters`] |
 //! | [`maps::PENDING`] | array | hash of a missed key | [`PendingEntry`] |
 //! | [`maps::INJECT`] | array | injection slot | [`InjectSlot`] |
 //! | [`maps::CONFIG`] | array | 0 | [`Config`] |
@@ -38,9 +40,10 @@
 use crate::action::ActionRecord;
 use crate::drop_reason::DROP_REASONS;
 use crate::key::{FlowKey, FlowMask, KEY_WORDS, NARROW_WORDS};
+pub use crate::meter::{MeterCounters, MeterEntry};
 
 /// Changes whenever a record or its meaning changes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Map names, as the kernel shows them (at most 15 bytes).
 pub mod maps {
@@ -63,6 +66,8 @@ pub mod maps {
     pub const MASK_HITS: &str = "MASK_HITS";
     pub const DROPS: &str = "DROPS";
     pub const QUOTA: &str = "QUOTA";
+    pub const METERS: &str = "METERS";
+    pub const METER_COUNTERS: &str = "METER_COUNTERS";
     pub const PENDING: &str = "PENDING";
     pub const INJECT: &str = "INJECT";
     pub const CONFIG: &str = "CONFIG";
@@ -91,6 +96,8 @@ pub const MAX_LIVE_MASKS: usize = 64;
 pub const PENDING_SLOTS: u32 = 8192;
 /// Entries of [`maps::INJECT`]. An injection slot number fits in a VLAN tag's 16 TCI bits.
 pub const INJECT_SLOTS: u32 = 1024;
+/// Entries of [`maps::METERS`]; 0 is never used.
+pub const METER_SLOTS: u32 = 4096;
 /// Counters of one CPU in [`maps::DROPS`].
 pub const DROP_SLOTS: u32 = 32;
 /// Steps that one packet's actions take at most: one for each action, each output on its own, and

@@ -5,7 +5,7 @@
 //! translation (`ofproto::xlate`), or sent to userspace packet by packet with
 //! [`Action::SlowPath`].
 
-use crate::addr::DpPort;
+use crate::addr::{DpMeter, DpPort};
 use crate::drop_reason::DropReason;
 
 /// One datapath action.
@@ -24,8 +24,12 @@ pub enum Action {
         value: [u8; 6],
         mask: [u8; 6],
     },
+    /// Drops the packet when the meter has let through enough; a meter that is not there lets
+    /// everything through.
+    Meter(DpMeter),
     /// Sends the packet to userspace, which translates it anew and carries out everything,
-    /// including side effects such as packet-in. Always the only action of its list.
+    /// including side effects such as packet-in. Always the last action of its list, and only
+    /// meters stand before it.
     SlowPath(SlowReason),
     /// Counts the packet as dropped. Always the last action of its list.
     Drop(DropReason),
@@ -124,6 +128,7 @@ set_fields! {
 /// | [`kind::DROP`] | | [`DropReason`] | | |
 /// | [`kind::NEXT`] | | | block that the list goes on in, 4 bytes host order | |
 /// | [`kind::OUTPUTS`] | count | port 0 | ports 1 to 3 | ports 4 to 6 |
+/// | [`kind::METER`] | | | meter, 4 bytes host order | |
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct ActionRecord {
@@ -152,6 +157,7 @@ pub mod kind {
     pub const NEXT: u8 = 7;
     /// Several outputs in a row, to at most [`super::OUTPUTS_MAX`] ports, each a host-order `u16`.
     pub const OUTPUTS: u8 = 8;
+    pub const METER: u8 = 9;
 }
 
 impl SlowReason {
@@ -185,6 +191,10 @@ impl From<Action> for ActionRecord {
                 r.arg8 = field as u8;
                 r.value = value;
                 r.mask = mask;
+            }
+            Action::Meter(meter) => {
+                r.kind = kind::METER;
+                r.set_u32(meter.0);
             }
             Action::SlowPath(reason) => {
                 r.kind = kind::SLOW_PATH;
@@ -257,6 +267,7 @@ impl ActionRecord {
                 value: self.value,
                 mask: self.mask,
             },
+            kind::METER => Action::Meter(DpMeter(self.u32())),
             kind::SLOW_PATH => Action::SlowPath(SlowReason::from_u8(self.arg8)?),
             kind::DROP => Action::Drop(DropReason::from_u32(self.arg16 as u32)?),
             _ => return None,

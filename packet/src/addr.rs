@@ -54,6 +54,10 @@ impl DpPort {
     pub const NONE: DpPort = DpPort(0);
 }
 
+/// Number of a meter in the datapath. 0 is never a meter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct DpMeter(pub u32);
+
 /// Kernel interface index.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct IfIndex(pub u32);

@@ -12,8 +12,9 @@ pub mod addr;
 pub mod drop_reason;
 pub mod extract;
 pub mod key;
+pub mod meter;
 
 pub use action::{Action, ActionRecord};
-pub use addr::{DpPort, EthAddr, IfIndex, OfPort};
+pub use addr::{DpMeter, DpPort, EthAddr, IfIndex, OfPort};
 pub use drop_reason::DropReason;
 pub use key::{FlowKey, FlowMask};

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use dpif::sim::Sim;
-use dpif::{DpOp, Dpif, Packet, PortKind, PortSpec};
+use dpif::{DpOp, Dpif, MeterBand, MeterConfig, Packet, PortKind, PortSpec};
 use packet::action::SetField;
-use packet::{Action, DpPort, DropReason};
+use packet::meter::MeterUnit;
+use packet::{Action, DpMeter, DpPort, DropReason};
 
 use crate::bench::{Bench, SOON, in_netns, put};
 use crate::frames::{self, packet, super_packet, tagged};
@@ -36,6 +37,14 @@ fn simulator_and_kernel_agree() {
             };
             let number = sim.port_add(&spec, Some(bench.ports[port - 1].number))?;
             ensure!(number.port == bench.ports[port - 1].number);
+        }
+        // One that never drops, one that always does; the third is not there.
+        for (meter, burst) in [(1, u32::MAX), (2, 0)] {
+            let band = Some(MeterBand { rate: 1, burst });
+            let unit = MeterUnit::Packets;
+            let config = MeterConfig { unit, band };
+            sim.meter_set(DpMeter(meter), &config)?;
+            bench.dp().meter_set(DpMeter(meter), &config)?;
         }
         let mut totals = Totals::default();
         for seed in 1..=cases {
@@ -198,7 +207,9 @@ fn random_actions(r: &mut Random, ports: &[DpPort]) -> Vec<Action> {
                 tpid: [0x8100, 0x88a8][r.below(2)],
                 tci: r.next() as u16,
             },
-            6 | 7 => Action::PopVlan,
+            6 => Action::PopVlan,
+            7 if r.below(2) == 0 => Action::Meter(DpMeter([1, 1, 1, 2, 3][r.below(5)])),
+            7 => Action::PopVlan,
             _ => random_set(r),
         })
         .collect();

@@ -5,6 +5,7 @@ mod agree;
 mod bench;
 mod forwarding;
 mod frames;
+mod meters;
 mod ports;
 mod set_field;
 mod tables;

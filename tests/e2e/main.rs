@@ -5,6 +5,7 @@
 mod bad_input;
 mod barrier;
 mod forwarding;
+mod groups;
 mod ports;
 mod restart;
 mod scale;

@@ -126,3 +126,76 @@ fn both_ofctl_print_the_same() -> Result<()> {
     }
     Ok(())
 }
+
+/// Groups and meters that one tool adds and both show.
+#[test]
+fn both_ofctl_manage_groups_and_meters() -> Result<()> {
+    if !ready("both_ofctl_manage_groups_and_meters", &["ovs-ofctl"]) {
+        return Ok(());
+    }
+    let s = Switch::start("io-groups")?;
+    s.vsctl(&["add-br", "br0"])?;
+    let mgmt = s.mgmt("br0");
+    let plain = |text: String| -> String {
+        let line = |l: &str| {
+            let l = l.split(" (xid=").next().unwrap_or(l);
+            // Ages differ too.
+            let (before, after) = l.split_once("duration").unwrap_or((l, ""));
+            let after = after.split_once('s').map_or("", |(_, rest)| rest);
+            format!("{before}{after}\n")
+        };
+        text.lines().map(line).collect()
+    };
+    for version in ["OpenFlow10", "OpenFlow13"] {
+        let ours = |args: &[&str]| s.ofctl(&[&["-O", version], args].concat());
+        let theirs = |args: &[&str]| stock(&s, "ovs-ofctl", &[&["-O", version], args].concat());
+        ours(&["del-groups", &mgmt])?;
+        for group in [
+            "group_id=1,type=all,bucket=output:1,bucket=set_field:02:00:00:00:00:01->eth_dst,2",
+            "group_id=2,type=ff,bucket=watch_port:1,output:1,bucket=watch_group:1,group:1",
+        ] {
+            ours(&["add-group", &mgmt, group])?;
+        }
+        for group in [
+            "group_id=3,type=select,bucket=weight:3,actions=1,bucket=actions=2",
+            "group_id=4,type=indirect,bucket=strip_vlan,3",
+        ] {
+            theirs(&["add-group", &mgmt, group])?;
+        }
+        theirs(&["mod-group", &mgmt, "group_id=4,type=indirect,bucket=4"])?;
+        ours(&["--may-create", "mod-group", &mgmt, "group_id=5,type=all"])?;
+        let mut shown = vec![
+            vec!["dump-groups", &mgmt],
+            vec!["dump-group-stats", &mgmt],
+            vec!["dump-group-stats", &mgmt, "group_id=3"],
+            vec!["dump-group-features", &mgmt],
+        ];
+        if version == "OpenFlow10" {
+            let bucket = "group_id=3,command_bucket_id=first,bucket=bucket_id:9,actions=3";
+            ours(&["insert-buckets", &mgmt, bucket])?;
+            theirs(&["remove-buckets", &mgmt, "group_id=3,command_bucket_id=last"])?;
+            shown.push(vec!["dump-groups", &mgmt, "3"]);
+        } else {
+            ours(&["del-meters", &mgmt])?;
+            ours(&["add-meter", &mgmt, "meter=1,kbps,bands=type=drop,rate=100"])?;
+            theirs(&[
+                "add-meter",
+                &mgmt,
+                "meter=2,pktps,burst,stats,bands=type=drop,rate=9,burst_size=5",
+            ])?;
+            theirs(&["add-flow", &mgmt, "in_port=1,actions=meter:2,group:3"])?;
+            shown.extend([
+                vec!["dump-meters", &mgmt],
+                vec!["dump-meter", &mgmt, "meter=2"],
+                vec!["meter-stats", &mgmt],
+                vec!["meter-features", &mgmt],
+            ]);
+        }
+        for args in shown {
+            let ours = plain(ours(&args)?);
+            assert_eq!(ours, plain(theirs(&args)?), "{version} {args:?}");
+            assert!(ours.lines().count() > 1, "{version} {args:?}: {ours}");
+        }
+    }
+    Ok(())
+}

@@ -9,6 +9,8 @@
 //! | `port BRIDGE NUMBER [MODE=TAG] [trunks=A,B] [priority-tags=X]` | a port of the datapath |
 //! | `patch BRIDGE NUMBER BRIDGE NUMBER` | joins two bridges |
 //! | `flow BRIDGE FLOW` | a flow-mod |
+//! | `group BRIDGE GROUP`, `meter BRIDGE METER` | a group-mod, an added meter |
+//! | `link BRIDGE NUMBER up` or `down` | a port's link changes |
 //! | `packet KEY` | a packet comes in |
 //! | `megaflow KEY` | the packet's megaflow is this |
 //! | `actions ACTIONS` | with these actions |
@@ -104,6 +106,19 @@ impl<'a> Case<'a> {
                 let (bridge, flow) = rest.split_once(' ').expect(at);
                 let bridge = self.bridges[bridge];
                 self.rig.flows(bridge, flow);
+            }
+            "group" => {
+                let (bridge, group) = rest.split_once(' ').expect(at);
+                self.rig.group(self.bridges[bridge], group);
+            }
+            "meter" => {
+                let (bridge, meter) = rest.split_once(' ').expect(at);
+                self.rig.meter(self.bridges[bridge], meter);
+            }
+            "link" => {
+                let bridge = self.bridges[args[0]];
+                let up = args[2] == "up";
+                self.rig.link(bridge, args[1].parse().expect(at), up);
             }
             "packet" => {
                 self.all_told(at);

@@ -8,13 +8,15 @@ use dpif::compose::compose;
 use dpif::sim::Sim;
 use dpif::{DpOp, Dpif, Packet, PortKind, PortSpec, Upcall};
 use ofproto::conn::{ConnId, ConnKind};
+use ofproto::meter::Change;
 use ofproto::ofproto::{Effect, Ofproto};
 use ofproto::port::{PatchPeer, PortConf, PortLink, PortRow, RowId, VlanConf};
 use ofproto::revalidate::{Counts, Revalidator, Settings};
 use ofproto::snapshot::{BridgeId, FailMode, Snapshot};
 use ofproto::upcall;
+use openflow::message::MeterCommand;
 use openflow::text::dp::{self, NoNames};
-use openflow::text::{Names, flow};
+use openflow::text::{Names, flow, group, meter};
 use openflow::{Message, OfPort, Version};
 use packet::{DpPort, EthAddr, FlowKey};
 
@@ -114,13 +116,45 @@ impl Rig {
 
     /// Adds, changes or deletes the flows that the lines of `text` say, then waits for the cache.
     pub fn flows(&mut self, bridge: BridgeId, text: &str) {
-        let conn = self.connect(bridge, ConnKind::Service, Version::Of10);
         let names = Names::none();
-        for line in text.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+        let messages = lines.map(|line| {
             let parsed = flow::parse_flow_mod_line(line, &names);
             let mut fm = parsed.unwrap_or_else(|e| panic!("{line}: {e}")).value;
             fm.table_id.get_or_insert(0);
-            self.message(conn, Message::FlowMod(fm));
+            Message::FlowMod(fm)
+        });
+        self.messages(bridge, messages.collect());
+    }
+
+    /// Adds, changes or deletes a group.
+    pub fn group(&mut self, bridge: BridgeId, text: &str) {
+        let parsed = group::parse_line(text, &Names::none());
+        let group_mod = parsed.unwrap_or_else(|e| panic!("{text}: {e}"));
+        self.messages(bridge, vec![Message::GroupMod(group_mod)]);
+    }
+
+    /// Adds a meter.
+    pub fn meter(&mut self, bridge: BridgeId, text: &str) {
+        let parsed = meter::parse(text, MeterCommand::Add);
+        let meter_mod = parsed.unwrap_or_else(|e| panic!("{text}: {e}"));
+        self.messages(bridge, vec![Message::MeterMod(meter_mod)]);
+    }
+
+    /// A port's link comes up or goes down.
+    pub fn link(&mut self, bridge: BridgeId, port: u32, up: bool) {
+        let change = |p: &mut PortConf| p.link_up = up;
+        self.ofproto
+            .port_modify(bridge, OfPort(port), change)
+            .expect("the port is there");
+        self.messages(bridge, Vec::new());
+    }
+
+    /// Sends messages, none of which may be refused, and waits for the cache.
+    fn messages(&mut self, bridge: BridgeId, messages: Vec<Message>) {
+        let conn = self.connect(bridge, ConnKind::Service, Version::Of10);
+        for message in messages {
+            self.message(conn, message);
         }
         self.message(conn, Message::BarrierRequest);
         let errors: Vec<_> = self
@@ -186,6 +220,12 @@ impl Rig {
                 let settings = self.upcall_settings();
                 let handled = upcall::packet_out(&snapshot, &request, settings, self.now);
                 self.handled(handled);
+            }
+            Effect::ChangeMeter(Change::Set(meter, config)) => {
+                self.sim.meter_set(meter, &config).expect("the number fits");
+            }
+            Effect::ChangeMeter(Change::Delete(meter)) => {
+                self.sim.meter_del(meter).expect("the meter is there");
             }
             other => panic!("{other:?}"),
         }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use ofproto::conn::{ConnId, ConnKind};
+use ofproto::meter::Change;
 use ofproto::ofproto::Effect;
 use ofproto::packet_in::RateLimit;
 use ofproto::snapshot::BridgeId;
 use ofproto::upcall::{self, PacketOut};
 use openflow::Message;
 use openflow::message::PortStats;
-use packet::OfPort;
+use packet::{DpMeter, OfPort};
 use uuid::Uuid;
 
 use crate::coverage;
@@ -180,6 +181,23 @@ impl Switch {
                         .map(|port| self.of_port_stats(bridge, *port))
                         .collect();
                     self.ofproto.handle_port_stats(conn, xid, stats, now);
+                }
+                Effect::ChangeMeter(change) => {
+                    let done = match change {
+                        Change::Set(meter, config) => self.dpif.meter_set(meter, &config),
+                        Change::Delete(meter) => self.dpif.meter_del(meter),
+                    };
+                    if let Err(error) = done {
+                        tracing::error!("changing a meter: {error}");
+                    }
+                }
+                Effect::ReadMeterStats { conn, xid, meters } => {
+                    let read = |dp: Option<DpMeter>| self.dpif.meter_stats(dp?).ok();
+                    let stats: Vec<(u32, dpif::MeterStats)> = meters
+                        .iter()
+                        .map(|(id, dp)| (*id, read(*dp).unwrap_or_default()))
+                        .collect();
+                    self.ofproto.handle_meter_stats(conn, xid, &stats, now);
                 }
                 Effect::ConfigurePort { bridge, port } => self.configure_port(bridge, port),
                 Effect::Disconnect { conn } => {

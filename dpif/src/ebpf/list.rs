@@ -44,7 +44,7 @@ pub fn encode(actions: &[Action]) -> Result<Vec<ActionRecord>, Error> {
                     "VLAN tag with TPID {tpid:#06x}"
                 )));
             }
-            Action::SlowPath(_) if actions.len() > 1 => {
+            Action::SlowPath(_) if !is_slow_list(actions) => {
                 return Err(Error::Unsupported(
                     "a slow path among other actions".to_string(),
                 ));
@@ -58,6 +58,12 @@ pub fn encode(actions: &[Action]) -> Result<Vec<ActionRecord>, Error> {
         rest = after;
     }
     Ok(records)
+}
+
+/// A slow path, with nothing but meters before it?
+fn is_slow_list(actions: &[Action]) -> bool {
+    let meters = actions.iter().take_while(|a| matches!(a, Action::Meter(_)));
+    meters.count() + 1 == actions.len()
 }
 
 /// The actions of records as [`encode`] made them.
@@ -163,6 +169,7 @@ mod tests {
             4 => (1u32..5000).prop_map(|p| Action::Output(DpPort(p))),
             1 => any::<u16>().prop_map(|tci| Action::PushVlan { tpid: 0x8100, tci }),
             1 => Just(Action::PopVlan),
+            1 => any::<u32>().prop_map(|n| Action::Meter(packet::DpMeter(n))),
             1 => (any::<[u8; 6]>(), any::<[u8; 6]>(), 0..SetField::ALL.len()).prop_map(
                 |(value, mask, n)| Action::Set { field: SetField::ALL[n], value, mask }
             ),

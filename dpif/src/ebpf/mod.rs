@@ -26,8 +26,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::maps::{Map, MapData, RingBuf};
-use packet::abi::{self, CpuCounters, DROP_SLOTS, PortCounters, maps, port_flags};
-use packet::{DpPort, DropReason};
+use packet::abi::{
+    self, CpuCounters, DROP_SLOTS, METER_SLOTS, MeterCounters, MeterEntry, PortCounters, maps,
+    port_flags,
+};
+use packet::{DpMeter, DpPort, DropReason};
 
 use self::flows::Flows;
 use self::inject::Injector;
@@ -38,8 +41,8 @@ use self::ports::Ports;
 use self::sys::{Hook, SharedArray};
 use self::table::Table;
 use crate::{
-    DpOp, DpStats, Dpif, Error, FlowEntry, Limits, PortConfig, PortInfo, PortSpec, PortStats,
-    Upcall,
+    DpOp, DpStats, Dpif, Error, FlowEntry, Limits, MeterConfig, MeterStats, PortConfig, PortInfo,
+    PortSpec, PortStats, Upcall,
 };
 
 /// Capacities and places. A change of a capacity makes a datapath with new maps.
@@ -113,6 +116,8 @@ pub struct EbpfDpif {
     cpu_counters: SharedArray<CpuCounters>,
     port_counters: SharedArray<PortCounters>,
     drops: SharedArray<u64>,
+    meters: SharedArray<MeterEntry>,
+    meter_counters: SharedArray<MeterCounters>,
     ports_capacity: u32,
     exact_entries: usize,
     _lock: File,
@@ -187,6 +192,8 @@ impl EbpfDpif {
             cpu_counters: array(&dir, maps::CPU_COUNTERS)?,
             port_counters: array(&dir, maps::PORT_COUNTERS)?,
             drops: array(&dir, maps::DROPS)?,
+            meters: array(&dir, maps::METERS)?,
+            meter_counters: array(&dir, maps::METER_COUNTERS)?,
             ports_capacity: config.ports,
             exact_entries: (config.exact_narrow as usize + config.exact_wide as usize)
                 * cpus as usize,
@@ -206,6 +213,11 @@ impl EbpfDpif {
     /// Flows that were installed for single connections because their port had too many masks.
     pub fn mask_overflows(&self) -> u64 {
         self.state().flows.masks.overflows
+    }
+
+    fn meter(&self, meter: DpMeter) -> Result<MeterEntry, Error> {
+        let entry = self.meters.get(meter.0).filter(MeterEntry::exists);
+        entry.ok_or(Error::NoSuchMeter(meter.0))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -308,6 +320,38 @@ impl Dpif for EbpfDpif {
         self.state().flows.flush()
     }
 
+    fn meter_set(&self, meter: DpMeter, config: &MeterConfig) -> Result<(), Error> {
+        if meter.0 == 0 || meter.0 >= METER_SLOTS {
+            return Err(Error::NoSuchMeter(meter.0));
+        }
+        for cpu in 0..self.cpus {
+            self.meter_counters
+                .set(cpu * METER_SLOTS + meter.0, MeterCounters::default());
+        }
+        self.meters.set(meter.0, MeterEntry::from(*config));
+        Ok(())
+    }
+
+    fn meter_del(&self, meter: DpMeter) -> Result<(), Error> {
+        self.meter(meter)?;
+        self.meters.set(meter.0, MeterEntry::default());
+        Ok(())
+    }
+
+    fn meter_stats(&self, meter: DpMeter) -> Result<MeterStats, Error> {
+        self.meter(meter)?;
+        let mut sum = MeterStats::default();
+        for cpu in 0..self.cpus {
+            let counted = self.meter_counters.get(cpu * METER_SLOTS + meter.0);
+            let c = counted.unwrap_or_default();
+            sum.packets = sum.packets.wrapping_add(c.packets);
+            sum.bytes = sum.bytes.wrapping_add(c.bytes);
+            sum.dropped_packets = sum.dropped_packets.wrapping_add(c.dropped_packets);
+            sum.dropped_bytes = sum.dropped_bytes.wrapping_add(c.dropped_bytes);
+        }
+        Ok(sum)
+    }
+
     fn recv(
         &self,
         _ring: usize,
@@ -374,6 +418,7 @@ impl Dpif for EbpfDpif {
             exact: self.exact_entries,
             ports: self.ports_capacity as usize - 1,
             actions: list::MAX_ACTIONS,
+            meters: METER_SLOTS as usize - 1,
         }
     }
 

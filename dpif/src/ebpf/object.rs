@@ -38,6 +38,8 @@ pub fn layout(config: &EbpfConfig, cpus: u32) -> u64 {
         size_of::<ExactWide>(),
         size_of::<CpuCounters>(),
         size_of::<PortCounters>(),
+        size_of::<MeterEntry>(),
+        size_of::<MeterCounters>(),
         size_of::<InjectSlot>(),
         size_of::<Config>(),
         size_of::<UpcallHeader>(),
@@ -47,7 +49,7 @@ pub fn layout(config: &EbpfConfig, cpus: u32) -> u64 {
 }
 
 /// Entries of the maps whose size is configuration.
-fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 18] {
+fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 19] {
     let EbpfConfig {
         flows,
         blocks,
@@ -75,6 +77,7 @@ fn capacities(config: &EbpfConfig, cpus: u32) -> [(&'static str, u32); 18] {
         (maps::CPU_COUNTERS, cpus),
         (maps::MASK_HITS, MASK_SLOTS * cpus),
         (maps::DROPS, DROP_SLOTS * cpus),
+        (maps::METER_COUNTERS, METER_SLOTS * cpus),
         (maps::UPCALLS, ring_bytes),
     ]
 }

@@ -96,7 +96,7 @@ impl Lines<'_> {
             let last = position.saturating_add(1) == nodes.len();
             let leaf = !matches!(
                 node,
-                Node::Bridge(_) | Node::Rule(_) | Node::Miss(_) | Node::ActionSet
+                Node::Bridge(_) | Node::Rule(_) | Node::Miss(_) | Node::ActionSet | Node::Bucket(_)
             );
             // The last thing that is not a leaf goes on at the level of its parent, so that a
             // chain of tables does not wander to the right.
@@ -122,6 +122,7 @@ impl Lines<'_> {
             Node::Rule(rule) => rule_text(rule),
             Node::Miss(table) => format!("{table:2}. No match."),
             Node::ActionSet => "--. Executing action set:".to_owned(),
+            Node::Bucket(number) => format!("bucket {number}"),
             Node::Action(action) => action_text(action),
             Node::Drop => "drop".to_owned(),
             Node::Detail(text) => format!(" -> {text}"),

@@ -284,8 +284,11 @@ impl Ctx<'_> {
             }
             Action::SetQueue(queue) => self.w.view.priority = Some(queue_priority(*queue)),
             Action::PopQueue => self.w.view.priority = None,
-            Action::Group(_) => self.fail(Error::Unsupported("group")),
-            Action::Meter(_) => self.fail(Error::Unsupported("meter")),
+            Action::Group(id) => self.group(*id),
+            Action::Meter(id) => match self.bridge.meters.get(id) {
+                Some(meter) => self.w.actions.push(packet::Action::Meter(*meter)),
+                None => self.warn(&format!("nonexistent meter {id}")),
+            },
 
             Action::SetVlanVid(vid) => self.w.set_in_tag(*vid & 0xfff, 0xfff),
             Action::SetVlanPcp(pcp) => self.w.set_in_tag(u16::from(*pcp & 7) << 13, 0xe000),

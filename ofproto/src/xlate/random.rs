@@ -67,6 +67,23 @@ impl Scenario {
         }
     }
 
+    /// Leads some flows through groups; returns the groups of each bridge.
+    pub fn lead_through_groups(&mut self, r: &mut Random) -> Vec<Vec<String>> {
+        let through = |r: &mut Random, line: &str| match r.below(3) {
+            0 => line.replacen("actions=", &format!("actions=group:{},", 1 + r.below(6)), 1),
+            _ => line.to_owned(),
+        };
+        let mut all = Vec::new();
+        for bridge in &mut self.bridges {
+            let lines: Vec<String> = bridge.flows.lines().map(|l| through(r, l)).collect();
+            bridge.flows = lines.join("\n");
+            // Only to higher numbers, so that none leads back; the last is not there.
+            let groups = (1..6).map(|id| random_group(r, bridge.base as usize, id));
+            all.push(groups.collect());
+        }
+        all
+    }
+
     pub fn build(&self) -> Switch {
         let mut s = Switch::new();
         let mut ids = Vec::new();
@@ -90,6 +107,46 @@ impl Scenario {
         }
         s
     }
+}
+
+fn random_group(r: &mut Random, base: usize, id: usize) -> String {
+    let group_type = r.pick(&["all", "select", "select", "select", "indirect", "ff"]);
+    let mut text = format!("group_id={id},type={group_type}");
+    if group_type == "select" {
+        text += r.pick(&[
+            "",
+            ",selection_method=dp_hash,selection_method_param=7",
+            ",selection_method=hash",
+            ",selection_method=hash,fields(ip_src=255.255.255.254,tcp_dst,ipv6_dst)",
+            ",selection_method=hash,fields(vlan_vid,eth_src,reg0=0x1)",
+            ",selection_method=hash,fields(nw_ttl,metadata,udp_src,arp_spa)",
+        ]);
+    }
+    let buckets = match group_type {
+        "indirect" => 1,
+        _ => 1 + r.below(3),
+    };
+    for _ in 0..buckets {
+        text += ",bucket=";
+        if group_type == "select" {
+            text += &format!("weight:{},", r.below(4));
+        }
+        if group_type == "ff" || group_type == "select" && r.below(3) == 0 {
+            text += &format!("watch_port:{},", base + 1 + r.below(6));
+        }
+        text += "actions=";
+        if r.below(2) == 0 {
+            let field = r.pick(&["eth_src", "eth_dst"]);
+            text += &format!("set_field:02:00:00:00:00:0{}->{field},", r.below(4));
+        }
+        text += &match r.below(6) {
+            0 => "in_port".to_owned(),
+            1 => format!("resubmit(,{})", r.below(6)),
+            2 | 3 => format!("group:{}", id + 1),
+            _ => format!("output:{}", base + 1 + r.below(5)),
+        };
+    }
+    text
 }
 
 const VLANS: [u16; 4] = [0, 1, 10, 20];

@@ -37,9 +37,17 @@ fn equal_under_the_mask_is_translated_the_same() {
 
 fn one_switch(seed: u64) -> (usize, u64) {
     let mut r = Random(seed);
-    let scenario = Scenario::random(&mut r);
+    let mut scenario = Scenario::random(&mut r);
+    let groups = match r.below(2) {
+        0 => Vec::new(),
+        _ => scenario.lead_through_groups(&mut r),
+    };
     let mut switch = scenario.build();
-    let text = &scenario;
+    for (n, groups) in groups.iter().enumerate() {
+        let bridge = switch.ofproto.bridge_by_name(&format!("br{n}"));
+        groups.iter().for_each(|g| switch.group(bridge.unwrap(), g));
+    }
+    let text = (&scenario, &groups);
     let (mut compared, mut changed) = (0, 0);
     for _ in 0..PACKETS_PER_SWITCH {
         let key = random_key(&mut r);
@@ -80,6 +88,7 @@ fn answer(x: &Xlated) -> (Vec<packet::Action>, String, Vec<String>) {
     });
     let credits = x.credits.iter().map(|c| match c {
         Credit::Rule(bridge, rule) => format!("{bridge:?} rule {}", rule.serial),
+        Credit::Group(bridge, group, bucket) => format!("{bridge:?} group {} {bucket:?}", group.id),
         other => format!("{other:?}"),
     });
     (

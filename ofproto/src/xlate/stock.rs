@@ -189,7 +189,7 @@ fn run(state: &mut State, ops: &[Op], out: &mut Vec<(u32, State)>) {
                 }
             }
             Op::Act(Action::Set { field, value, mask }) => set(&mut state.key, *field, value, mask),
-            Op::Act(Action::Drop(_) | Action::SlowPath(_)) => {}
+            Op::Act(Action::Meter(_) | Action::Drop(_) | Action::SlowPath(_)) => {}
         }
     }
 }

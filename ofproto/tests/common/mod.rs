@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use ofproto::action_check::check_flow_mod;
+use ofproto::action_check::{Known, check_flow_mod};
+use ofproto::group::Groups;
+use ofproto::meter::Meters;
 use ofproto::table::FlowTables;
 use openflow::message::{FlowModCommand, FlowStats, FlowStatsRequest, TABLE_ALL};
 use openflow::text::flow::{parse_flow_mod, parse_stats_request};
@@ -74,7 +76,12 @@ impl Switch {
                 fm.table_id = Some(fm.table_id.unwrap_or(unsaid));
             }
         }
-        check_flow_mod(&fm, version)?;
+        let (groups, meters) = (Groups::default(), Meters::default());
+        let known = Known {
+            groups: &groups,
+            meters: &meters,
+        };
+        check_flow_mod(&fm, version, known)?;
         let removed = self.tables.flow_mod(&fm, version, self.now)?;
         Ok(removed
             .iter()

@@ -10,8 +10,8 @@ use super::flow_stats;
 use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, flow_mod, flow_removed, packet_in, port, port_stats, queue, role, switch,
-    table_features, table_stats,
+    Dialect, Header, flow_mod, flow_removed, group, meter, packet_in, port, port_stats, queue,
+    role, switch, table_features, table_stats,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -254,6 +254,34 @@ fn decode_body(
             port: port::decode_desc_request(r, v)?,
         },
         Kind::PortDescReply => Message::PortDescReply(port::decode_descs(r, v)?),
+        Kind::GroupMod | Kind::NxGroupMod => Message::GroupMod(group::decode_mod(r, v)?),
+        Kind::GroupStatsRequest | Kind::NxGroupStatsRequest => Message::GroupStatsRequest {
+            group_id: group::decode_request(r)?,
+        },
+        Kind::GroupStatsReply | Kind::NxGroupStatsReply => {
+            Message::GroupStatsReply(list(r, |r| group::decode_stats(r, v))?)
+        }
+        Kind::GroupDescRequest | Kind::NxGroupDescRequest => Message::GroupDescRequest {
+            group_id: group::decode_desc_request(r, v)?,
+        },
+        Kind::GroupDescReply | Kind::NxGroupDescReply => {
+            Message::GroupDescReply(list(r, |r| group::decode_desc(r, v))?)
+        }
+        Kind::GroupFeaturesRequest | Kind::NxGroupFeaturesRequest => Message::GroupFeaturesRequest,
+        Kind::GroupFeaturesReply | Kind::NxGroupFeaturesReply => {
+            Message::GroupFeaturesReply(group::decode_features(r)?)
+        }
+        Kind::MeterMod => Message::MeterMod(meter::decode_mod(r)?),
+        Kind::MeterStatsRequest => Message::MeterStatsRequest {
+            meter_id: meter::decode_request(r)?,
+        },
+        Kind::MeterStatsReply => Message::MeterStatsReply(list(r, meter::decode_stats)?),
+        Kind::MeterConfigRequest => Message::MeterConfigRequest {
+            meter_id: meter::decode_request(r)?,
+        },
+        Kind::MeterConfigReply => Message::MeterConfigReply(list(r, meter::decode_config)?),
+        Kind::MeterFeaturesRequest => Message::MeterFeaturesRequest,
+        Kind::MeterFeaturesReply => Message::MeterFeaturesReply(meter::decode_features(r)?),
         other => refuse(other, v),
     })
 }
@@ -268,6 +296,18 @@ fn refuse(kind: Kind, v: Version) -> Message {
             Some(_) => OfError::BrcBadSubtype,
         },
     })
+}
+
+/// Items up to the end of the message.
+fn list<T>(
+    r: &mut Reader,
+    decode: impl Fn(&mut Reader) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let mut items = Vec::new();
+    while !r.is_empty() {
+        items.push(decode(r)?);
+    }
+    Ok(items)
 }
 
 fn rest(r: &mut Reader) -> Result<Bytes, DecodeError> {
@@ -374,6 +414,28 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::QueueStatsReply(queues) => port_stats::encode_queues(o, queues),
         Message::PortDescRequest { port } => port::encode_desc_request(o, *port),
         Message::PortDescReply(ports) => port::encode_port_desc_reply(o, ports),
+        Message::GroupMod(group_mod) => group::encode_mod(o, group_mod),
+        Message::GroupStatsRequest { group_id } => group::encode_stats_request(o, *group_id),
+        Message::GroupStatsReply(groups) => group::encode_stats_reply(o, groups),
+        Message::GroupDescRequest { group_id } => group::encode_desc_request(o, *group_id),
+        Message::GroupDescReply(groups) => group::encode_desc_reply(o, groups),
+        Message::GroupFeaturesRequest => group::encode_features_request(o),
+        Message::GroupFeaturesReply(features) => group::encode_features_reply(o, features),
+        Message::MeterMod(meter_mod) => meter::encode_mod(o, meter_mod),
+        Message::MeterStatsRequest { meter_id } => {
+            plain(o, Kind::MeterStatsRequest, &meter::request(*meter_id));
+        }
+        Message::MeterStatsReply(meters) => {
+            o.parts(Kind::MeterStatsReply, meters, meter::encode_stats);
+        }
+        Message::MeterConfigRequest { meter_id } => {
+            plain(o, Kind::MeterConfigRequest, &meter::request(*meter_id));
+        }
+        Message::MeterConfigReply(meters) => {
+            o.parts(Kind::MeterConfigReply, meters, meter::encode_config);
+        }
+        Message::MeterFeaturesRequest => plain(o, Kind::MeterFeaturesRequest, &[]),
+        Message::MeterFeaturesReply(features) => meter::encode_features(o, features),
     }
 }
 

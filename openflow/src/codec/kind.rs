@@ -129,6 +129,7 @@ kinds! {
     FlowMod "OFPT_FLOW_MOD" Request [1..=6 t(14)];
     NxFlowMod "NXT_FLOW_MOD" Request [1..=6 nxt(13)];
     GroupMod "OFPT_GROUP_MOD" Request [2..=6 t(15)];
+    NxGroupMod "NXT_GROUP_MOD" Request [1..=1 nxt(31)];
     PortMod "OFPT_PORT_MOD" Request [1..=1 t(15), 2..=6 t(16)];
     TableMod "OFPT_TABLE_MOD" Request [2..=6 t(17)];
     BarrierRequest "OFPT_BARRIER_REQUEST" Request [1..=1 t(18), 2..=6 t(20)];
@@ -191,6 +192,12 @@ kinds! {
     GroupDescReply "OFPST_GROUP_DESC reply" Reply [2..=6 mp(7)];
     GroupFeaturesRequest "OFPST_GROUP_FEATURES request" Request [3..=6 mp(8)];
     GroupFeaturesReply "OFPST_GROUP_FEATURES reply" Reply [3..=6 mp(8)];
+    NxGroupStatsRequest "NXST_GROUP request" Request [1..=1 nxst(7)];
+    NxGroupStatsReply "NXST_GROUP reply" Reply [1..=1 nxst(7)];
+    NxGroupDescRequest "NXST_GROUP_DESC request" Request [1..=1 nxst(8)];
+    NxGroupDescReply "NXST_GROUP_DESC reply" Reply [1..=1 nxst(8)];
+    NxGroupFeaturesRequest "NXST_GROUP_FEATURES request" Request [1..=2 nxst(9)];
+    NxGroupFeaturesReply "NXST_GROUP_FEATURES reply" Reply [1..=2 nxst(9)];
     MeterStatsRequest "OFPST_METER request" Request [4..=6 mp(9)];
     MeterStatsReply "OFPST_METER reply" Reply [4..=6 mp(9)];
     MeterConfigRequest "OFPST_METER_CONFIG request" Request [4..=6 mp(10)];

@@ -1,8 +1,8 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`],
-//! [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
+//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`group`], [`meter`],
+//! [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
 //! [`dispatch`] in the table of [`kind`]; below them [`flow`], [`oxs`], [`property`], [`action`],
 //! [`nx_action`], [`learn`], [`instruction`], [`match10`], [`match11`] and [`nxm`]. [`parts`] gives
 //! access to matches, actions and instructions alone.
@@ -23,11 +23,13 @@ mod flow;
 mod flow_mod;
 mod flow_removed;
 mod flow_stats;
+mod group;
 mod instruction;
 mod kind;
 mod learn;
 mod match10;
 mod match11;
+mod meter;
 mod nx_action;
 mod nxm;
 mod oxs;

@@ -16,6 +16,7 @@ use packet::OfPort;
 use crate::error::OfError;
 use crate::field::{Field, FieldInfo, Maskable, WireId, low_bits};
 use crate::flow_match::{Match, MatchField, VLAN_CFI};
+use crate::message::Selection;
 use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad, pad8};
 
@@ -376,6 +377,37 @@ pub(crate) fn decode_field_id(r: &mut Reader) -> Result<Field, DecodeError> {
         },
         _ => bad("field in an action", OfError::BacBadSetType),
     }
+}
+
+/// Reads fields whose values are masks, up to the end of `r`, as a group's selection method has
+/// them; in the order of [`Selection::sort`].
+///
+/// Errors: `OFPBMC_*`.
+pub(crate) fn decode_field_array(r: &mut Reader) -> Result<Vec<(Field, u128)>, DecodeError> {
+    let mut fields: Vec<(Field, u128)> = Vec::new();
+    while !r.is_empty() {
+        let header = EntryHeader::decode(r)?;
+        let Some(info) = header.field() else {
+            return bad("field of a selection method", OfError::BmcBadField);
+        };
+        if header.has_mask {
+            return bad(info.name, OfError::BmcBadWildcards);
+        }
+        let Some(len) = header.value_len(info, false) else {
+            return bad(info.name, OfError::BmcBadField);
+        };
+        let bits = r.uint(len)?;
+        let is_whole = bits == low_bits(u16::from(info.bytes) * 8);
+        if bits == 0 || info.maskable == Maskable::Exact && !is_whole {
+            return bad(info.name, OfError::BmcBadMask);
+        }
+        if fields.iter().any(|(field, _)| *field == info.field) {
+            return bad(info.name, OfError::BmcDupField);
+        }
+        fields.push((info.field, bits));
+    }
+    Selection::sort(&mut fields);
+    Ok(fields)
 }
 
 /// Reads an identifier from a list of fields, and whether it takes masks; `None` for one that is

@@ -5,6 +5,8 @@
 //! Source: the form is that of Open vSwitch 3.1, `ofp_to_string`.
 
 mod asynchronous;
+mod group;
+mod meter;
 mod port;
 mod switch;
 mod tables;
@@ -51,6 +53,8 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::BarrierReply
         | Message::GetAsyncRequest
         | Message::DescRequest
+        | Message::GroupFeaturesRequest
+        | Message::MeterFeaturesRequest
         | Message::TableStatsRequest => {}
         Message::Hello(hello) => switch::write_hello(out, hello),
         Message::Error(error) => switch::write_error(out, error, style),
@@ -143,6 +147,23 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
             port::write_queue_request(out, request, style.names);
         }
         Message::QueueStatsReply(stats) => port::write_queue_stats(out, stats, style.names),
+
+        Message::GroupMod(group_mod) => group::write_mod(out, group_mod, style),
+        Message::GroupStatsRequest { group_id } | Message::GroupDescRequest { group_id } => {
+            group::write_request(out, *group_id);
+        }
+        Message::GroupStatsReply(groups) => group::write_stats(out, groups),
+        Message::GroupDescReply(groups) => group::write_descs(out, groups, style),
+        Message::GroupFeaturesReply(features) => {
+            group::write_features(out, features, style.version);
+        }
+        Message::MeterMod(meter_mod) => meter::write_mod(out, meter_mod),
+        Message::MeterStatsRequest { meter_id } | Message::MeterConfigRequest { meter_id } => {
+            meter::write_request(out, *meter_id);
+        }
+        Message::MeterStatsReply(meters) => meter::write_stats(out, meters),
+        Message::MeterConfigReply(meters) => meter::write_configs(out, meters),
+        Message::MeterFeaturesReply(features) => meter::write_features(out, features),
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`fields`], [`flags`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
 //! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_print`] prints flows;
+//! - [`group`] and [`meter`] read group-mods and meter-mods;
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
 //! - [`dp`] is the text of datapath flows.
@@ -22,9 +23,11 @@ pub mod fields;
 mod flags;
 pub mod flow;
 pub mod flow_print;
+pub mod group;
 pub mod matches;
 pub mod message;
 pub mod message_bytes;
+pub mod meter;
 pub mod packet_print;
 pub mod ports;
 pub mod subfield;

@@ -47,6 +47,9 @@ pub fn format_actions(
                 write_set(out, header, &sets);
                 rest = after;
             }
+            Action::Meter(meter) => {
+                let _ = write!(out, "meter({})", meter.0);
+            }
             Action::SlowPath(reason) => {
                 let reason = match reason {
                     SlowReason::Controller => "controller",

@@ -1,0 +1,166 @@
+//! Commands about groups.
+//!
+//! Group-mods are sent one by one, each with a barrier behind it, and the first that is refused
+//! ends the command, as in ovs-ofctl.
+
+use openflow::Version;
+use openflow::message::{GROUP_ALL, GroupCommand, GroupMod, Message};
+use openflow::text::Names;
+use openflow::text::group::{self, GroupError};
+
+use crate::connection::Connection;
+use crate::dump::stream;
+use crate::error::Error;
+use crate::flow_files::FlowFile;
+use crate::lookup::{names, skip_xids, wants_names};
+use crate::options::Options;
+
+/// Flow formats that the commands about buckets can be said in.
+const BUCKET_FORMATS: &str = "OpenFlow10,NXM,OXM-OpenFlow15";
+
+fn target(args: &[String]) -> &str {
+    args.first().map_or("", String::as_str)
+}
+
+/// add-group, mod-group, del-groups, insert-buckets, remove-buckets: a group on the command line,
+/// or `-` for a file on standard input.
+pub async fn one(options: &Options, args: &[String], command: GroupCommand) -> Result<(), Error> {
+    let text = args.get(1).map_or("", String::as_str);
+    if text == "-" {
+        return file(options, target(args), text, Some(command)).await;
+    }
+    skip_xids(options);
+    let mut connection = Connection::open(target(args), options.versions).await?;
+    let mut known = None;
+    let parsed = parse(&mut connection, options, &mut known, |names| {
+        group::parse(text, command, names)
+    })
+    .await?;
+    send(&mut connection, options, parsed, &known.unwrap_or_default()).await
+}
+
+/// `add-groups`: the lines of a file, which may begin with commands of their own.
+pub async fn add_groups(options: &Options, args: &[String]) -> Result<(), Error> {
+    let name = args.get(1).map_or("-", String::as_str);
+    file(options, target(args), name, None).await
+}
+
+async fn file(
+    options: &Options,
+    target: &str,
+    name: &str,
+    command: Option<GroupCommand>,
+) -> Result<(), Error> {
+    let mut file = FlowFile::open(name)?;
+    let mut lines = Vec::new();
+    while let Some(line) = file.next_line()? {
+        lines.push(line);
+    }
+    skip_xids(options);
+    let mut connection = Connection::open(target, options.versions).await?;
+    let mut known = None;
+    let mut groups = Vec::with_capacity(lines.len());
+    for (line, text) in &lines {
+        let parsed = parse(
+            &mut connection,
+            options,
+            &mut known,
+            |names| match command {
+                Some(command) => group::parse(text, command, names),
+                None => group::parse_line(text, names),
+            },
+        );
+        groups.push(parsed.await.map_err(|error| match error {
+            Error::Group(source) => Error::GroupFile {
+                file: file.name().to_owned(),
+                line: *line,
+                source,
+            },
+            other => other,
+        })?);
+    }
+    let known = known.unwrap_or_default();
+    for group_mod in groups {
+        send(&mut connection, options, group_mod, &known).await?;
+    }
+    Ok(())
+}
+
+/// Parses with `parse`, asking the switch for names only when the text needs them.
+async fn parse(
+    connection: &mut Connection,
+    options: &Options,
+    known: &mut Option<Names>,
+    parse: impl Fn(&Names) -> Result<GroupMod, GroupError>,
+) -> Result<GroupMod, Error> {
+    if let Some(names) = known {
+        return Ok(parse(names)?);
+    }
+    let could_be_a_name = |error: &GroupError| match error {
+        GroupError::Text(error) => wants_names(error),
+        GroupError::WatchPort(_) => true,
+        _ => false,
+    };
+    match parse(&Names::none()) {
+        Err(e) if options.accepts_names() && could_be_a_name(&e) => {
+            let names = known.insert(names(connection).await?);
+            Ok(parse(names)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+async fn send(
+    connection: &mut Connection,
+    options: &Options,
+    group_mod: GroupMod,
+    names: &Names,
+) -> Result<(), Error> {
+    let version = connection.version();
+    let is_between = version > Version::Of10 && version < Version::Of15;
+    if group_mod.command.is_about_buckets() && is_between {
+        return Err(Error::NoUsableFormat {
+            usable: BUCKET_FORMATS.to_owned(),
+            allowed: options.formats.of(version).to_string(),
+        });
+    }
+    let message = Message::GroupMod(group_mod);
+    match connection.transact_noreply(&message).await? {
+        None => Ok(()),
+        Some(error) => Err(Error::Refused(error.print(names, options.verbosity(2)))),
+    }
+}
+
+/// `dump-groups`, of one group or all; what is no group's number means all.
+pub async fn dump(options: &Options, args: &[String]) -> Result<(), Error> {
+    let group_id = match args.get(1) {
+        None => GROUP_ALL,
+        Some(text) => group::group_id(text).unwrap_or_else(|| {
+            tracing::warn!(
+                target: "ofp_group",
+                "{text} is not a valid group ID.  (Valid group IDs are 32-bit nonnegative \
+                 integers or the keywords ANY or ALL.)"
+            );
+            GROUP_ALL
+        }),
+    };
+    let mut connection = Connection::open(target(args), options.versions).await?;
+    let request = Message::GroupDescRequest { group_id };
+    stream(&mut connection, &request, options).await
+}
+
+/// `dump-group-stats`, of one group or all.
+pub async fn stats(options: &Options, args: &[String]) -> Result<(), Error> {
+    let text = args.get(1).map_or("", String::as_str);
+    skip_xids(options);
+    let mut connection = Connection::open(target(args), options.versions).await?;
+    let group_id = group::parse(text, GroupCommand::Delete, &Names::none())?.group_id;
+    let request = Message::GroupStatsRequest { group_id };
+    stream(&mut connection, &request, options).await
+}
+
+/// `dump-group-features`.
+pub async fn features(options: &Options, args: &[String]) -> Result<(), Error> {
+    let mut connection = Connection::open(target(args), options.versions).await?;
+    stream(&mut connection, &Message::GroupFeaturesRequest, options).await
+}

@@ -1,0 +1,271 @@
+//! Meters: the table that meter-mods change.
+//!
+//! The datapath does the metering; a bridge's meter is one of the datapath's, under a number that
+//! all bridges share. What the datapath is to be told comes back as a value. Two numbers are
+//! meters of the switch itself, as in Open vSwitch: for packets that go to controllers, which is
+//! kept here ([`ControllerMeter`]), and for packets that userspace handles for the datapath.
+//!
+//! Source: OpenFlow 1.3.5, 5.7 and 7.3.4.4; the errors are those of ovs-vswitchd 3.1.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use openflow::OfError;
+use openflow::message::{
+    BandAction, METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterCommand, MeterConfig,
+    MeterFeatures, MeterFlags, MeterMod,
+};
+use packet::DpMeter;
+use packet::abi::METER_SLOTS;
+use packet::meter::{MeterCounters, MeterEntry, MeterUnit};
+
+/// Bands of one meter; they all drop, so the strictest is the one that counts.
+pub const MAX_BANDS: usize = 1;
+/// Meters of all bridges.
+pub const MAX_METERS: u32 = METER_SLOTS - 1;
+
+/// A meter of a bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Meter {
+    pub config: MeterConfig,
+    pub place: Place,
+    /// When it was added; modifying it keeps that.
+    pub created: Instant,
+}
+
+/// Who does the metering.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Datapath(DpMeter),
+    /// [`ControllerMeter`]
+    Switch,
+}
+
+/// What the datapath is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    Set(DpMeter, dpif::MeterConfig),
+    Delete(DpMeter),
+}
+
+/// The datapath's meters by OpenFlow's numbers, as a snapshot has them.
+pub type MeterView = Arc<BTreeMap<u32, DpMeter>>;
+
+/// Numbers of the datapath's meters that are in use.
+#[derive(Default, Debug)]
+pub struct Numbers {
+    used: BTreeSet<u32>,
+    last: u32,
+}
+
+impl Numbers {
+    /// The next free number: what was freed last rests longest, as cached flows may still name it.
+    fn take(&mut self) -> Option<DpMeter> {
+        let free = |n: &u32| !self.used.contains(n);
+        let mut numbers = (self.last.saturating_add(1)..=MAX_METERS).chain(1..=self.last);
+        let number = numbers.find(free)?;
+        self.used.insert(number);
+        self.last = number;
+        Some(DpMeter(number))
+    }
+
+    pub fn give_back(&mut self, meter: DpMeter) {
+        self.used.remove(&meter.0);
+    }
+}
+
+/// The meters of a bridge.
+#[derive(Default, Debug)]
+pub struct Meters {
+    by_id: BTreeMap<u32, Meter>,
+    pub controller: Option<ControllerMeter>,
+}
+
+impl Meters {
+    pub fn get(&self, id: u32) -> Option<&Meter> {
+        self.by_id.get(&id)
+    }
+
+    /// The meters that a request asks for.
+    ///
+    /// Errors: `OFPMMFC_UNKNOWN_METER`.
+    pub fn asked(&self, id: u32) -> Result<Vec<(u32, &Meter)>, OfError> {
+        if id == METER_ALL {
+            return Ok(self.by_id.iter().map(|(id, m)| (*id, m)).collect());
+        }
+        match self.get(id) {
+            Some(meter) => Ok(vec![(id, meter)]),
+            None => Err(OfError::MmfcUnknownMeter),
+        }
+    }
+
+    /// The view for the next snapshot.
+    pub fn view(&self) -> MeterView {
+        let in_datapath = |(id, meter): (&u32, &Meter)| match meter.place {
+            Place::Datapath(dp) => Some((*id, dp)),
+            Place::Switch => None,
+        };
+        Arc::new(self.by_id.iter().filter_map(in_datapath).collect())
+    }
+
+    /// Carries out a meter-mod: what the datapath is to do, and the numbers of the meters that are
+    /// gone.
+    ///
+    /// Errors: `OFPMMFC_*`. After an error nothing has changed.
+    pub fn meter_mod(
+        &mut self,
+        request: &MeterMod,
+        numbers: &mut Numbers,
+        now: Instant,
+    ) -> Result<(Vec<Change>, Vec<u32>), OfError> {
+        let id = request.meter.meter_id;
+        if request.command == MeterCommand::Delete {
+            return Ok(self.delete(id, numbers));
+        }
+        let config = check(&request.meter)?;
+        let old = self.get(id);
+        let (place, created) = match (request.command, old) {
+            (MeterCommand::Add, Some(_)) => return Err(OfError::MmfcMeterExists),
+            (MeterCommand::Add, None) if id == METER_CONTROLLER => (Place::Switch, now),
+            (MeterCommand::Add, None) => {
+                let number = numbers.take().ok_or(OfError::MmfcOutOfMeters)?;
+                (Place::Datapath(number), now)
+            }
+            (_, Some(old)) => (old.place, old.created),
+            (_, None) => return Err(OfError::MmfcUnknownMeter),
+        };
+        let meter = Meter {
+            config: request.meter.clone(),
+            place,
+            created,
+        };
+        self.by_id.insert(id, meter);
+        let changes = match place {
+            Place::Datapath(number) => vec![Change::Set(number, config)],
+            Place::Switch => {
+                self.controller = Some(ControllerMeter::new(config, now));
+                Vec::new()
+            }
+        };
+        Ok((changes, Vec::new()))
+    }
+
+    fn delete(&mut self, id: u32, numbers: &mut Numbers) -> (Vec<Change>, Vec<u32>) {
+        let gone = match id {
+            METER_ALL => std::mem::take(&mut self.by_id),
+            _ => self.by_id.remove_entry(&id).into_iter().collect(),
+        };
+        let mut changes = Vec::new();
+        for meter in gone.values() {
+            match meter.place {
+                Place::Datapath(number) => {
+                    numbers.give_back(number);
+                    changes.push(Change::Delete(number));
+                }
+                Place::Switch => self.controller = None,
+            }
+        }
+        (changes, gone.into_keys().collect())
+    }
+}
+
+/// What the datapath is to be told of a meter.
+fn check(meter: &MeterConfig) -> Result<dpif::MeterConfig, OfError> {
+    const KNOWN: u16 =
+        MeterFlags::KBPS.0 | MeterFlags::PKTPS.0 | MeterFlags::BURST.0 | MeterFlags::STATS.0;
+    if !matches!(
+        meter.meter_id,
+        1..=METER_MAX | METER_SLOWPATH | METER_CONTROLLER
+    ) {
+        return Err(OfError::MmfcInvalidMeter);
+    }
+    let kbps = meter.flags.contains(MeterFlags::KBPS);
+    let packets = meter.flags.contains(MeterFlags::PKTPS);
+    if meter.flags.0 & !KNOWN != 0 || kbps == packets {
+        return Err(OfError::MmfcBadFlags);
+    }
+    if meter.bands.len() > MAX_BANDS {
+        return Err(OfError::MmfcOutOfBands);
+    }
+    let band = meter.bands.first().ok_or(OfError::MmfcOutOfBands)?;
+    if band.action != BandAction::Drop {
+        return Err(OfError::MmfcBadBand);
+    }
+    if band.rate == 0 {
+        return Err(OfError::MmfcBadRate);
+    }
+    // Without a burst of its own, what comes in a second may come at once.
+    let burst = match meter.flags.contains(MeterFlags::BURST) && band.burst != 0 {
+        true => band.burst,
+        false => band.rate,
+    };
+    Ok(dpif::MeterConfig {
+        unit: match packets {
+            true => MeterUnit::Packets,
+            false => MeterUnit::Kilobits,
+        },
+        band: Some(dpif::MeterBand {
+            rate: band.rate,
+            burst,
+        }),
+    })
+}
+
+/// What `OFPMP_METER_FEATURES` answers.
+pub fn features() -> MeterFeatures {
+    let flags = [
+        MeterFlags::KBPS,
+        MeterFlags::PKTPS,
+        MeterFlags::BURST,
+        MeterFlags::STATS,
+    ];
+    MeterFeatures {
+        max_meters: MAX_METERS,
+        // `OFPMBT_DROP`
+        band_types: 1 << 1,
+        capabilities: flags.iter().fold(0, |all, f| all | u32::from(f.0)),
+        max_bands: MAX_BANDS as u8,
+        max_color: 0,
+    }
+}
+
+/// The meter for packets that go to controllers: it may not keep a packet from being forwarded
+/// too, so it is asked where packet-ins are made.
+#[derive(Clone, Debug)]
+pub struct ControllerMeter {
+    entry: MeterEntry,
+    counters: MeterCounters,
+    /// Its clock starts here.
+    base: Instant,
+}
+
+impl ControllerMeter {
+    fn new(config: dpif::MeterConfig, now: Instant) -> ControllerMeter {
+        ControllerMeter {
+            entry: MeterEntry::from(config),
+            counters: MeterCounters::default(),
+            base: now,
+        }
+    }
+
+    /// May a packet of so many bytes go to controllers?
+    pub fn admits(&mut self, bytes: usize, now: Instant) -> bool {
+        let now_ns = now.saturating_duration_since(self.base).as_nanos();
+        let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let admitted = self.entry.admit(now_ns, 1, bytes);
+        self.counters.count(bytes, admitted);
+        admitted
+    }
+
+    pub fn stats(&self) -> dpif::MeterStats {
+        let c = &self.counters;
+        dpif::MeterStats {
+            packets: c.packets,
+            bytes: c.bytes,
+            dropped_packets: c.dropped_packets,
+            dropped_bytes: c.dropped_bytes,
+        }
+    }
+}
