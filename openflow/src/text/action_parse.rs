@@ -11,6 +11,7 @@ mod parts;
 pub(super) use ct::HELPERS;
 use packet::OfPort;
 
+use super::action_print::reason_name;
 use super::argument::ArgumentError;
 use super::error::{Error, ErrorKind};
 use super::fields;
@@ -282,11 +283,10 @@ fn controller(arg: Piece<'_>) -> Result<Action, Error> {
 }
 
 fn packet_in_reason(text: Piece<'_>) -> Result<PacketInReason, Error> {
-    match text.text {
-        "no_match" => Ok(PacketInReason::NoMatch),
-        "action" => Ok(PacketInReason::Action),
-        "invalid_ttl" => Ok(PacketInReason::InvalidTtl),
-        other => fail(ErrorKind::ControllerReason(other.to_owned()), text),
+    let mut reasons = (0..=u8::MAX).map_while(PacketInReason::from_wire);
+    match reasons.find(|r| reason_name(*r) == text.text) {
+        Some(reason) => Ok(reason),
+        None => fail(ErrorKind::ControllerReason(text.text.to_owned()), text),
     }
 }
 
