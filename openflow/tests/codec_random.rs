@@ -739,7 +739,7 @@ fn long_replies_take_several_messages() {
         flavor: Flavor::Standard,
         flows,
     };
-    for version in Version::SPOKEN {
+    for version in Version::ALL {
         check(Message::FlowStatsReply(reply.clone()), *version);
     }
 }
