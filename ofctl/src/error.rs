@@ -48,6 +48,14 @@ pub enum Error {
         "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
     )]
     NoUsableFormat { usable: String, allowed: String },
+    #[error(
+        "{command} needs OpenFlow 1.{} or later ('-O {version}')",
+        .version.wire().saturating_sub(1)
+    )]
+    NeedsVersion {
+        command: &'static str,
+        version: openflow::Version,
+    },
     #[error("no usable protocol")]
     NoUsableProtocol,
     #[error("{0}: switch refused to enable the flow format that these flows need")]

@@ -46,6 +46,52 @@ pub async fn show(options: &Options, args: &[String]) -> Result<(), Error> {
     stream_with(&mut connection, &request, next_xid(), &names, options).await
 }
 
+/// `dump-table-features`: all tables at once, without the names of the messages.
+pub async fn dump_table_features(options: &Options, args: &[String]) -> Result<(), Error> {
+    let mut connection = Connection::open(target(args), options.versions).await?;
+    if connection.version() < Version::Of13 {
+        return Err(Error::NeedsVersion {
+            command: "dump-table-features",
+            version: Version::Of13,
+        });
+    }
+    let xid = next_xid();
+    let request = Message::TableFeaturesRequest(Vec::new());
+    connection.send(&request, xid).await?;
+    let mut tables = Vec::new();
+    loop {
+        let received = connection.recv_xid(xid).await?;
+        if received.is_error() {
+            return Err(Error::Refused(received.print(&Names::none(), 2)));
+        }
+        let decoded = received.decode(&connection)?;
+        match decoded.message {
+            Message::TableFeaturesReply(part) => tables.extend(part),
+            other => {
+                return Err(Error::UnexpectedReply {
+                    target: connection.target.clone(),
+                    asked: "a table features request",
+                    got: other.name(),
+                });
+            }
+        }
+        if !decoded.more {
+            break;
+        }
+    }
+    let mut out = String::new();
+    let names = Names::none();
+    let style = Style {
+        version: connection.version(),
+        names: &names,
+        verbosity: options.verbosity(1),
+    };
+    message::write_body(&mut out, &Message::TableFeaturesReply(tables), style);
+    // An empty line ends them.
+    out.push('\n');
+    print(out.strip_prefix('\n').unwrap_or(&out))
+}
+
 /// `dump-ports`, of one port or all.
 pub async fn dump_ports(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
@@ -57,48 +103,15 @@ pub async fn dump_ports(options: &Options, args: &[String]) -> Result<(), Error>
     stream(&mut connection, &request, options).await
 }
 
-/// `dump-ports-desc`; before 1.5 a switch always lists all ports, so one is picked out here.
+/// `dump-ports-desc`, of one port or all; before 1.5 a switch always lists all.
 pub async fn dump_ports_desc(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
-    let wanted = match args.get(1) {
+    let port = match args.get(1) {
         Some(text) => lookup::port(&mut connection, options, text).await?,
         None => OfPort::ANY,
     };
-    let request = Message::PortDescRequest { port: wanted };
-    if wanted == OfPort::ANY || connection.version() >= Version::Of15 {
-        return stream(&mut connection, &request, options).await;
-    }
-    let xid = next_xid();
-    connection.send(&request, xid).await?;
-    let mut ports = Vec::new();
-    loop {
-        let received = connection.recv_xid(xid).await?;
-        if received.is_error() {
-            return Err(Error::Refused(received.print(&Names::none(), 2)));
-        }
-        let decoded = received.decode(&connection)?;
-        if let Message::PortDescReply(part) = decoded.message {
-            ports.extend(part.into_iter().filter(|p| p.port == wanted));
-        }
-        if !decoded.more {
-            break;
-        }
-    }
-    let reply = Message::PortDescReply(ports);
-    let mut out = String::new();
-    let version = connection.version();
-    message::write_header(&mut out, reply.name(), version.wire(), xid);
-    let names = Names::none();
-    let style = Style {
-        version,
-        names: &names,
-        verbosity: options.verbosity(1),
-    };
-    message::write_body(&mut out, &reply, style);
-    if !out.ends_with('\n') {
-        out.push('\n');
-    }
-    print(&out)
+    let request = Message::PortDescRequest { port };
+    stream(&mut connection, &request, options).await
 }
 
 /// `queue-stats`, of one queue or all.
@@ -142,7 +155,11 @@ pub async fn queue_get_config(options: &Options, args: &[String]) -> Result<(), 
     };
     for port in ports {
         let request = Message::QueueGetConfigRequest { port, queue };
-        stream(&mut connection, &request, options).await?;
+        // ovs-ofctl shows an error here as it shows any reply.
+        match stream(&mut connection, &request, options).await {
+            Err(Error::Refused(text)) => print(&text)?,
+            other => other?,
+        }
     }
     Ok(())
 }

@@ -267,10 +267,9 @@ impl FlowTables {
                 for rule in &rules {
                     self.modify(rule, fm, now);
                 }
-                // In OpenFlow 1.0, modifying what is not there adds it.
-                // 1.1 cannot say that only flows that are there are meant, unless by their cookie.
-                let may_add =
-                    fm.modify_cookie || version == Version::Of11 && fm.new_cookie != u64::MAX;
+                // In 1.0 and 1.1, modifying what is not there adds it, unless a cookie selects.
+                let is_11_add = version == Version::Of11 && fm.new_cookie != u64::MAX;
+                let may_add = fm.modify_cookie || is_11_add;
                 if rules.is_empty() && may_add && fm.cookie_mask == 0 {
                     self.add(fm, &flow, &mask, version, now)?;
                 }

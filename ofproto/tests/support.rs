@@ -211,110 +211,10 @@ fn actions() {
     check_part("actions", &text).unwrap();
 }
 
-/// How a message says what it is, after its type.
-#[derive(Clone, Copy)]
-enum Kind {
-    Plain,
-    Multipart(u16),
-    Nicira(u32),
-    NiciraStats(u32),
-    Onf(u32),
-}
-
-use Kind::{Multipart, Nicira, NiciraStats, Onf, Plain};
-
-/// What controllers send in 1.0 and 1.3 and in Open vSwitch's extensions: wire version, type.
-const MESSAGES: &[(&str, u8, u8, Kind)] = &[
-    ("1.0, 1.3 OFPT_HELLO", 4, 0, Plain),
-    ("1.0, 1.3 OFPT_ECHO_REQUEST", 4, 2, Plain),
-    ("1.0, 1.3 OFPT_FEATURES_REQUEST", 4, 5, Plain),
-    ("1.0, 1.3 OFPT_GET_CONFIG_REQUEST", 4, 7, Plain),
-    ("1.0, 1.3 OFPT_SET_CONFIG", 4, 9, Plain),
-    ("1.0, 1.3 OFPT_PACKET_OUT", 4, 13, Plain),
-    ("1.0, 1.3 OFPT_FLOW_MOD", 4, 14, Plain),
-    ("1.0, 1.3 OFPT_PORT_MOD", 4, 16, Plain),
-    ("1.0, 1.3 OFPT_BARRIER_REQUEST", 4, 20, Plain),
-    ("1.0, 1.3 OFPT_QUEUE_GET_CONFIG_REQUEST", 4, 22, Plain),
-    ("1.3 OFPT_GROUP_MOD", 4, 15, Plain),
-    ("1.3 OFPT_TABLE_MOD", 4, 17, Plain),
-    ("1.3 OFPT_ROLE_REQUEST", 4, 24, Plain),
-    ("1.3 OFPT_GET_ASYNC_REQUEST", 4, 26, Plain),
-    ("1.3 OFPT_SET_ASYNC", 4, 28, Plain),
-    ("1.3 OFPT_METER_MOD", 4, 29, Plain),
-    ("1.0, 1.3 OFPMP_DESC", 4, 18, Multipart(0)),
-    ("1.0, 1.3 OFPMP_FLOW", 4, 18, Multipart(1)),
-    ("1.0, 1.3 OFPMP_AGGREGATE", 4, 18, Multipart(2)),
-    ("1.0, 1.3 OFPMP_TABLE", 4, 18, Multipart(3)),
-    ("1.0, 1.3 OFPMP_PORT_STATS", 4, 18, Multipart(4)),
-    ("1.0, 1.3 OFPMP_QUEUE", 4, 18, Multipart(5)),
-    ("1.3 OFPMP_GROUP", 4, 18, Multipart(6)),
-    ("1.3 OFPMP_GROUP_DESC", 4, 18, Multipart(7)),
-    ("1.3 OFPMP_GROUP_FEATURES", 4, 18, Multipart(8)),
-    ("1.3 OFPMP_METER", 4, 18, Multipart(9)),
-    ("1.3 OFPMP_METER_CONFIG", 4, 18, Multipart(10)),
-    ("1.3 OFPMP_METER_FEATURES", 4, 18, Multipart(11)),
-    ("1.3 OFPMP_TABLE_FEATURES (asking)", 4, 18, Multipart(12)),
-    ("1.0, 1.3 OFPMP_PORT_DESC", 4, 18, Multipart(13)),
-    ("1.0 NXST_FLOW", 1, 16, NiciraStats(0)),
-    ("1.0 NXST_AGGREGATE", 1, 16, NiciraStats(1)),
-    ("1.0 NXST_FLOW_MONITOR", 1, 16, NiciraStats(2)),
-    ("NXST_IPFIX_BRIDGE", 1, 16, NiciraStats(3)),
-    ("NXST_IPFIX_FLOW", 1, 16, NiciraStats(4)),
-    ("NXT_ROLE_REQUEST", 1, 4, Nicira(10)),
-    ("NXT_SET_FLOW_FORMAT", 1, 4, Nicira(12)),
-    ("NXT_FLOW_MOD", 1, 4, Nicira(13)),
-    ("NXT_FLOW_MOD_TABLE_ID", 1, 4, Nicira(15)),
-    ("NXT_SET_PACKET_IN_FORMAT", 1, 4, Nicira(16)),
-    ("NXT_FLOW_AGE", 1, 4, Nicira(18)),
-    ("NXT_SET_ASYNC_CONFIG", 1, 4, Nicira(19)),
-    ("NXT_SET_CONTROLLER_ID", 1, 4, Nicira(20)),
-    ("NXT_FLOW_MONITOR_CANCEL", 1, 4, Nicira(21)),
-    ("NXT_TLV_TABLE_MOD", 1, 4, Nicira(24)),
-    ("NXT_TLV_TABLE_REQUEST", 1, 4, Nicira(25)),
-    ("NXT_SET_ASYNC_CONFIG2", 1, 4, Nicira(27)),
-    ("NXT_RESUME", 1, 4, Nicira(28)),
-    ("NXT_CT_FLUSH_ZONE", 1, 4, Nicira(29)),
-    ("NXT_CT_FLUSH", 1, 4, Nicira(32)),
-    ("ONFT_FLOW_MONITOR_CANCEL", 4, 4, Onf(1870)),
-    ("ONFT_BUNDLE_CONTROL", 4, 4, Onf(2300)),
-    ("ONFT_BUNDLE_ADD_MESSAGE", 4, 4, Onf(2301)),
-];
-
-/// A message whose body is zero but for what says what it is.
-fn message(version: u8, kind: u8, what: Kind, body: usize) -> Vec<u8> {
-    let mut bytes = vec![version, kind, 0, 0, 0, 0, 0, 1];
-    match what {
-        Plain => {}
-        Multipart(kind) => {
-            bytes.extend(kind.to_be_bytes());
-            bytes.extend([0; 6]);
-        }
-        Nicira(subtype) => {
-            bytes.extend(0x2320u32.to_be_bytes());
-            bytes.extend(subtype.to_be_bytes());
-        }
-        NiciraStats(subtype) => {
-            bytes.extend([0xff, 0xff, 0, 0]);
-            bytes.extend(0x2320u32.to_be_bytes());
-            bytes.extend(subtype.to_be_bytes());
-            bytes.extend([0; 4]);
-        }
-        Onf(subtype) => {
-            bytes.extend(0x4f4e_4600u32.to_be_bytes());
-            bytes.extend(subtype.to_be_bytes());
-        }
-    }
-    bytes.resize(bytes.len() + body, 0);
-    let len = u16::try_from(bytes.len()).expect("short").to_be_bytes();
-    bytes[2..4].copy_from_slice(&len);
-    bytes
-}
-
 /// The error that a message of this kind gets whatever its body is.
-fn answer(version: u8, kind: u8, what: Kind) -> Option<OfError> {
-    let version_ = Version::from_wire(version).expect("a version");
-    let bytes = message(version, kind, what, 0);
-    match codec::decode(&bytes, &Dialect::from(version_)) {
+fn answer(kind: codec::Kind, version: Version) -> Option<OfError> {
+    let bytes = codec::encode_empty(kind, version).expect("the version has it");
+    match codec::decode(&bytes, &Dialect::from(version)) {
         Ok(decoded) => match decoded.message {
             Message::Refused(refused) => Some(refused.error),
             _ => None,
@@ -330,30 +230,31 @@ fn answer(version: u8, kind: u8, what: Kind) -> Option<OfError> {
     }
 }
 
+/// `1.0 to 1.3`
+fn version_range(versions: &[Version]) -> String {
+    let name = |v: Option<&Version>| v.map_or(String::new(), |v| format!("1.{}", v.wire() - 1));
+    match versions {
+        [only] => name(Some(only)),
+        many => format!("{} to {}", name(many.first()), name(many.last())),
+    }
+}
+
 #[test]
 fn messages() {
-    let mut rows: Vec<Vec<String>> = MESSAGES
-        .iter()
-        .map(|(name, version, kind, what)| {
-            let error = answer(*version, *kind, *what);
-            let text = error.map(|error| error.name().to_owned());
-            vec![
-                (*name).to_owned(),
-                state(error.is_none()),
-                text.unwrap_or_default(),
-            ]
-        })
-        .collect();
-    let bytes = message(4, 18, Multipart(12), 64);
-    let decoded = codec::decode(&bytes, &Dialect::from(Version::Of13)).expect("well-formed");
-    let Message::Refused(refused) = decoded.message else {
-        panic!("changing tables is refused");
-    };
-    rows.push(vec![
-        "1.3 OFPMP_TABLE_FEATURES (changing)".to_owned(),
-        state(false),
-        refused.error.name().to_owned(),
-    ]);
-    let text = table(&["Message", "State", "Answer"], rows);
+    let mut rows = Vec::new();
+    for kind in codec::Kind::all().filter(|k| k.way() != codec::Way::Reply) {
+        let all = Version::ALL.iter().copied();
+        let versions: Vec<Version> = all.filter(|v| kind.is_in(*v)).collect();
+        let mut answers = versions.iter().map(|v| answer(kind, *v));
+        let error = answers.next().expect("a version has it");
+        assert!(answers.all(|a| a == error), "{}", kind.name());
+        rows.push(vec![
+            kind.name().to_owned(),
+            version_range(&versions),
+            state(error.is_none()),
+            error.map_or(String::new(), |error| error.name().to_owned()),
+        ]);
+    }
+    let text = table(&["Message", "OpenFlow", "State", "Answer"], rows);
     check_part("messages", &text).unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use openflow::message::{FlowMod, FlowModCommand, FlowStats};
 use openflow::text::ports::Names;
 use openflow::text::{dp, flow, flow_print};
-use openflow::{OfPort, Version};
+use openflow::{Field, Match, OfPort, Version};
 use proptest::prelude::*;
 
 const FLOWS: &str = include_str!("data/text/flows.txt");
@@ -69,6 +69,22 @@ fn stats(fm: &FlowMod) -> FlowStats {
         flags: fm.flags,
         actions: fm.actions.clone(),
     }
+}
+
+/// As `ovs-ofctl packet-out` of Open vSwitch takes and refuses them.
+#[test]
+fn packet_outs_take_pipeline_fields() {
+    let parse = |field: &str| {
+        let text = format!("in_port=1 {field} packet=00 actions=output:2");
+        flow::parse_packet_out(&text, &Names::none()).map_err(|e| e.kind.to_string())
+    };
+    let packet = parse("reg1=5,metadata=0x7").expect("pipeline fields");
+    let want = Match::new().with(Field::Reg1, 5).with(Field::Metadata, 7);
+    assert_eq!(packet.metadata, want);
+    assert_eq!(
+        parse("eth_type=0x800"),
+        Err("eth_type is not a valid pipeline field for PACKET_OUT".to_owned())
+    );
 }
 
 #[test]

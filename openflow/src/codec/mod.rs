@@ -171,6 +171,14 @@ pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
     Some(kind)
 }
 
+/// A message of this kind without a body: what says what it is and nothing else.
+pub fn encode_empty(kind: Kind, version: Version) -> Result<Vec<u8>, EncodeError> {
+    let mut w = MessageWriter::new(version.into(), 0, false);
+    w.begin(kind);
+    w.end();
+    w.finish()
+}
+
 /// Is the message one that answers or informs, and so gets no error in return?
 pub fn is_reply(header: &Header) -> bool {
     kind::is_reply(header)

@@ -280,8 +280,9 @@ fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
     }
     let reason = reason_number(pin.reason, o.version());
     property::write(&mut o.w, NXPINT_REASON, |w| w.u8(reason));
+    // In the identifiers of 1.3 at least, also on a 1.0 connection.
+    let version = o.version().max(Version::Of13);
     property::write(&mut o.w, NXPINT_METADATA, |w| {
-        // In the identifiers of 1.2 and later, also on a 1.0 connection.
-        nxm::encode_entries(w, &pin.metadata, Version::Of13, CookieMatch::default());
+        nxm::encode_entries(w, &pin.metadata, version, CookieMatch::default());
     });
 }

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     UnknownKeyword(String),
     #[error("field {0} missing value")]
     MissingValue(String),
+    #[error("{0} is not a valid pipeline field for PACKET_OUT")]
+    NotPipelineField(String),
     #[error("must specify an action")]
     MissingActions,
     #[error("unknown table \"{0}\"")]

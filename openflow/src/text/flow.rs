@@ -128,6 +128,12 @@ fn flow_mod(
     let (mut body, built) = body(text, allowed, names)?;
     body.flow_mod.command = command;
     body.flow_mod.fields = built.fields;
+    let modifies = matches!(
+        command,
+        FlowModCommand::Modify | FlowModCommand::ModifyStrict
+    );
+    // Where modifying may add a flow, that needs a cookie; zero is as good as any.
+    body.flow_mod.modify_cookie |= modifies && body.flow_mod.cookie_mask == 0;
     if let Some(at) = body.actions {
         body.flow_mod.actions = action_parse::parse(at, names)?;
         check_goto(&body.flow_mod, at)?;
@@ -295,10 +301,21 @@ fn group(text: &str) -> Option<u32> {
     }
 }
 
-/// Parses `in_port=PORT,packet=HEX,actions=...`.
+/// Is it one of the fields that a packet has beside its headers and that a packet-out of 1.5 can
+/// set?
+fn is_pipeline_field(field: Field) -> bool {
+    let name = field.name();
+    ["tun_", "reg", "xreg", "xxreg"]
+        .iter()
+        .any(|start| name.starts_with(start))
+        || matches!(field, Field::Metadata | Field::PktMark | Field::PacketType)
+}
+
+/// Parses `in_port=PORT,packet=HEX,actions=...`, with pipeline fields among them.
 pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
     let text = Piece::new(text);
     let mut in_port = None;
+    let mut metadata = MatchBuilder::default();
     let mut data = None;
     let mut actions = Vec::new();
     for pair in Pairs::new(text) {
@@ -325,8 +342,12 @@ pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
             }
             other => {
                 let kind = match Field::from_name(other) {
-                    // Only OpenFlow 1.5 carries pipeline fields in a packet-out.
-                    Ok(_) | Err(field::Error::NotSupported(_)) => {
+                    Ok(field) if is_pipeline_field(field) => {
+                        metadata.field(field, v, names)?;
+                        continue;
+                    }
+                    Ok(_) => ErrorKind::NotPipelineField(other.to_owned()),
+                    Err(field::Error::NotSupported(_)) => {
                         ErrorKind::FieldNotSupported(other.to_owned())
                     }
                     Err(field::Error::Unknown(_)) => ErrorKind::UnknownKeyword(other.to_owned()),
@@ -339,7 +360,7 @@ pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
     Ok(PacketOut {
         buffer_id: NO_BUFFER,
         in_port: in_port.unwrap_or(OfPort::CONTROLLER),
-        metadata: Match::new(),
+        metadata: metadata.finish().fields,
         actions,
         data: data.ok_or_else(|| Error::new(ErrorKind::MissingPacket, end))?,
     })

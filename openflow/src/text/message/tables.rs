@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use super::Style;
 use crate::field::Field;
@@ -178,19 +179,27 @@ fn split_number(name: &str) -> (&str, Option<u32>) {
     (stem, number)
 }
 
-fn names(fields: impl IntoIterator<Item = &'static str>) -> Names {
-    fields.into_iter().map(|name| (place(name), name)).collect()
+/// The places of all fields, by their numbers.
+static PLACES: LazyLock<Vec<Place>> =
+    LazyLock::new(|| Field::all().iter().map(|info| place(info.name)).collect());
+
+fn names(fields: impl IntoIterator<Item = Field>) -> Names {
+    let place = |field: Field| PLACES.get(field as usize).copied();
+    let known = fields
+        .into_iter()
+        .filter_map(|f| Some((place(f)?, f.name())));
+    known.collect()
 }
 
 fn names_of_bits(table: &[(u64, Field)], bits: u64) -> Names {
     let set = table.iter().filter(|(bit, _)| bits & bit != 0);
-    names(set.map(|(_, field)| field.name()))
+    names(set.map(|(_, field)| *field))
 }
 
 /// The fields of 1.2 whose OXM numbers are bits of `bits`.
 fn names_of_oxm(bits: u64) -> Names {
     let set = Field::all().iter().filter(|info| bits & bit_12(info) != 0);
-    names(set.map(|info| info.name))
+    names(set.map(|info| info.field))
 }
 
 /// What is printed of a table.
@@ -301,7 +310,7 @@ impl Table {
         let can = |bit| (version >= Version::Of14).then_some(features.capabilities & bit != 0);
         let actions = |a: &TableActions| Actions {
             names: action_names(version, |n| a.actions.contains(&n)),
-            fields: names(a.set_fields.iter().map(|f| f.name())),
+            fields: names(a.set_fields.iter().copied()),
         };
         let instructions = |i: &TableInstructions| Instructions {
             next: i.next_tables.iter().copied().collect(),
@@ -310,9 +319,9 @@ impl Table {
             apply: actions(&i.apply),
         };
         let masks = features.matches.iter().filter(|(_, masked)| *masked);
-        let matches = names(features.matches.iter().map(|(f, _)| f.name()));
-        let masks = names(masks.map(|(f, _)| f.name()));
-        let mut wildcards = names(features.wildcards.iter().map(|f| f.name()));
+        let matches = names(features.matches.iter().map(|(f, _)| *f));
+        let masks = names(masks.map(|(f, _)| *f));
+        let mut wildcards = names(features.wildcards.iter().copied());
         wildcards.extend(masks.clone());
         wildcards.retain(|place, _| matches.contains_key(place));
         Table {
