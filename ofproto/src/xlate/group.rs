@@ -304,7 +304,7 @@ mod tests {
             &tcp(5, 80),
             "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(src=10.0.0.1/255.255.255.0,\
              frag=no)",
-            "2",
+            "3",
         );
         // One bucket is no choice.
         let (mut s, _) = switch(&["group_id=1,type=select,bucket=2,bucket=weight:0,3"]);
