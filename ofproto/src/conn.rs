@@ -11,6 +11,8 @@ use openflow::message::{
 };
 use openflow::{OfError, Version};
 
+use crate::bundle::Bundles;
+use crate::flow_monitor::Monitors;
 use crate::packet_in::Limiters;
 use crate::snapshot::BridgeId;
 
@@ -50,6 +52,8 @@ pub struct Conn {
     /// Packets whose TTL ran out are wanted (`OFPC_INVALID_TTL_TO_CONTROLLER`).
     pub invalid_ttl: bool,
     pub(crate) limiters: Limiters,
+    pub(crate) bundles: Bundles,
+    pub(crate) monitors: Monitors,
 }
 
 impl Conn {
@@ -70,6 +74,8 @@ impl Conn {
             controller_id: 0,
             invalid_ttl: false,
             limiters: Limiters::default(),
+            bundles: Bundles::default(),
+            monitors: Monitors::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! this crate.
 
 pub mod action_check;
+mod bundle;
 mod changes;
 pub mod classifier;
 mod classifier_edit;
@@ -14,6 +15,7 @@ mod classifier_trie;
 pub mod conn;
 pub mod flow;
 pub mod flow_field;
+mod flow_monitor;
 pub mod mac_learning;
 pub mod normal;
 pub mod ofproto;

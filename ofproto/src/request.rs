@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use openflow::message::{
-    ErrorMessage, FlowMod, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod, PortStats,
-    QUEUE_ALL, Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
+    ErrorMessage, FlowMod, FlowModCommand, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod,
+    PortStats, QUEUE_ALL, Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
 };
 use openflow::{Field, Message, OfError, OfPort, Version};
 
@@ -23,6 +23,7 @@ use crate::action_check;
 use crate::conn::{Conn, ConnId};
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::snapshot::{BridgeId, N_TABLES};
+use crate::table::Change;
 use crate::upcall;
 
 /// Bits of a port's configuration that a port-mod may change.
@@ -48,7 +49,7 @@ impl Ofproto {
         raw: &Bytes,
         now: Instant,
     ) {
-        match self.request(conn, xid, message, now) {
+        match self.request(conn, xid, message, raw, now) {
             Ok(Some(reply)) => self.send(conn, xid, reply),
             Ok(None) => {}
             Err(error) => self.send(
@@ -94,6 +95,7 @@ impl Ofproto {
         id: ConnId,
         xid: u32,
         message: Message,
+        raw: &Bytes,
         now: Instant,
     ) -> Result<Option<Message>, OfError> {
         let Some(conn) = self.conns.get_mut(&id) else {
@@ -122,12 +124,15 @@ impl Ofproto {
             Message::FlowMod(request) => {
                 conn.check_not_slave()?;
                 let (bridge, version) = (conn.bridge, conn.version);
-                self.flow_mod(bridge, &request, version, now)?;
+                let changes = self.flow_mod_start(bridge, &request, version, now)?;
+                self.flows_changed(bridge, &changes, Some((id, xid)), now);
+                check_buffer(&request)?;
                 return Ok(None);
             }
             Message::PortMod(request) => {
                 conn.check_not_slave()?;
-                self.port_mod(id, &request)?;
+                self.check_port_mod(id, &request)?;
+                self.port_mod(id, &request);
                 return Ok(None);
             }
             Message::TableMod(request) => {
@@ -205,6 +210,16 @@ impl Ofproto {
             Message::PortDescRequest { port } => {
                 Message::PortDescReply(describe::port_descs(bridge, port))
             }
+            Message::BundleControl(request) => self.bundle_control(id, request, raw, now)?,
+            Message::BundleAdd(request) => {
+                self.bundle_add(id, request, now)?;
+                return Ok(None);
+            }
+            Message::FlowMonitorRequest(requests) => self.flow_monitor(id, &requests)?,
+            Message::FlowMonitorCancel { id: monitor } => {
+                conn.monitors.cancel(monitor)?;
+                return Ok(None);
+            }
             Message::Refused(refused) => return Err(refused.error),
             // What only switches send.
             Message::FeaturesReply(_)
@@ -215,10 +230,13 @@ impl Ofproto {
             | Message::BarrierReply
             | Message::QueueGetConfigReply { .. }
             | Message::RoleReply(_)
-            | Message::GetAsyncReply(_) => return Err(OfError::BrcBadType),
+            | Message::GetAsyncReply(_)
+            | Message::FlowMonitorPaused
+            | Message::FlowMonitorResumed => return Err(OfError::BrcBadType),
             Message::DescReply(_)
             | Message::FlowStatsReply(_)
             | Message::FlowCountsReply(_)
+            | Message::FlowMonitorReply(_)
             | Message::AggregateReply { .. }
             | Message::TableStatsReply(_)
             | Message::TableFeaturesReply(_)
@@ -239,35 +257,54 @@ impl Ofproto {
         version: Version,
         now: Instant,
     ) -> Result<(), OfError> {
-        let Some(state) = self.bridges.get_mut(&bridge) else {
-            return Ok(());
-        };
-        action_check::check_flow_mod(request, version)?;
-        let removed = state.tables.flow_mod(request, version, now)?;
-        self.flows_removed(bridge, &removed, now);
-        Ok(())
+        let changes = self.flow_mod_start(bridge, request, version, now)?;
+        self.flows_changed(bridge, &changes, None, now);
+        check_buffer(request)
     }
 
-    fn port_mod(&mut self, id: ConnId, request: &PortMod) -> Result<(), OfError> {
-        let Some(conn) = self.conns.get(&id) else {
-            return Ok(());
+    /// Changes the tables, and tells nobody.
+    pub(crate) fn flow_mod_start(
+        &mut self,
+        bridge: BridgeId,
+        request: &FlowMod,
+        version: Version,
+        now: Instant,
+    ) -> Result<Vec<Change>, OfError> {
+        let Some(state) = self.bridges.get_mut(&bridge) else {
+            return Ok(Vec::new());
         };
+        action_check::check_flow_mod(request, version)?;
+        state.tables.flow_mod(request, version, now)
+    }
+
+    /// Errors: of the port-mod; without one, [`Ofproto::port_mod`] does it.
+    pub(crate) fn check_port_mod(&self, id: ConnId, request: &PortMod) -> Result<(), OfError> {
         if let Some(property) = request.other.first() {
             return Err(property.refusal());
         }
-        let (bridge, version) = (conn.bridge, conn.version);
-        let state = self.bridges.get(&bridge).ok_or(OfError::PmfcBadPort)?;
+        let conn = self.conns.get(&id).ok_or(OfError::PmfcBadPort)?;
+        let state = self.bridges.get(&conn.bridge);
+        let state = state.ok_or(OfError::PmfcBadPort)?;
         let port = state.view.port(request.port).ok_or(OfError::PmfcBadPort)?;
         if port.hw_addr != request.hw_addr {
             return Err(OfError::PmfcBadHwAddr);
         }
-        if request.mask.0 & !SETTABLE.0 != 0 && version != Version::Of10 {
+        if request.mask.0 & !SETTABLE.0 != 0 && conn.version != Version::Of10 {
             return Err(OfError::PmfcBadConfig);
         }
+        Ok(())
+    }
+
+    /// Carries out a port-mod that was checked.
+    pub(crate) fn port_mod(&mut self, id: ConnId, request: &PortMod) {
+        let Some(bridge) = self.conns.get(&id).map(|c| c.bridge) else {
+            return;
+        };
         let mask = request.mask.0 & SETTABLE.0;
-        let config = PortConfig(port.config.0 & !mask | request.config.0 & mask);
-        self.port_modify_by(bridge, request.port, Some(id), |port| port.config = config)
-            .map_err(|_| OfError::PmfcBadPort)
+        // Only a port that is not there could fail, and the check has found it.
+        let _ = self.port_modify_by(bridge, request.port, Some(id), |port| {
+            port.config = PortConfig(port.config.0 & !mask | request.config.0 & mask);
+        });
     }
 
     /// Source: OpenFlow 1.3.5, 6.3.6.
@@ -307,6 +344,19 @@ impl Ofproto {
     }
 }
 
+/// The switch keeps no packets: a flow-mod that names one is done, and its sender told that the
+/// packet is not there.
+pub(crate) fn check_buffer(request: &FlowMod) -> Result<(), OfError> {
+    let is_delete = matches!(
+        request.command,
+        FlowModCommand::Delete | FlowModCommand::DeleteStrict
+    );
+    match is_delete || request.buffer_id == NO_BUFFER {
+        true => Ok(()),
+        false => Err(OfError::BrcBufferUnknown),
+    }
+}
+
 fn get_config(conn: &Conn) -> Message {
     Message::GetConfigReply(SwitchConfig {
         frag: FragHandling::Normal,
@@ -325,7 +375,11 @@ fn set_config(conn: &mut Conn, config: SwitchConfig) -> Result<(), OfError> {
     Ok(())
 }
 
-fn packet_out(bridge: &BridgeState, conn: &Conn, request: PacketOut) -> Result<Effect, OfError> {
+pub(crate) fn packet_out(
+    bridge: &BridgeState,
+    conn: &Conn,
+    request: PacketOut,
+) -> Result<Effect, OfError> {
     if request.buffer_id != NO_BUFFER {
         return Err(OfError::BrcBufferUnknown);
     }

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use openflow::message::{
     FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStatsRequest, GROUP_ANY,
-    NO_BUFFER, TABLE_ALL,
+    TABLE_ALL,
 };
 use openflow::{Action, Match, OfError, Version};
 use packet::OfPort;
@@ -59,6 +59,32 @@ pub struct Removed {
     pub reason: FlowRemovedReason,
 }
 
+/// What a flow-mod did to one rule.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// By an addition; `old` is the rule that was in its place.
+    Added {
+        rule: Arc<Rule>,
+        old: Option<Arc<Rule>>,
+    },
+    /// By a modification.
+    Modified {
+        rule: Arc<Rule>,
+        old: Arc<Rule>,
+    },
+    Removed(Removed),
+}
+
+impl Change {
+    /// The rule and why, for one that is gone.
+    pub fn removed(&self) -> Option<&Removed> {
+        match self {
+            Change::Removed(removed) => Some(removed),
+            Change::Added { .. } | Change::Modified { .. } => None,
+        }
+    }
+}
+
 /// All flow tables of a bridge.
 #[derive(Debug)]
 pub struct FlowTables {
@@ -68,6 +94,12 @@ pub struct FlowTables {
     timers: Timers,
     next_serial: u64,
     seed: u64,
+}
+
+/// A state of the tables that changes can be undone to.
+#[derive(Debug)]
+pub struct Mark {
+    dirty: BTreeSet<u8>,
 }
 
 /// Rules with timeouts, by the time to look at them again.
@@ -188,20 +220,19 @@ impl FlowTables {
         }
     }
 
-    /// Carries out a flow-mod; returns the rules that it deleted.
+    /// Carries out a flow-mod; returns what it did, in order.
     ///
     /// `version` is that of the connection: OpenFlow 1.0 always resets the counters of an entry
     /// that is added again.
     ///
     /// Errors: `OFPFMFC_OVERLAP`, `OFPFMFC_TABLE_FULL`, `OFPBRC_EPERM` for a reserved table,
-    /// `OFPFMFC_BAD_TABLE_ID`, and those of [`from_match`]. After an error nothing has changed,
-    /// except for `OFPBRC_BUFFER_UNKNOWN`: the switch keeps no packets, but the flow-mod is done.
+    /// `OFPFMFC_BAD_TABLE_ID`, and those of [`from_match`]. After an error nothing has changed.
     pub fn flow_mod(
         &mut self,
         fm: &FlowMod,
         version: Version,
         now: Instant,
-    ) -> Result<Vec<Removed>, OfError> {
+    ) -> Result<Vec<Change>, OfError> {
         if fm.flags.emergency {
             // The emergency flow cache of OpenFlow 1.0 was dropped from 1.0.1.
             return Err(OfError::FmfcTableFull);
@@ -225,32 +256,61 @@ impl FlowTables {
             out_port: if is_delete { fm.out_port } else { OfPort::ANY },
             out_group: if is_delete { fm.out_group } else { GROUP_ANY },
         };
-        let mut removed = Vec::new();
+        let mut changes = Vec::new();
         match fm.command {
-            FlowModCommand::Add => self.add(fm, &flow, &mask, version, now)?,
+            FlowModCommand::Add => changes.push(self.add(fm, &flow, &mask, version, now)?),
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
                 let rules = self.collect(&criteria);
                 for rule in &rules {
-                    self.modify(rule, fm, now);
+                    changes.push(self.modify(rule, fm, now));
                 }
                 // In OpenFlow 1.0, modifying what is not there adds it.
                 // 1.1 cannot say that only flows that are there are meant, unless by their cookie.
                 let may_add =
                     fm.modify_cookie || version == Version::Of11 && fm.new_cookie != u64::MAX;
                 if rules.is_empty() && may_add && fm.cookie_mask == 0 {
-                    self.add(fm, &flow, &mask, version, now)?;
+                    changes.push(self.add(fm, &flow, &mask, version, now)?);
                 }
             }
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
                 for rule in self.collect(&criteria) {
-                    removed.extend(self.remove(&rule, FlowRemovedReason::Delete));
+                    let removed = self.remove(&rule, FlowRemovedReason::Delete);
+                    changes.extend(removed.map(Change::Removed));
                 }
             }
         }
-        if !is_delete && fm.buffer_id != NO_BUFFER {
-            return Err(OfError::BrcBufferUnknown);
+        Ok(changes)
+    }
+
+    /// Undoes the last changes, given in the order in which they were made. The tables are as
+    /// before, and those that were published are still up to date.
+    pub fn roll_back(&mut self, changes: Vec<Change>, before: Mark) {
+        for change in changes.into_iter().rev() {
+            match change {
+                Change::Added { rule, old: None } => {
+                    self.remove(&rule, FlowRemovedReason::Delete);
+                }
+                Change::Added { old: Some(old), .. }
+                | Change::Modified { old, .. }
+                | Change::Removed(Removed { rule: old, .. }) => {
+                    self.insert(old);
+                }
+            }
         }
-        Ok(removed)
+        self.dirty = before.dirty;
+    }
+
+    /// The state that [`FlowTables::roll_back`] returns to.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            dirty: self.dirty.clone(),
+        }
+    }
+
+    /// Rules that are added from now on have higher serials, and those that are modified a higher
+    /// [`Rule::changed`].
+    pub fn last_serial(&self) -> u64 {
+        self.next_serial
     }
 
     /// The rules that a statistics request asks for: by table, then descending priority, then age.
@@ -281,8 +341,10 @@ impl FlowTables {
     ) -> Result<(), OfError> {
         let (flow, mask) = from_match(wanted)?;
         let pattern = self.table_mut(0).editor.pattern(&flow, &mask);
+        let serial = self.new_serial();
         let rule = Rule {
-            serial: self.new_serial(),
+            serial,
+            changed: serial,
             table_id: 0,
             priority,
             pattern,
@@ -296,7 +358,7 @@ impl FlowTables {
             modified: now,
             stats: Arc::new(RuleStats::new(now)),
         };
-        self.insert(rule);
+        self.insert(Arc::new(rule));
         Ok(())
     }
 
@@ -374,7 +436,7 @@ impl FlowTables {
         mask: &Mask,
         version: Version,
         now: Instant,
-    ) -> Result<(), OfError> {
+    ) -> Result<Change, OfError> {
         let table_id = check_table(fm, version)?;
         let table = self.table_mut(table_id);
         let pattern = table.editor.pattern(flow, mask);
@@ -394,8 +456,10 @@ impl FlowTables {
             Some(old) if !flags.reset_counts => old.stats.carried_over(now),
             _ => RuleStats::new(now),
         };
+        let serial = self.new_serial();
         let rule = Rule {
-            serial: self.new_serial(),
+            serial,
+            changed: serial,
             table_id,
             priority,
             pattern,
@@ -409,12 +473,13 @@ impl FlowTables {
             modified: now,
             stats: Arc::new(stats),
         };
-        self.insert(rule);
-        Ok(())
+        let rule = Arc::new(rule);
+        let old = self.insert(Arc::clone(&rule));
+        Ok(Change::Added { rule, old })
     }
 
     /// Gives a rule the actions of `fm`, and its cookie where the version says so.
-    fn modify(&mut self, old: &Arc<Rule>, fm: &FlowMod, now: Instant) {
+    fn modify(&mut self, old: &Arc<Rule>, fm: &FlowMod, now: Instant) -> Change {
         let stats = if fm.flags.reset_counts {
             Arc::new(RuleStats::new(old.stats.used()))
         } else {
@@ -422,6 +487,7 @@ impl FlowTables {
         };
         let rule = Rule {
             serial: old.serial,
+            changed: self.new_serial(),
             table_id: old.table_id,
             priority: old.priority,
             pattern: old.pattern.clone(),
@@ -439,7 +505,12 @@ impl FlowTables {
             modified: now,
             stats,
         };
-        self.insert(rule);
+        let rule = Arc::new(rule);
+        self.insert(Arc::clone(&rule));
+        Change::Modified {
+            rule,
+            old: Arc::clone(old),
+        }
     }
 
     fn collect(&self, criteria: &Criteria) -> Vec<Arc<Rule>> {
@@ -466,8 +537,8 @@ impl FlowTables {
         rules
     }
 
-    fn insert(&mut self, rule: Rule) {
-        let rule = Arc::new(rule);
+    /// Returns the rule that was in its place.
+    fn insert(&mut self, rule: Arc<Rule>) -> Option<Arc<Rule>> {
         let (table_id, serial) = (rule.table_id, rule.serial);
         match rule.expiry() {
             Some((at, _)) => self.timers.set(at, Arc::clone(&rule)),
@@ -476,11 +547,13 @@ impl FlowTables {
         self.dirty.insert(table_id);
         let table = self.table_mut(table_id);
         let is_hidden = rule.is_hidden();
-        match table.editor.insert(rule) {
+        let old = table.editor.insert(rule);
+        match &old {
             Some(old) if old.serial != serial => self.timers.forget(old.serial),
             Some(_) => {}
             None => table.hidden += usize::from(is_hidden),
         }
+        old
     }
 
     fn remove(&mut self, rule: &Rule, reason: FlowRemovedReason) -> Option<Removed> {

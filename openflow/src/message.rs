@@ -11,7 +11,9 @@
 //! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
 
 mod asynchronous;
+mod bundle;
 mod flow;
+mod flow_monitor;
 mod port;
 mod switch;
 mod table_features;
@@ -20,9 +22,13 @@ pub use asynchronous::{
     AsyncConfig, AsyncMask, FlowRemovedReason, PacketIn, PacketInFormat, PacketInReason,
     PortReason, Role, RoleMessage,
 };
+pub use bundle::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
 pub use flow::{
     AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
     FlowStats, FlowStatsReply, FlowStatsRequest, PacketOut,
+};
+pub use flow_monitor::{
+    FlowChange, FlowEvent, FlowMonitorCommand, FlowMonitorFlags, FlowMonitorRequest, FlowUpdate,
 };
 pub use port::{
     CustomCounter, PortConfig, PortDesc, PortFeatures, PortMod, PortState, PortStats, PortStatus,
@@ -125,6 +131,20 @@ pub enum Message {
         config: AsyncConfig,
     },
 
+    BundleControl(BundleControl),
+    BundleAdd(BundleAdd),
+
+    FlowMonitorRequest(Vec<FlowMonitorRequest>),
+    FlowMonitorReply(Vec<FlowUpdate>),
+    /// Before 1.4; later a request with the command to delete.
+    FlowMonitorCancel {
+        id: u32,
+    },
+    /// Before 1.4; later an update in a reply.
+    FlowMonitorPaused,
+    /// Before 1.4; later an update in a reply.
+    FlowMonitorResumed,
+
     /// NXT_SET_FLOW_FORMAT
     SetFlowFormat(FlowFormat),
     /// NXT_FLOW_MOD_TABLE_ID
@@ -195,6 +215,13 @@ impl Message {
             Message::GetAsyncRequest => "OFPT_GET_ASYNC_REQUEST",
             Message::GetAsyncReply(_) => "OFPT_GET_ASYNC_REPLY",
             Message::SetAsync { .. } => "OFPT_SET_ASYNC",
+            Message::BundleControl(_) => "OFPT_BUNDLE_CONTROL",
+            Message::BundleAdd(_) => "OFPT_BUNDLE_ADD_MESSAGE",
+            Message::FlowMonitorRequest(_) => "OFPST_FLOW_MONITOR request",
+            Message::FlowMonitorReply(_) => "OFPST_FLOW_MONITOR reply",
+            Message::FlowMonitorCancel { .. } => "NXT_FLOW_MONITOR_CANCEL",
+            Message::FlowMonitorPaused => "NXT_FLOW_MONITOR_PAUSED",
+            Message::FlowMonitorResumed => "NXT_FLOW_MONITOR_RESUMED",
             Message::SetFlowFormat(_) => "NXT_SET_FLOW_FORMAT",
             Message::SetFlowModTableId(_) => "NXT_FLOW_MOD_TABLE_ID",
             Message::SetPacketInFormat(_) => "NXT_SET_PACKET_IN_FORMAT",

@@ -10,8 +10,8 @@ use super::flow_stats;
 use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, flow_mod, flow_removed, packet_in, port, port_stats, queue, role, switch,
-    table_features, table_stats,
+    Dialect, Header, bundle, flow_mod, flow_monitor, flow_removed, packet_in, port, port_stats,
+    queue, role, switch, table_features, table_stats,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -60,7 +60,12 @@ fn decode_versioned(
     dialect: &Dialect,
 ) -> Result<(Kind, Message, bool), DecodeError> {
     let (kind, more) = kind(header, v, r)?;
-    let message = decode_body(kind, r, v, dialect)?;
+    let message = match kind {
+        Kind::BundleAddMessage | Kind::OnfBundleAddMessage => {
+            Message::BundleAdd(bundle::decode_add(r, v, header.xid, dialect)?)
+        }
+        kind => decode_body(kind, r, v, dialect)?,
+    };
     if matches!(message, Message::Refused(_)) {
         return Ok((kind, message, more));
     }
@@ -98,7 +103,7 @@ pub(super) fn kind(
     }
 }
 
-fn experimenter_kind(v: Version, r: &mut Reader) -> Result<Kind, DecodeError> {
+pub(super) fn experimenter_kind(v: Version, r: &mut Reader) -> Result<Kind, DecodeError> {
     let vendor = r.u32()?;
     if vendor != NICIRA && vendor != ONF {
         return bad("experimenter", OfError::BrcBadVendor);
@@ -140,7 +145,8 @@ fn multipart_kind(
     }
 }
 
-fn decode_body(
+/// Reads the body of a message, except for those that are bundled messages.
+pub(super) fn decode_body(
     kind: Kind,
     r: &mut Reader,
     v: Version,
@@ -186,6 +192,20 @@ fn decode_body(
             flavor: Flavor::Nicira,
             config: role::decode_async(r)?,
         },
+        Kind::BundleControl | Kind::OnfBundleControl => {
+            Message::BundleControl(bundle::decode_control(r, v)?)
+        }
+        Kind::FlowMonitorRequest | Kind::OnfFlowMonitorRequest | Kind::NxFlowMonitorRequest => {
+            Message::FlowMonitorRequest(flow_monitor::decode_requests(r, v)?)
+        }
+        Kind::FlowMonitorReply | Kind::OnfFlowMonitorReply | Kind::NxFlowMonitorReply => {
+            Message::FlowMonitorReply(flow_monitor::decode_updates(r, v)?)
+        }
+        Kind::FlowMonitorCancel | Kind::OnfFlowMonitorCancel => {
+            Message::FlowMonitorCancel { id: r.u32()? }
+        }
+        Kind::FlowMonitorPaused | Kind::OnfFlowMonitorPaused => Message::FlowMonitorPaused,
+        Kind::FlowMonitorResumed | Kind::OnfFlowMonitorResumed => Message::FlowMonitorResumed,
         Kind::SetFlowFormat => Message::SetFlowFormat(match r.u32()? {
             NXFF_OPENFLOW10 => FlowFormat::OpenFlow10,
             NXFF_NXM => FlowFormat::Nxm,
@@ -307,6 +327,22 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::GetAsyncRequest => plain(o, Kind::GetAsyncRequest, &[]),
         Message::GetAsyncReply(config) => role::encode_async_reply(o, config),
         Message::SetAsync { flavor, config } => role::encode_set_async(o, *flavor, config),
+        Message::BundleControl(control) => bundle::encode_control(o, control),
+        Message::BundleAdd(add) => bundle::encode_add(o, add),
+        Message::FlowMonitorRequest(requests) => flow_monitor::encode_requests(o, requests),
+        Message::FlowMonitorReply(updates) => flow_monitor::encode_updates(o, updates),
+        Message::FlowMonitorCancel { id } => {
+            let kind = either(o, Kind::FlowMonitorCancel, Kind::OnfFlowMonitorCancel);
+            plain(o, kind, &id.to_be_bytes());
+        }
+        Message::FlowMonitorPaused => {
+            let kind = either(o, Kind::FlowMonitorPaused, Kind::OnfFlowMonitorPaused);
+            plain(o, kind, &[]);
+        }
+        Message::FlowMonitorResumed => {
+            let kind = either(o, Kind::FlowMonitorResumed, Kind::OnfFlowMonitorResumed);
+            plain(o, kind, &[]);
+        }
         Message::SetFlowFormat(format) => {
             let format = match format {
                 FlowFormat::OpenFlow10 => NXFF_OPENFLOW10,
@@ -374,6 +410,14 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::QueueStatsReply(queues) => port_stats::encode_queues(o, queues),
         Message::PortDescRequest { port } => port::encode_desc_request(o, *port),
         Message::PortDescReply(ports) => port::encode_port_desc_reply(o, ports),
+    }
+}
+
+/// The ONF's form in 1.3, the other elsewhere.
+fn either(o: &MessageWriter, other: Kind, onf: Kind) -> Kind {
+    match o.version() {
+        Version::Of13 => onf,
+        _ => other,
     }
 }
 

@@ -1,8 +1,8 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`packet_in`], [`port`],
-//! [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
+//! [`switch`], [`bundle`], [`flow_mod`], [`flow_monitor`], [`flow_removed`], [`flow_stats`],
+//! [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
 //! [`dispatch`] in the table of [`kind`]; below them [`flow`], [`oxs`], [`property`], [`action`],
 //! [`nx_action`], [`learn`], [`instruction`], [`match10`], [`match11`] and [`nxm`]. [`parts`] gives
 //! access to matches, actions and instructions alone.
@@ -18,9 +18,11 @@
 //! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
 
 mod action;
+mod bundle;
 mod dispatch;
 mod flow;
 mod flow_mod;
+mod flow_monitor;
 mod flow_removed;
 mod flow_stats;
 mod instruction;

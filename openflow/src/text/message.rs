@@ -5,6 +5,8 @@
 //! Source: the form is that of Open vSwitch 3.1, `ofp_to_string`.
 
 mod asynchronous;
+mod bundle;
+mod flow_monitor;
 mod port;
 mod switch;
 mod tables;
@@ -51,6 +53,8 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::BarrierReply
         | Message::GetAsyncRequest
         | Message::DescRequest
+        | Message::FlowMonitorPaused
+        | Message::FlowMonitorResumed
         | Message::TableStatsRequest => {}
         Message::Hello(hello) => switch::write_hello(out, hello),
         Message::Error(error) => switch::write_error(out, error, style),
@@ -78,6 +82,15 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         }
         Message::GetAsyncReply(config) | Message::SetAsync { config, .. } => {
             asynchronous::write_async_config(out, config);
+        }
+        Message::BundleControl(control) => bundle::write_control(out, control),
+        Message::BundleAdd(add) => bundle::write_add(out, add, style),
+        Message::FlowMonitorRequest(requests) => {
+            flow_monitor::write_requests(out, requests, style);
+        }
+        Message::FlowMonitorReply(updates) => flow_monitor::write_updates(out, updates, style),
+        Message::FlowMonitorCancel { id } => {
+            let _ = write!(out, " id={id}");
         }
         Message::SetFlowFormat(format) => asynchronous::write_flow_format(out, *format),
         Message::SetFlowModTableId(on) => {

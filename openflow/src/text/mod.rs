@@ -5,7 +5,8 @@
 //!   [`ports`] knows the names of ports and tables;
 //! - [`fields`], [`flags`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
-//! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_print`] prints flows;
+//! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_monitor`] flow monitors,
+//!   [`flow_print`] prints flows;
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
 //! - [`dp`] is the text of datapath flows.
@@ -21,6 +22,7 @@ pub mod error;
 pub mod fields;
 mod flags;
 pub mod flow;
+pub mod flow_monitor;
 pub mod flow_print;
 pub mod matches;
 pub mod message;

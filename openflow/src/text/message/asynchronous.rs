@@ -96,7 +96,7 @@ pub fn write_flow_removed(out: &mut String, r: &FlowRemoved, style: Style<'_>) {
     let _ = write!(out, " pkts{} bytes{}", r.packet_count, r.byte_count);
 }
 
-fn removed_reason_name(reason: FlowRemovedReason) -> &'static str {
+pub fn removed_reason_name(reason: FlowRemovedReason) -> &'static str {
     match reason {
         FlowRemovedReason::IdleTimeout => "idle",
         FlowRemovedReason::HardTimeout => "hard",
