@@ -8,6 +8,7 @@
 
 use openflow::message::{
     AsyncConfig, FlowFormat, FlowRemovedReason, PacketInFormat, PacketInReason, PortReason, Role,
+    RoleReason,
 };
 use openflow::{OfError, Version};
 
@@ -153,6 +154,12 @@ impl Conn {
     pub fn wants_flow_removed(&self, reason: FlowRemovedReason) -> bool {
         let mask = self.async_config().flow_removed;
         self.is_listening() && mask.wants(self.role, reason.wire())
+    }
+
+    /// Only 1.4 and later have the message.
+    pub fn wants_role_status(&self, reason: RoleReason) -> bool {
+        let mask = self.async_config().role_status;
+        self.version >= Version::Of14 && self.is_listening() && mask.wants(self.role, reason.wire())
     }
 
     /// Service connections get nothing unasked until they ask, by a miss length that is not zero.

@@ -29,6 +29,7 @@ use crate::conn::{Conn, ConnId, ConnKind, Generation};
 use crate::mac_learning::{Learned, MacTable};
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
 use crate::table::{Change, FlowTables, Removed, TableConf};
+use crate::tlv::TlvMaps;
 use crate::upcall::PacketOut;
 
 /// All bridges and the connections to them.
@@ -87,6 +88,7 @@ pub(crate) struct BridgeState {
     pub tables: FlowTables,
     pub macs: MacTable,
     pub desc: Desc,
+    pub tlv_maps: TlvMaps,
     pub port_added: BTreeMap<OfPort, Instant>,
     pub generation: Generation,
     controllers: Controllers,
@@ -232,6 +234,7 @@ impl Ofproto {
             tables: FlowTables::new(self.seed),
             macs,
             desc: default_desc(),
+            tlv_maps: TlvMaps::default(),
             port_added: BTreeMap::new(),
             generation: Generation::default(),
             controllers: Controllers {

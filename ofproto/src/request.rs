@@ -15,7 +15,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use openflow::message::{
     ErrorMessage, FlowMod, FlowModCommand, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod,
-    PortStats, QUEUE_ALL, Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
+    PortStats, QUEUE_ALL, Role, RoleMessage, RoleReason, RoleStatus, SwitchConfig, TABLE_ALL,
+    TableMod,
 };
 use openflow::{Field, Message, OfError, OfPort, Version};
 
@@ -137,7 +138,7 @@ impl Ofproto {
             }
             Message::TableMod(request) => {
                 conn.check_not_slave()?;
-                table_mod(request)?;
+                table_mod(bridge, request, conn.version)?;
                 return Ok(None);
             }
             Message::BarrierRequest => {
@@ -175,6 +176,23 @@ impl Ofproto {
                 self.conns_changed(bridge, now);
                 return Ok(None);
             }
+            Message::SetAsyncProperties(properties) => {
+                let mut config = conn.async_config();
+                properties.into_iter().for_each(|p| config.set(p));
+                conn.set_async(config);
+                let bridge = conn.bridge;
+                self.conns_changed(bridge, now);
+                return Ok(None);
+            }
+            Message::TableDescRequest => describe::table_descs(bridge),
+            Message::TlvTableMod(request) => {
+                conn.check_not_slave()?;
+                bridge.tlv_maps.change(&request)?;
+                return Ok(None);
+            }
+            Message::TlvTableRequest => Message::TlvTableReply(bridge.tlv_maps.describe()),
+            // Statistics are always up to date.
+            Message::FlowAge => return Ok(None),
             Message::SetFlowFormat(format) => {
                 conn.flow_format = format;
                 return Ok(None);
@@ -231,12 +249,16 @@ impl Ofproto {
             | Message::QueueGetConfigReply { .. }
             | Message::RoleReply(_)
             | Message::GetAsyncReply(_)
+            | Message::RoleStatus(_)
+            | Message::TableStatus(_)
+            | Message::TlvTableReply(_)
             | Message::FlowMonitorPaused
             | Message::FlowMonitorResumed => return Err(OfError::BrcBadType),
             Message::DescReply(_)
             | Message::FlowStatsReply(_)
             | Message::FlowCountsReply(_)
             | Message::FlowMonitorReply(_)
+            | Message::TableDescReply(_)
             | Message::AggregateReply { .. }
             | Message::TableStatsReply(_)
             | Message::TableFeaturesReply(_)
@@ -329,7 +351,19 @@ impl Ofproto {
         if request.role == Role::Master {
             for other in self.conns.values_mut() {
                 if other.bridge == bridge && other.id != id && other.role == Role::Master {
+                    let is_told = other.wants_role_status(RoleReason::MasterRequest);
                     other.role = Role::Slave;
+                    if is_told {
+                        self.effects.push_back(Effect::Send {
+                            conn: other.id,
+                            xid: 0,
+                            message: Message::RoleStatus(RoleStatus {
+                                role: Role::Slave,
+                                reason: RoleReason::MasterRequest,
+                                generation_id: generation_id.unwrap_or(u64::MAX),
+                            }),
+                        });
+                    }
                 }
             }
         }
@@ -407,14 +441,40 @@ fn is_pipeline_field(field: Field) -> bool {
         || (0..16).any(|n| Field::reg(n) == Some(field))
 }
 
-/// No version gives a table-mod anything to change here.
-fn table_mod(request: TableMod) -> Result<(), OfError> {
-    if request.table_id != TABLE_ALL && usize::from(request.table_id) >= N_TABLES {
-        return Err(OfError::TmfcBadTable);
+/// What to do with packets that miss (1.1, 1.2) is taken and has no effect: a table-miss flow says
+/// it. Eviction is carried out; vacancy events are not.
+///
+/// Errors: `OFPTMFC_BAD_TABLE`, `OFPTMFC_EPERM` for the table that is the switch's own,
+/// `OFPTMFC_BAD_CONFIG`.
+fn table_mod(bridge: &mut BridgeState, request: TableMod, v: Version) -> Result<(), OfError> {
+    const OWN: u8 = N_TABLES as u8;
+    match request.table_id {
+        TABLE_ALL => {}
+        OWN => return Err(OfError::TmfcEperm),
+        id if usize::from(id) > N_TABLES => return Err(OfError::TmfcBadTable),
+        _ => {}
     }
-    // The two bits that 1.1 and 1.2 define, and 1.3 keeps without an effect.
-    if request.config & !3 != 0 {
+    let allowed = match v >= Version::Of14 {
+        true => TableMod::EVICTION,
+        // Two bits that 1.3 keeps without an effect.
+        false => TableMod::MISS_MASK,
+    };
+    let flags = request.eviction_flags.unwrap_or(0);
+    if request.config & !allowed != 0 || flags & !TableMod::EVICTION_FLAGS != 0 {
         return Err(OfError::TmfcBadConfig);
+    }
+    if v >= Version::Of14 {
+        let evicts = request.config & TableMod::EVICTION != 0;
+        let all = 0..OWN;
+        let one = request.table_id..request.table_id.saturating_add(1);
+        let tables = if request.table_id == TABLE_ALL {
+            all
+        } else {
+            one
+        };
+        for id in tables {
+            bridge.tables.set_evicts(id, evicts);
+        }
     }
     Ok(())
 }

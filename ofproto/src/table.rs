@@ -18,11 +18,12 @@ use openflow::message::{
     FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStatsRequest, GROUP_ANY,
     TABLE_ALL,
 };
-use openflow::{Action, Match, OfError, Version};
+use openflow::{Action, Match, OfError, Subfield, Version};
 use packet::OfPort;
 
 use crate::classifier::Editor;
 use crate::classifier_pattern::{Pattern, PrefixField};
+use crate::eviction;
 use crate::flow::{Flow, Mask};
 use crate::flow_field::from_match;
 use crate::rule::{Rule, RuleStats, Timeout};
@@ -38,6 +39,10 @@ pub struct TableConf {
     pub name: String,
     /// Rules the table may hold; adding more is refused with `OFPFMFC_TABLE_FULL`.
     pub max_rules: usize,
+    /// Flows give way when the table is full, instead of new ones being refused.
+    pub evicts: bool,
+    /// Flows that agree in these are a group; see [`crate::eviction`].
+    pub groups: Vec<Subfield>,
     /// Fields that the classifier keeps prefix trees for.
     pub prefixes: Vec<PrefixField>,
 }
@@ -47,6 +52,8 @@ impl Default for TableConf {
         TableConf {
             name: String::new(),
             max_rules: DEFAULT_MAX_RULES,
+            evicts: false,
+            groups: Vec::new(),
             prefixes: PrefixField::ALL.to_vec(),
         }
     }
@@ -140,6 +147,8 @@ impl Timers {
 struct Table {
     editor: Editor<Rule>,
     conf: TableConf,
+    /// A controller asked for eviction, whatever the configuration says.
+    evicts: bool,
     /// Hidden rules do not count against the limit.
     hidden: usize,
 }
@@ -220,6 +229,18 @@ impl FlowTables {
         }
     }
 
+    /// Does a full table make room for new flows?
+    pub fn evicts(&self, table_id: u8) -> bool {
+        self.tables.get(&table_id).is_some_and(Table::makes_room)
+    }
+
+    /// What a controller wants of a table; its configuration may want eviction too.
+    pub fn set_evicts(&mut self, table_id: u8, evicts: bool) {
+        if usize::from(table_id) < N_TABLES && (evicts || self.tables.contains_key(&table_id)) {
+            self.table_mut(table_id).evicts = evicts;
+        }
+    }
+
     /// Carries out a flow-mod; returns what it did, in order.
     ///
     /// `version` is that of the connection: OpenFlow 1.0 always resets the counters of an entry
@@ -258,7 +279,7 @@ impl FlowTables {
         };
         let mut changes = Vec::new();
         match fm.command {
-            FlowModCommand::Add => changes.push(self.add(fm, &flow, &mask, version, now)?),
+            FlowModCommand::Add => self.add(fm, &flow, &mask, version, now, &mut changes)?,
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
                 let rules = self.collect(&criteria);
                 for rule in &rules {
@@ -269,7 +290,7 @@ impl FlowTables {
                 let may_add =
                     fm.modify_cookie || version == Version::Of11 && fm.new_cookie != u64::MAX;
                 if rules.is_empty() && may_add && fm.cookie_mask == 0 {
-                    changes.push(self.add(fm, &flow, &mask, version, now)?);
+                    self.add(fm, &flow, &mask, version, now, &mut changes)?;
                 }
             }
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
@@ -436,7 +457,8 @@ impl FlowTables {
         mask: &Mask,
         version: Version,
         now: Instant,
-    ) -> Result<Change, OfError> {
+        changes: &mut Vec<Change>,
+    ) -> Result<(), OfError> {
         let table_id = check_table(fm, version)?;
         let table = self.table_mut(table_id);
         let pattern = table.editor.pattern(flow, mask);
@@ -446,9 +468,7 @@ impl FlowTables {
             if fm.flags.check_overlap && table.editor.view().overlaps(flow, mask, priority) {
                 return Err(OfError::FmfcOverlap);
             }
-            if table.visible() >= table.conf.max_rules {
-                return Err(OfError::FmfcTableFull);
-            }
+            self.make_room(table_id, changes)?;
         }
         let mut flags = fm.flags;
         flags.reset_counts |= version < Version::Of12 && fm.command == FlowModCommand::Add;
@@ -475,7 +495,30 @@ impl FlowTables {
         };
         let rule = Arc::new(rule);
         let old = self.insert(Arc::clone(&rule));
-        Ok(Change::Added { rule, old })
+        changes.push(Change::Added { rule, old });
+        Ok(())
+    }
+
+    /// Sees to it that a table can take one more rule.
+    ///
+    /// Errors: `OFPFMFC_TABLE_FULL`; then nothing has changed.
+    fn make_room(&mut self, table_id: u8, changes: &mut Vec<Change>) -> Result<(), OfError> {
+        let table = self.table_mut(table_id);
+        let Some(excess) = table.visible().checked_sub(table.conf.max_rules) else {
+            return Ok(());
+        };
+        let victims = match table.makes_room() && table.conf.max_rules > 0 {
+            true => {
+                let rules = table.editor.view().iter();
+                eviction::victims(rules, &table.conf.groups, excess + 1)
+            }
+            false => None,
+        };
+        for rule in victims.ok_or(OfError::FmfcTableFull)? {
+            let removed = self.remove(&rule, FlowRemovedReason::Eviction);
+            changes.extend(removed.map(Change::Removed));
+        }
+        Ok(())
     }
 
     /// Gives a rule the actions of `fm`, and its cookie where the version says so.
@@ -583,12 +626,17 @@ impl FlowTables {
         self.tables.entry(table_id).or_insert_with(|| Table {
             editor: Editor::new(seed),
             conf: TableConf::default(),
+            evicts: false,
             hidden: 0,
         })
     }
 }
 
 impl Table {
+    fn makes_room(&self) -> bool {
+        self.evicts || self.conf.evicts
+    }
+
     fn visible(&self) -> usize {
         self.editor.view().len() - self.hidden
     }

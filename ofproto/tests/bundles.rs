@@ -190,6 +190,7 @@ fn port_down(port: u32, hw_addr: EthAddr) -> Message {
         config: PortConfig::PORT_DOWN,
         mask: PortConfig::PORT_DOWN,
         advertise: PortFeatures(0),
+        other: Vec::new(),
     })
 }
 
@@ -270,6 +271,7 @@ fn ports_and_packets_go_with_the_flows() {
     let mut t = Talk::new();
     let c = t.open(Version::Of13);
     let packet = Message::PacketOut(PacketOut {
+        metadata: Match::new(),
         buffer_id: NO_BUFFER,
         in_port: OfPort(1),
         actions: vec![Action::output(OfPort(2))],
@@ -300,7 +302,7 @@ fn ports_and_packets_go_with_the_flows() {
         effects.as_slice(),
         [
             Effect::ConfigurePort { .. },
-            Effect::PacketOut { .. },
+            Effect::PacketOut(_),
             Effect::Send { .. }
         ]
     ));

@@ -17,10 +17,11 @@ mod flow_monitor;
 mod port;
 mod switch;
 mod table_features;
+mod tlv;
 
 pub use asynchronous::{
-    AsyncConfig, AsyncMask, FlowRemovedReason, PacketIn, PacketInFormat, PacketInReason,
-    PortReason, Role, RoleMessage,
+    AsyncConfig, AsyncKind, AsyncMask, AsyncProperty, FlowRemovedReason, PacketIn, PacketInFormat,
+    PacketInReason, PortReason, Role, RoleMessage, RoleReason, RoleStatus,
 };
 pub use bundle::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
 pub use flow::{
@@ -36,10 +37,11 @@ pub use port::{
 };
 pub use switch::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, Refused, SwitchConfig, SwitchFeatures,
-    TableMod, TableStats,
+    TableMod, TableReason, TableStats, TableStatus, Vacancy,
 };
 pub(crate) use table_features::{FIELDS_11, WILDCARDS_10, bit_12};
 pub use table_features::{TableActions, TableFeatures, TableInstructions};
+pub use tlv::{TlvCommand, TlvMap, TlvTable, TlvTableMod};
 
 use bytes::Bytes;
 use packet::OfPort;
@@ -145,6 +147,24 @@ pub enum Message {
     /// Before 1.4; later an update in a reply.
     FlowMonitorResumed,
 
+    /// `OFPT_SET_ASYNC` of 1.4 and later, NXT_SET_ASYNC_CONFIG2 before: only what is named
+    /// changes.
+    SetAsyncProperties(Vec<AsyncProperty>),
+    /// 1.4 and later.
+    RoleStatus(RoleStatus),
+
+    /// 1.4 and later.
+    TableStatus(TableStatus),
+    /// 1.4 and later.
+    TableDescRequest,
+    TableDescReply(Vec<TableMod>),
+
+    TlvTableMod(TlvTableMod),
+    TlvTableRequest,
+    TlvTableReply(TlvTable),
+    /// NXT_FLOW_AGE, which does nothing.
+    FlowAge,
+
     /// NXT_SET_FLOW_FORMAT
     SetFlowFormat(FlowFormat),
     /// NXT_FLOW_MOD_TABLE_ID
@@ -222,6 +242,15 @@ impl Message {
             Message::FlowMonitorCancel { .. } => "NXT_FLOW_MONITOR_CANCEL",
             Message::FlowMonitorPaused => "NXT_FLOW_MONITOR_PAUSED",
             Message::FlowMonitorResumed => "NXT_FLOW_MONITOR_RESUMED",
+            Message::SetAsyncProperties(_) => "OFPT_SET_ASYNC",
+            Message::RoleStatus(_) => "OFPT_ROLE_STATUS",
+            Message::TableStatus(_) => "OFPT_TABLE_STATUS",
+            Message::TableDescRequest => "OFPST_TABLE_DESC request",
+            Message::TableDescReply(_) => "OFPST_TABLE_DESC reply",
+            Message::TlvTableMod(_) => "NXT_TLV_TABLE_MOD",
+            Message::TlvTableRequest => "NXT_TLV_TABLE_REQUEST",
+            Message::TlvTableReply(_) => "NXT_TLV_TABLE_REPLY",
+            Message::FlowAge => "NXT_FLOW_AGE",
             Message::SetFlowFormat(_) => "NXT_SET_FLOW_FORMAT",
             Message::SetFlowModTableId(_) => "NXT_FLOW_MOD_TABLE_ID",
             Message::SetPacketInFormat(_) => "NXT_SET_PACKET_IN_FORMAT",

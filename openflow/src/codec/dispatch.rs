@@ -11,7 +11,7 @@ use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, 
 use super::writer::MessageWriter;
 use super::{
     Dialect, Header, bundle, flow_mod, flow_monitor, flow_removed, packet_in, port, port_stats,
-    queue, role, switch, table_features, table_stats,
+    queue, role, switch, table_desc, table_features, table_stats, tlv,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -172,7 +172,7 @@ pub(super) fn decode_body(
         Kind::FlowMod => Message::FlowMod(flow_mod::decode(r, v, dialect)?),
         Kind::NxFlowMod => Message::FlowMod(flow_mod::decode_nx_flow_mod(r, dialect)?),
         Kind::PortMod => Message::PortMod(port::decode_port_mod(r, v)?),
-        Kind::TableMod => Message::TableMod(switch::decode_table_mod(r)?),
+        Kind::TableMod => Message::TableMod(table_desc::decode_mod(r, v)?),
         Kind::BarrierRequest => Message::BarrierRequest,
         Kind::BarrierReply => Message::BarrierReply,
         Kind::QueueGetConfigRequest | Kind::QueueDescRequest => queue::decode_request(r, v)?,
@@ -183,7 +183,19 @@ pub(super) fn decode_body(
         Kind::NxRoleRequest => Message::RoleRequest(role::decode_nx(r)?),
         Kind::NxRoleReply => Message::RoleReply(role::decode_nx(r)?),
         Kind::GetAsyncRequest => Message::GetAsyncRequest,
-        Kind::GetAsyncReply => Message::GetAsyncReply(role::decode_async(r)?),
+        Kind::GetAsyncReply => Message::GetAsyncReply(role::decode_async_reply(r, v)?),
+        Kind::NxSetAsyncConfig2 => Message::SetAsyncProperties(role::decode_properties(r)?),
+        Kind::SetAsync if v >= Version::Of14 => {
+            Message::SetAsyncProperties(role::decode_properties(r)?)
+        }
+        Kind::RoleStatus => Message::RoleStatus(role::decode_status(r)?),
+        Kind::TableStatus => Message::TableStatus(table_desc::decode_status(r, v)?),
+        Kind::TableDescRequest => Message::TableDescRequest,
+        Kind::TableDescReply => Message::TableDescReply(table_desc::decode_descs(r, v)?),
+        Kind::TlvTableMod => Message::TlvTableMod(tlv::decode_mod(r)?),
+        Kind::TlvTableRequest => Message::TlvTableRequest,
+        Kind::TlvTableReply => Message::TlvTableReply(tlv::decode_table(r)?),
+        Kind::FlowAge => Message::FlowAge,
         Kind::SetAsync => Message::SetAsync {
             flavor: Flavor::Standard,
             config: role::decode_async(r)?,
@@ -314,7 +326,7 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::PortMod(pm) => {
             port::encode_port_mod(o, pm);
         }
-        Message::TableMod(tm) => switch::encode_table_mod(o, tm),
+        Message::TableMod(tm) => table_desc::encode_mod(o, tm),
         Message::BarrierRequest => plain(o, Kind::BarrierRequest, &[]),
         Message::BarrierReply => plain(o, Kind::BarrierReply, &[]),
         Message::Refused(refused) => o.not_expressible(refused.name),
@@ -327,6 +339,15 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::GetAsyncRequest => plain(o, Kind::GetAsyncRequest, &[]),
         Message::GetAsyncReply(config) => role::encode_async_reply(o, config),
         Message::SetAsync { flavor, config } => role::encode_set_async(o, *flavor, config),
+        Message::SetAsyncProperties(properties) => role::encode_set_properties(o, properties),
+        Message::RoleStatus(status) => role::encode_status(o, status),
+        Message::TableStatus(status) => table_desc::encode_status(o, status),
+        Message::TableDescRequest => plain(o, Kind::TableDescRequest, &[]),
+        Message::TableDescReply(tables) => table_desc::encode_descs(o, tables),
+        Message::TlvTableMod(tm) => tlv::encode_mod(o, tm),
+        Message::TlvTableRequest => plain(o, Kind::TlvTableRequest, &[]),
+        Message::TlvTableReply(table) => tlv::encode_table(o, table),
+        Message::FlowAge => plain(o, Kind::FlowAge, &[]),
         Message::BundleControl(control) => bundle::encode_control(o, control),
         Message::BundleAdd(add) => bundle::encode_add(o, add),
         Message::FlowMonitorRequest(requests) => flow_monitor::encode_requests(o, requests),

@@ -2,10 +2,11 @@
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
 //! [`switch`], [`bundle`], [`flow_mod`], [`flow_monitor`], [`flow_removed`], [`flow_stats`],
-//! [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
-//! [`dispatch`] in the table of [`kind`]; below them [`flow`], [`oxs`], [`property`], [`action`],
-//! [`nx_action`], [`learn`], [`instruction`], [`match10`], [`match11`] and [`nxm`]. [`parts`] gives
-//! access to matches, actions and instructions alone.
+//! [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_desc`], [`table_stats`],
+//! [`table_features`] and [`tlv`], found by [`dispatch`] in the table of [`kind`]; below them
+//! [`flow`], [`oxs`], [`property`], [`action`], [`nx_action`], [`learn`], [`instruction`],
+//! [`match10`], [`match11`] and [`nxm`]. [`parts`] gives access to matches, actions and
+//! instructions alone.
 //!
 //! ```text
 //! | version(1) | type(1) | length(2) | xid(4) | body ...
@@ -41,8 +42,10 @@ mod property;
 mod queue;
 mod role;
 mod switch;
+mod table_desc;
 mod table_features;
 mod table_stats;
+mod tlv;
 mod writer;
 
 use thiserror::Error;

@@ -118,7 +118,7 @@ mod tests {
             ("!foo", "field !foo missing value"),
             ("in_port=q", "q: invalid or unknown port for in_port"),
         ] {
-            assert_eq!(parse(text).unwrap_err().to_string(), want);
+            assert_eq!(parse(text).unwrap_err().kind.to_string(), want);
         }
     }
 }

@@ -9,6 +9,7 @@
 //!   [`flow_print`] prints flows;
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
+//! - [`tlv`] reads mappings of Geneve options;
 //! - [`dp`] is the text of datapath flows.
 //!
 //! What Open vSwitch knows and this version does not carry is refused by its name. No file here
@@ -30,6 +31,7 @@ pub mod message_bytes;
 pub mod packet_print;
 pub mod ports;
 pub mod subfield;
+pub mod tlv;
 pub mod token;
 pub mod value;
 
