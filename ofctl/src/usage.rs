@@ -27,6 +27,7 @@ OpenFlow options:
                           packet-in format that monitor asks for
   --strict                use strict match for flow commands
   --read-only             do not execute read/write commands
+  --bundle                (flow commands) change all flows or none
   --readd                 (replace-flows) also add flows that have not changed
   --sort[=FIELD]          (dump-flows) sort in ascending order
   --rsort[=FIELD]         (dump-flows) sort in descending order
