@@ -196,12 +196,16 @@ fn watch(switch: &Switch, version: &str, spec: &str, stock: bool) -> (String, St
             })
             .collect(),
     };
+    // What others did has come before it says that it sends.
+    let barriers = |n: usize| move |text: &str| text.matches("BARRIER_REPLY").count() == n;
+    switch.appctl(&["-t", &socket, "ofctl/barrier"]).ok();
+    switch.wait_for(&log, barriers(1));
     for message in &own {
         let sent = switch.appctl(&["-t", &socket, "ofctl/send", message]);
         assert_eq!(sent.stdout, "sent\n", "{sent:?}");
     }
     switch.appctl(&["-t", &socket, "ofctl/barrier"]).ok();
-    let text = switch.wait_for(&log, |text| text.contains("BARRIER_REPLY"));
+    let text = switch.wait_for(&log, barriers(2));
     switch.appctl(&["-t", &socket, "exit"]).ok();
     monitor.wait().expect("monitor");
     let first = std::fs::read_to_string(&first).expect("standard output");
