@@ -6,7 +6,9 @@ use openflow::message::{FlowModCommand, GroupCommand, Message, MeterCommand};
 use crate::error::Error;
 use crate::options::Options;
 use crate::output::print;
-use crate::{compare, dump, flow_mods, groups, meters, monitor, parse, switch};
+use crate::{
+    bundle, compare, dump, flow_mods, groups, meters, monitor, parse, switch, tables, tlv,
+};
 
 /// A command line after its options.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +60,12 @@ const fn hidden(name: &'static str, min: usize, max: usize) -> Command {
 
 pub const COMMANDS: &[Command] = &[
     command("show", "switch", 1, 1),
-    background("monitor", "switch [misslen] [invalid_ttl]", 1, 3),
+    background(
+        "monitor",
+        "switch [misslen] [invalid_ttl] [watch:[...]]",
+        1,
+        usize::MAX,
+    ),
     background("snoop", "switch", 1, 1),
     command("dump-desc", "switch", 1, 1),
     command("dump-tables", "switch", 1, 1),
@@ -73,12 +80,18 @@ pub const COMMANDS: &[Command] = &[
     writing("del-flows", "switch [flow]", 1, 2),
     writing("replace-flows", "switch file", 2, 2),
     command("diff-flows", "source1 source2", 2, 2),
+    writing("bundle", "switch file", 2, 2),
     writing(
         "packet-out",
         "switch \"in_port=<port> packet=<hex data> actions=...\"",
         2,
         2,
     ),
+    writing("mod-table", "switch mod", 3, 3),
+    command("dump-table-desc", "switch", 1, 1),
+    writing("add-tlv-map", "switch map", 2, 2),
+    writing("del-tlv-map", "switch [map]", 1, 2),
+    command("dump-tlv-map", "switch", 1, 1),
     command("dump-ports", "switch [port]", 1, 2),
     command("dump-ports-desc", "switch [port]", 1, 2),
     writing("mod-port", "switch iface act", 3, 3),
@@ -114,20 +127,14 @@ pub const COMMANDS: &[Command] = &[
 
 /// Commands of ovs-ofctl that are to come.
 const NOT_SUPPORTED: &[&str] = &[
-    "add-tlv-map",
-    "bundle",
     "check-vlan",
     "compose-packet",
     "ct-flush",
     "ct-flush-zone",
-    "del-tlv-map",
     "dump-ipfix-bridge",
     "dump-ipfix-flow",
-    "dump-table-desc",
-    "dump-tlv-map",
     "encode-error-reply",
     "encode-hello",
-    "mod-table",
     "ofp-parse-pcap",
     "parse-actions",
     "parse-group",
@@ -201,7 +208,13 @@ pub async fn run(
                 return Ok(compare::DIFFERENT);
             }
         }
+        "bundle" => bundle::bundle(options, args).await?,
         "packet-out" => flow_mods::packet_out(options, args).await?,
+        "mod-table" => tables::modify(options, args).await?,
+        "dump-table-desc" => tables::describe(options, args).await?,
+        "add-tlv-map" => tlv::add(options, args).await?,
+        "del-tlv-map" => tlv::delete(options, args).await?,
+        "dump-tlv-map" => switch::ask(options, args, Message::TlvTableRequest).await?,
         "dump-ports" => switch::dump_ports(options, args).await?,
         "dump-ports-desc" => switch::dump_ports_desc(options, args).await?,
         "mod-port" => switch::mod_port(options, args).await?,

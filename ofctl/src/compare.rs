@@ -12,7 +12,7 @@ use openflow::codec::{Dialect, decode, encode};
 use openflow::message::{FlowMod, FlowModCommand, FlowStatsRequest, Message, TABLE_ALL};
 use openflow::text::matches::{self, Context};
 use openflow::text::{Names, action_print, flow};
-use openflow::{Action, Match, Version};
+use openflow::{Action, Match, Version, VersionBitmap};
 
 use crate::connection::Connection;
 use crate::dump::{choose_flavor, collect};
@@ -64,7 +64,7 @@ pub async fn diff(options: &Options, args: &[String]) -> Result<bool, Error> {
     let mut dialect = None;
     for name in [a, b] {
         if is_switch(name) {
-            let source = from_switch(options, name).await?;
+            let source = from_switch(options, name, options.versions).await?;
             dialect = source.connection.as_ref().map(|c| c.dialect);
             sides.push(Some(source));
         } else {
@@ -162,8 +162,12 @@ fn write_flow(out: &mut String, key: &Key, content: &Content, version: Version, 
     action_print::write(out, &content.actions, version, names);
 }
 
-async fn from_switch(options: &Options, target: &str) -> Result<Source, Error> {
-    let mut connection = Connection::open(target, options.versions).await?;
+async fn from_switch(
+    options: &Options,
+    target: &str,
+    versions: VersionBitmap,
+) -> Result<Source, Error> {
+    let mut connection = Connection::open(target, versions).await?;
     let flavor = choose_flavor(&mut connection, options).await?;
     let request = FlowStatsRequest {
         flavor,
@@ -247,7 +251,8 @@ fn as_carried(fm: FlowMod, dialect: Dialect) -> Result<FlowMod, openflow::codec:
 /// `replace-flows`: makes the switch have the flows of a file, and no others.
 pub async fn replace(options: &Options, args: &[String]) -> Result<(), Error> {
     let [target, name] = args else { return Ok(()) };
-    let Source { table, connection } = from_switch(options, target).await?;
+    let Source { table, connection } =
+        from_switch(options, target, options.flow_versions()).await?;
     let Some(mut connection) = connection else {
         return Ok(());
     };

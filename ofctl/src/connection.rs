@@ -72,6 +72,8 @@ impl Received {
 pub struct Connection {
     /// As the user named it.
     pub target: String,
+    /// Where that is.
+    pub method: String,
     pub dialect: Dialect,
     reader: BufReader<ReadHalf<Box<dyn Stream>>>,
     writer: WriteHalf<Box<dyn Stream>>,
@@ -131,6 +133,7 @@ impl Connection {
         let offered = versions.highest().unwrap_or(Version::Of10);
         let mut connection = Connection {
             target: target.to_owned(),
+            method: method.to_string(),
             dialect: Dialect::from(offered),
             reader: BufReader::new(reader),
             writer,

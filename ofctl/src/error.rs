@@ -99,6 +99,36 @@ pub enum Error {
     #[error("{0}")]
     RefusedLines(String),
 
+    /// What of a bundle was refused is shown before.
+    #[error("talking to {method} (Protocol error)")]
+    BundleRefused { shown: String, method: String },
+    #[error("{file}:{line}: Unsupported bundle message type: {word}")]
+    BundleMessage {
+        file: String,
+        line: usize,
+        word: String,
+    },
+    #[error("invalid table_mod setting {0}")]
+    TableSetting(String),
+    #[error("table_mod '{setting}' requires one of the OpenFlow versions {versions}")]
+    TableVersion { setting: String, versions: String },
+    #[error("dump-table-desc needs OpenFlow 1.4 or later ('-O OpenFlow14')")]
+    TableDescVersion,
+    #[error("unknown table \"{0}\"")]
+    UnknownTable(String),
+    #[error("Vacancy up value missing")]
+    VacancyUp,
+    #[error("Invalid vacancy percent \"{0}\"")]
+    VacancyPercent(String),
+    #[error(
+        "Invalid vacancy range, vacancy up should be greater than vacancy down (OFPBPC_BAD_VALUE)"
+    )]
+    VacancyRange,
+    #[error("invalid tlv mapping")]
+    TlvMap,
+    #[error("{spec}: {source}")]
+    Watch { spec: String, source: text::Error },
+
     #[error("{0}")]
     Text(#[from] text::Error),
     #[error("{file}:{line}: {source}")]

@@ -10,6 +10,7 @@ use openflow::text::flow::{self, Parsed};
 use openflow::text::{Names, matches};
 use openflow::{Match, Version};
 
+use crate::bundle;
 use crate::connection::{Connection, Received, next_xid, reserve_xids};
 use crate::error::Error;
 use crate::flow_files::FlowFile;
@@ -33,7 +34,7 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
         return file(options, target, flow, command).await;
     }
     skip_xids(options);
-    let mut connection = Connection::open(target, options.versions).await?;
+    let mut connection = Connection::open(target, options.flow_versions()).await?;
     let mut names = None;
     let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
         flow::parse_flow_mod(flow, command, names)
@@ -43,6 +44,10 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
     let fm = parsed.value;
     prepare(&mut connection, options, fm.table_id.is_some()).await?;
     let message = Message::FlowMod(fm);
+    if options.bundle {
+        let names = names.unwrap_or_default();
+        return bundle::send(&mut connection, options, vec![message], &names).await;
+    }
     let xid = next_xid();
     let bytes = encode(&message, connection.dialect, xid)?;
     enable_nxm(&mut connection, options, &bytes, has_table(&message)).await?;
@@ -77,7 +82,7 @@ async fn file(
         lines.push(line);
     }
     skip_xids(options);
-    let mut connection = Connection::open(target, options.versions).await?;
+    let mut connection = Connection::open(target, options.flow_versions()).await?;
     let mut names = None;
     let mut flows = Vec::with_capacity(lines.len());
     for (line, text) in &lines {
@@ -119,6 +124,10 @@ pub async fn send_all(
 ) -> Result<(), Error> {
     let with_table = flows.iter().any(|(_, fm)| fm.table_id.is_some());
     prepare(connection, options, with_table).await?;
+    if options.bundle {
+        let messages = flows.into_iter().map(|(_, fm)| Message::FlowMod(fm));
+        return bundle::send(connection, options, messages.collect(), names).await;
+    }
     let first = reserve_xids(u32::try_from(flows.len()).unwrap_or(u32::MAX));
     let mut bytes = Vec::new();
     let mut lines = Vec::with_capacity(flows.len());

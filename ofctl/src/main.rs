@@ -2,8 +2,9 @@
 //!
 //! Stands for ovs-ofctl(8): same commands, flow syntax, texts and exit statuses. It is the
 //! OpenFlow side of the switch seen from outside: [`connection`] speaks the protocol, the text
-//! is `openflow::text`. Bundles and flow monitors are refused by name.
+//! is `openflow::text`.
 
+mod bundle;
 mod command;
 mod compare;
 mod connection;
@@ -20,6 +21,8 @@ mod output;
 mod parse;
 mod protocol;
 mod switch;
+mod tables;
+mod tlv;
 mod usage;
 
 use std::process::ExitCode;
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
+            if let Error::BundleRefused { shown, .. } = &error {
+                eprint!("{shown}");
+            }
             eprintln!("{program}: {error}");
             ExitCode::FAILURE
         }

@@ -13,12 +13,13 @@ use daemon::detach::Startup;
 use daemon::unixctl::{Commands, Request, Server};
 use openflow::Version;
 use openflow::message::{Message, PacketInFormat, SwitchConfig};
-use openflow::text::{Names, flow, value};
+use openflow::text::{self, ErrorKind, Names, flow, flow_monitor, value};
 
 use crate::connection::{Connection, next_xid};
 use crate::error::Error;
-use crate::lookup::names_to_show;
+use crate::lookup::{names_to_show, parse_with_names, skip_xids};
 use crate::options::Options;
+use crate::output::print;
 
 /// `monitor`: as a controller that only listens.
 pub async fn monitor(options: &Options, args: &[String], startup: Startup) -> Result<(), Error> {
@@ -42,6 +43,12 @@ pub async fn monitor(options: &Options, args: &[String], startup: Startup) -> Re
             .send(&Message::SetConfig(config), next_xid())
             .await?;
     }
+    if !wishes.watch.is_empty() {
+        skip_xids(options);
+    }
+    for (id, spec) in (0..).zip(&wishes.watch) {
+        watch(options, &mut connection, id, spec).await?;
+    }
     choose_packet_in_format(&mut connection, options).await?;
     run(options, connection, startup, true).await
 }
@@ -60,6 +67,8 @@ pub async fn snoop(options: &Options, args: &[String], startup: Startup) -> Resu
 struct Wishes {
     miss_send_len: Option<u16>,
     invalid_ttl: bool,
+    /// What stands behind each `watch:`.
+    watch: Vec<String>,
 }
 
 fn wishes(args: &[String]) -> Result<Wishes, Error> {
@@ -70,13 +79,56 @@ fn wishes(args: &[String]) -> Result<Wishes, Error> {
             wishes.miss_send_len = Some(len);
         } else if arg == "invalid_ttl" {
             wishes.invalid_ttl = true;
-        } else if arg.starts_with("watch:") {
-            return Err(Error::OptionNotSupported("monitor watch:".to_owned()));
+        } else if let Some(spec) = arg.strip_prefix("watch:") {
+            wishes.watch.push(spec.to_owned());
         } else {
             return Err(Error::MonitorArgument(arg.clone()));
         }
     }
     Ok(wishes)
+}
+
+/// Asks for a flow monitor and shows the flows that are there.
+async fn watch(
+    options: &Options,
+    connection: &mut Connection,
+    id: u32,
+    spec: &str,
+) -> Result<(), Error> {
+    let mut names = None;
+    let parsed = parse_with_names(connection, options, &mut names, |names| {
+        flow_monitor::parse(spec, id, names)
+    })
+    .await;
+    let request = parsed.map_err(|e| match e {
+        Error::Text(source) if names_spec(&source) => Error::Watch {
+            spec: spec.to_owned(),
+            source,
+        },
+        other => other,
+    })?;
+    let shown = match options.shows_names() {
+        true => names.unwrap_or_default(),
+        false => Names::none(),
+    };
+    let xid = next_xid();
+    let request = Message::FlowMonitorRequest(vec![request]);
+    connection.send(&request, xid).await?;
+    loop {
+        let received = connection.recv_xid(xid).await?;
+        print(&received.print(&shown, options.verbosity(1)))?;
+        if !received.has_more() {
+            return Ok(());
+        }
+    }
+}
+
+/// Is the whole specification named in the error?
+fn names_spec(error: &text::Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::UnknownKeyword(_) | ErrorKind::MissingValue(_)
+    )
 }
 
 /// Asks for the format that the user insists on, or else for the richest one that is granted.

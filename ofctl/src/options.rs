@@ -8,6 +8,7 @@ use openflow::message::PacketInFormat;
 use openflow::text::flow_print::{Sort, SortKey};
 use openflow::{Field, Version, VersionBitmap};
 
+use crate::bundle;
 use crate::error::Error;
 use crate::protocol::{self, Formats};
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub daemon: DaemonOptions,
     pub timeout: Option<u32>,
     pub strict: bool,
+    /// Flow commands are bundles.
+    pub bundle: bool,
     pub read_only: bool,
     pub readd: bool,
     pub may_create: bool,
@@ -77,6 +80,7 @@ pub fn parse(program: &str, args: Vec<String>) -> Result<Invocation, Error> {
         daemon: DaemonOptions::new(program),
         timeout: None,
         strict: false,
+        bundle: false,
         read_only: false,
         readd: false,
         may_create: false,
@@ -116,6 +120,7 @@ impl Options {
                 self.timeout = Some(seconds.map_err(|_| Error::Timeout(text.to_owned()))?);
             }
             "strict" => self.strict = true,
+            "bundle" => self.bundle = true,
             "read-only" => self.read_only = true,
             "readd" => self.readd = true,
             "may-create" => self.may_create = true,
@@ -156,6 +161,14 @@ impl Options {
             _ => return Err(Error::OptionNotSupported(option.display())),
         }
         Ok(())
+    }
+
+    /// The versions that flow commands may use.
+    pub fn flow_versions(&self) -> VersionBitmap {
+        match self.bundle {
+            true => bundle::versions(self.versions),
+            false => self.versions,
+        }
     }
 
     /// May names of ports and tables stand for their numbers on the command line?

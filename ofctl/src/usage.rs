@@ -27,6 +27,7 @@ OpenFlow options:
                           packet-in format that monitor asks for
   --strict                use strict match for flow commands
   --read-only             do not execute read/write commands
+  --bundle                (flow commands) change all flows or none
   --readd                 (replace-flows) also add flows that have not changed
   --may-create            (mod-group) add the group when it is not there
   --sort[=FIELD]          (dump-flows) sort in ascending order

@@ -3,6 +3,7 @@
 //! The switch is ovs-vswitchd with dummy devices and a stopped clock, in a directory of its own.
 //! Where Open vSwitch is not installed, the tests say so and pass, unless SLUICE_REQUIRE_ROOT=1.
 
+#[allow(dead_code, reason = "other tests use the rest")]
 mod stock_switch;
 
 use stock_switch::{Output, Switch};
@@ -57,6 +58,14 @@ const COMMANDS: &[&str] = &[
     "--read-only del-flows br0",
     "monitor br0 foo",
     "ping br0 70000",
+    "dump-tlv-map br0",
+    "add-tlv-map br0 {class=0xffff,type=0,len=5}->tun_metadata0",
+    "add-tlv-map br0 {class=0xffff,type=0,len=4}->tun_metadata64",
+    "add-tlv-map br0 {class=0xffff,type=0,len=4}->tun_metadata1,{class=0xffff,type=2,len=8}->tun_metadata1",
+    "add-tlv-map br0 foo",
+    "dump-tlv-map br0",
+    "del-tlv-map br0 {class=0xffff,type=1,len=4}->tun_metadata1",
+    "del-tlv-map br0",
 ];
 
 #[test]

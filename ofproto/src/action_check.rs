@@ -28,10 +28,23 @@ pub fn check_flow_mod(
     version: Version,
     known: Known<'_>,
 ) -> Result<(), OfError> {
-    if matches!(
+    check_flow_mod_alone(request, version)?;
+    if is_deletion(request) {
+        return Ok(());
+    }
+    known.check(&request.actions)
+}
+
+fn is_deletion(request: &FlowMod) -> bool {
+    matches!(
         request.command,
         FlowModCommand::Delete | FlowModCommand::DeleteStrict
-    ) {
+    )
+}
+
+/// As [`check_flow_mod`], but the groups and meters need not be there yet.
+pub fn check_flow_mod_alone(request: &FlowMod, version: Version) -> Result<(), OfError> {
+    if is_deletion(request) {
         return Ok(());
     }
     if request.command == FlowModCommand::Add {
@@ -43,8 +56,7 @@ pub fn check_flow_mod(
         table_id: Some(table_id),
         version,
     };
-    check.list(&request.actions)?;
-    known.check(&request.actions)
+    check.list(&request.actions)
 }
 
 /// Checks a packet-out's actions; what its packet has is not looked at.

@@ -8,9 +8,12 @@
 
 use openflow::message::{
     AsyncConfig, FlowFormat, FlowRemovedReason, PacketInFormat, PacketInReason, PortReason, Role,
+    RoleReason,
 };
 use openflow::{OfError, Version};
 
+use crate::bundle::Bundles;
+use crate::flow_monitor::Monitors;
 use crate::packet_in::Limiters;
 use crate::snapshot::BridgeId;
 
@@ -50,6 +53,8 @@ pub struct Conn {
     /// Packets whose TTL ran out are wanted (`OFPC_INVALID_TTL_TO_CONTROLLER`).
     pub invalid_ttl: bool,
     pub(crate) limiters: Limiters,
+    pub(crate) bundles: Bundles,
+    pub(crate) monitors: Monitors,
 }
 
 impl Conn {
@@ -70,6 +75,8 @@ impl Conn {
             controller_id: 0,
             invalid_ttl: false,
             limiters: Limiters::default(),
+            bundles: Bundles::default(),
+            monitors: Monitors::default(),
         }
     }
 
@@ -147,6 +154,12 @@ impl Conn {
     pub fn wants_flow_removed(&self, reason: FlowRemovedReason) -> bool {
         let mask = self.async_config().flow_removed;
         self.is_listening() && mask.wants(self.role, reason.wire())
+    }
+
+    /// Only 1.4 and later have the message.
+    pub fn wants_role_status(&self, reason: RoleReason) -> bool {
+        let mask = self.async_config().role_status;
+        self.version >= Version::Of14 && self.is_listening() && mask.wants(self.role, reason.wire())
     }
 
     /// Service connections get nothing unasked until they ask, by a miss length that is not zero.

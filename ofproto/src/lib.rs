@@ -5,6 +5,7 @@
 //! this crate.
 
 pub mod action_check;
+mod bundle;
 mod changes;
 pub mod classifier;
 mod classifier_edit;
@@ -12,8 +13,10 @@ mod classifier_map;
 pub mod classifier_pattern;
 mod classifier_trie;
 pub mod conn;
+mod eviction;
 pub mod flow;
 pub mod flow_field;
+mod flow_monitor;
 pub mod group;
 pub mod mac_learning;
 pub mod meter;
@@ -26,6 +29,7 @@ pub mod revalidate;
 pub mod rule;
 pub mod snapshot;
 pub mod table;
+pub mod tlv;
 pub mod trace;
 pub mod ukey;
 pub mod upcall;

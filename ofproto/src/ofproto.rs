@@ -24,12 +24,14 @@ use packet::{DpMeter, DpPort, EthAddr, OfPort};
 
 use fail_mode::Controllers;
 
+use crate::bundle::IDLE_TIMEOUT;
 use crate::conn::{Conn, ConnId, ConnKind, Generation};
 use crate::group::Groups;
 use crate::mac_learning::{Learned, MacTable};
 use crate::meter::{self, Meters};
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
-use crate::table::{FlowTables, Removed, TableConf};
+use crate::table::{Change, FlowTables, Removed, TableConf};
+use crate::tlv::TlvMaps;
 use crate::upcall::PacketOut;
 
 /// All bridges and the connections to them.
@@ -45,6 +47,7 @@ pub struct Ofproto {
     pub(crate) meter_numbers: meter::Numbers,
     next_bridge: u32,
     next_conn: u64,
+    pub(crate) bundle_idle_timeout: Duration,
     seed: u64,
 }
 
@@ -101,6 +104,7 @@ pub(crate) struct BridgeState {
     pub meters: Meters,
     pub macs: MacTable,
     pub desc: Desc,
+    pub tlv_maps: TlvMaps,
     pub port_added: BTreeMap<OfPort, Instant>,
     pub generation: Generation,
     controllers: Controllers,
@@ -134,6 +138,7 @@ impl Ofproto {
             meter_numbers: meter::Numbers::default(),
             next_bridge: 0,
             next_conn: 0,
+            bundle_idle_timeout: IDLE_TIMEOUT,
             seed,
         }
     }
@@ -187,12 +192,14 @@ impl Ofproto {
             })
             .flatten()
             .chain(self.next_packet_in())
+            .chain(self.next_bundle_timeout())
             .min()
     }
 
     /// Expires rules and MAC addresses, applies fail modes, sends packets that had to wait.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.drain_packet_ins(now);
+        self.expire_bundles(now);
         let ids: Vec<BridgeId> = self.bridges.keys().copied().collect();
         for id in ids {
             let Some(bridge) = self.bridges.get_mut(&id) else {
@@ -206,7 +213,7 @@ impl Ofproto {
                 continue;
             };
             let removed = bridge.tables.handle_timeout(now);
-            self.flows_removed(id, &removed, now);
+            self.flows_removed(id, removed, now);
             self.update_fail_open(id, now);
         }
     }
@@ -247,6 +254,7 @@ impl Ofproto {
             meters: Meters::default(),
             macs,
             desc: default_desc(),
+            tlv_maps: TlvMaps::default(),
             port_added: BTreeMap::new(),
             generation: Generation::default(),
             controllers: Controllers {
@@ -433,9 +441,23 @@ impl Ofproto {
         self.update_fail_open(id, now);
     }
 
-    /// Tells the controllers that asked about rules that are gone.
-    pub(crate) fn flows_removed(&mut self, id: BridgeId, removed: &[Removed], now: Instant) {
-        for Removed { rule, reason } in removed {
+    /// As [`Ofproto::flows_changed`], for rules that the switch itself took out.
+    pub(crate) fn flows_removed(&mut self, id: BridgeId, removed: Vec<Removed>, now: Instant) {
+        let changes: Vec<Change> = removed.into_iter().map(Change::Removed).collect();
+        self.flows_changed(id, &changes, None, now);
+    }
+
+    /// Tells the controllers that asked about changes to rules. `by` is the connection that made
+    /// them and its request's transaction id.
+    pub(crate) fn flows_changed(
+        &mut self,
+        id: BridgeId,
+        changes: &[Change],
+        by: Option<(ConnId, u32)>,
+        now: Instant,
+    ) {
+        self.monitor_changes(id, changes, by);
+        for Removed { rule, reason } in changes.iter().filter_map(Change::removed) {
             if !rule.flags.send_flow_rem || rule.is_hidden() {
                 continue;
             }

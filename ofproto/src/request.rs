@@ -15,8 +15,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use openflow::message::{
-    ErrorMessage, FlowMod, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod, PortStats,
-    QUEUE_ALL, Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
+    ErrorMessage, FlowMod, FlowModCommand, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod,
+    PortStats, QUEUE_ALL, Role, RoleMessage, RoleReason, RoleStatus, SwitchConfig, TABLE_ALL,
+    TableMod,
 };
 use openflow::{Field, Message, OfError, OfPort, Version};
 
@@ -25,6 +26,7 @@ use crate::conn::{Conn, ConnId};
 use crate::meter;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::snapshot::{BridgeId, N_TABLES};
+use crate::table::Change;
 use crate::upcall;
 
 /// Bits of a port's configuration that a port-mod may change.
@@ -50,7 +52,7 @@ impl Ofproto {
         raw: &Bytes,
         now: Instant,
     ) {
-        match self.request(conn, xid, message, now) {
+        match self.request(conn, xid, message, raw, now) {
             Ok(Some(reply)) => self.send(conn, xid, reply),
             Ok(None) => {}
             Err(error) => self.send(
@@ -96,6 +98,7 @@ impl Ofproto {
         id: ConnId,
         xid: u32,
         message: Message,
+        raw: &Bytes,
         now: Instant,
     ) -> Result<Option<Message>, OfError> {
         let Some(conn) = self.conns.get_mut(&id) else {
@@ -124,7 +127,9 @@ impl Ofproto {
             Message::FlowMod(request) => {
                 conn.check_not_slave()?;
                 let (bridge, version) = (conn.bridge, conn.version);
-                self.flow_mod(bridge, &request, version, now)?;
+                let changes = self.flow_mod_start(bridge, &request, version, now)?;
+                self.flows_changed(bridge, &changes, Some((id, xid)), now);
+                check_buffer(&request)?;
                 return Ok(None);
             }
             Message::GroupMod(request) => {
@@ -141,12 +146,13 @@ impl Ofproto {
             }
             Message::PortMod(request) => {
                 conn.check_not_slave()?;
-                self.port_mod(id, &request)?;
+                self.check_port_mod(id, &request)?;
+                self.port_mod(id, &request);
                 return Ok(None);
             }
             Message::TableMod(request) => {
                 conn.check_not_slave()?;
-                table_mod(request)?;
+                table_mod(bridge, request, conn.version)?;
                 return Ok(None);
             }
             Message::BarrierRequest => {
@@ -184,6 +190,23 @@ impl Ofproto {
                 self.conns_changed(bridge, now);
                 return Ok(None);
             }
+            Message::SetAsyncProperties(properties) => {
+                let mut config = conn.async_config();
+                properties.into_iter().for_each(|p| config.set(p));
+                conn.set_async(config);
+                let bridge = conn.bridge;
+                self.conns_changed(bridge, now);
+                return Ok(None);
+            }
+            Message::TableDescRequest => describe::table_descs(bridge),
+            Message::TlvTableMod(request) => {
+                conn.check_not_slave()?;
+                bridge.tlv_maps.change(&request)?;
+                return Ok(None);
+            }
+            Message::TlvTableRequest => Message::TlvTableReply(bridge.tlv_maps.describe()),
+            // Statistics are always up to date.
+            Message::FlowAge => return Ok(None),
             Message::SetFlowFormat(format) => {
                 conn.flow_format = format;
                 return Ok(None);
@@ -231,6 +254,16 @@ impl Ofproto {
             }
             Message::MeterConfigRequest { meter_id } => groups::meter_configs(bridge, meter_id)?,
             Message::MeterFeaturesRequest => Message::MeterFeaturesReply(meter::features()),
+            Message::BundleControl(request) => self.bundle_control(id, request, raw, now)?,
+            Message::BundleAdd(request) => {
+                self.bundle_add(id, request, now)?;
+                return Ok(None);
+            }
+            Message::FlowMonitorRequest(requests) => self.flow_monitor(id, &requests)?,
+            Message::FlowMonitorCancel { id: monitor } => {
+                conn.monitors.cancel(monitor)?;
+                return Ok(None);
+            }
             Message::Refused(refused) => return Err(refused.error),
             // What only switches send.
             Message::FeaturesReply(_)
@@ -241,10 +274,17 @@ impl Ofproto {
             | Message::BarrierReply
             | Message::QueueGetConfigReply { .. }
             | Message::RoleReply(_)
-            | Message::GetAsyncReply(_) => return Err(OfError::BrcBadType),
+            | Message::GetAsyncReply(_)
+            | Message::RoleStatus(_)
+            | Message::TableStatus(_)
+            | Message::TlvTableReply(_)
+            | Message::FlowMonitorPaused
+            | Message::FlowMonitorResumed => return Err(OfError::BrcBadType),
             Message::DescReply(_)
             | Message::FlowStatsReply(_)
             | Message::FlowCountsReply(_)
+            | Message::FlowMonitorReply(_)
+            | Message::TableDescReply(_)
             | Message::AggregateReply { .. }
             | Message::TableStatsReply(_)
             | Message::TableFeaturesReply(_)
@@ -271,35 +311,54 @@ impl Ofproto {
         version: Version,
         now: Instant,
     ) -> Result<(), OfError> {
-        let Some(state) = self.bridges.get_mut(&bridge) else {
-            return Ok(());
-        };
-        action_check::check_flow_mod(request, version, state.known())?;
-        let removed = state.tables.flow_mod(request, version, now)?;
-        self.flows_removed(bridge, &removed, now);
-        Ok(())
+        let changes = self.flow_mod_start(bridge, request, version, now)?;
+        self.flows_changed(bridge, &changes, None, now);
+        check_buffer(request)
     }
 
-    fn port_mod(&mut self, id: ConnId, request: &PortMod) -> Result<(), OfError> {
-        let Some(conn) = self.conns.get(&id) else {
-            return Ok(());
+    /// Changes the tables, and tells nobody.
+    pub(crate) fn flow_mod_start(
+        &mut self,
+        bridge: BridgeId,
+        request: &FlowMod,
+        version: Version,
+        now: Instant,
+    ) -> Result<Vec<Change>, OfError> {
+        let Some(state) = self.bridges.get_mut(&bridge) else {
+            return Ok(Vec::new());
         };
+        action_check::check_flow_mod(request, version, state.known())?;
+        state.tables.flow_mod(request, version, now)
+    }
+
+    /// Errors: of the port-mod; without one, [`Ofproto::port_mod`] does it.
+    pub(crate) fn check_port_mod(&self, id: ConnId, request: &PortMod) -> Result<(), OfError> {
         if let Some(property) = request.other.first() {
             return Err(property.refusal());
         }
-        let (bridge, version) = (conn.bridge, conn.version);
-        let state = self.bridges.get(&bridge).ok_or(OfError::PmfcBadPort)?;
+        let conn = self.conns.get(&id).ok_or(OfError::PmfcBadPort)?;
+        let state = self.bridges.get(&conn.bridge);
+        let state = state.ok_or(OfError::PmfcBadPort)?;
         let port = state.view.port(request.port).ok_or(OfError::PmfcBadPort)?;
         if port.hw_addr != request.hw_addr {
             return Err(OfError::PmfcBadHwAddr);
         }
-        if request.mask.0 & !SETTABLE.0 != 0 && version != Version::Of10 {
+        if request.mask.0 & !SETTABLE.0 != 0 && conn.version != Version::Of10 {
             return Err(OfError::PmfcBadConfig);
         }
+        Ok(())
+    }
+
+    /// Carries out a port-mod that was checked.
+    pub(crate) fn port_mod(&mut self, id: ConnId, request: &PortMod) {
+        let Some(bridge) = self.conns.get(&id).map(|c| c.bridge) else {
+            return;
+        };
         let mask = request.mask.0 & SETTABLE.0;
-        let config = PortConfig(port.config.0 & !mask | request.config.0 & mask);
-        self.port_modify_by(bridge, request.port, Some(id), |port| port.config = config)
-            .map_err(|_| OfError::PmfcBadPort)
+        // Only a port that is not there could fail, and the check has found it.
+        let _ = self.port_modify_by(bridge, request.port, Some(id), |port| {
+            port.config = PortConfig(port.config.0 & !mask | request.config.0 & mask);
+        });
     }
 
     /// Source: OpenFlow 1.3.5, 6.3.6.
@@ -324,7 +383,19 @@ impl Ofproto {
         if request.role == Role::Master {
             for other in self.conns.values_mut() {
                 if other.bridge == bridge && other.id != id && other.role == Role::Master {
+                    let is_told = other.wants_role_status(RoleReason::MasterRequest);
                     other.role = Role::Slave;
+                    if is_told {
+                        self.effects.push_back(Effect::Send {
+                            conn: other.id,
+                            xid: 0,
+                            message: Message::RoleStatus(RoleStatus {
+                                role: Role::Slave,
+                                reason: RoleReason::MasterRequest,
+                                generation_id: generation_id.unwrap_or(u64::MAX),
+                            }),
+                        });
+                    }
                 }
             }
         }
@@ -336,6 +407,19 @@ impl Ofproto {
             role,
             generation_id,
         }))
+    }
+}
+
+/// The switch keeps no packets: a flow-mod that names one is done, and its sender told that the
+/// packet is not there.
+pub(crate) fn check_buffer(request: &FlowMod) -> Result<(), OfError> {
+    let is_delete = matches!(
+        request.command,
+        FlowModCommand::Delete | FlowModCommand::DeleteStrict
+    );
+    match is_delete || request.buffer_id == NO_BUFFER {
+        true => Ok(()),
+        false => Err(OfError::BrcBufferUnknown),
     }
 }
 
@@ -357,7 +441,11 @@ fn set_config(conn: &mut Conn, config: SwitchConfig) -> Result<(), OfError> {
     Ok(())
 }
 
-fn packet_out(bridge: &BridgeState, conn: &Conn, request: PacketOut) -> Result<Effect, OfError> {
+pub(crate) fn packet_out(
+    bridge: &BridgeState,
+    conn: &Conn,
+    request: PacketOut,
+) -> Result<Effect, OfError> {
     if request.buffer_id != NO_BUFFER {
         return Err(OfError::BrcBufferUnknown);
     }
@@ -385,14 +473,40 @@ fn is_pipeline_field(field: Field) -> bool {
         || (0..16).any(|n| Field::reg(n) == Some(field))
 }
 
-/// No version gives a table-mod anything to change here.
-fn table_mod(request: TableMod) -> Result<(), OfError> {
-    if request.table_id != TABLE_ALL && usize::from(request.table_id) >= N_TABLES {
-        return Err(OfError::TmfcBadTable);
+/// What to do with packets that miss (1.1, 1.2) is taken and has no effect: a table-miss flow says
+/// it. Eviction is carried out; vacancy events are not.
+///
+/// Errors: `OFPTMFC_BAD_TABLE`, `OFPTMFC_EPERM` for the table that is the switch's own,
+/// `OFPTMFC_BAD_CONFIG`.
+fn table_mod(bridge: &mut BridgeState, request: TableMod, v: Version) -> Result<(), OfError> {
+    const OWN: u8 = N_TABLES as u8;
+    match request.table_id {
+        TABLE_ALL => {}
+        OWN => return Err(OfError::TmfcEperm),
+        id if usize::from(id) > N_TABLES => return Err(OfError::TmfcBadTable),
+        _ => {}
     }
-    // The two bits that 1.1 and 1.2 define, and 1.3 keeps without an effect.
-    if request.config & !3 != 0 {
+    let allowed = match v >= Version::Of14 {
+        true => TableMod::EVICTION,
+        // Two bits that 1.3 keeps without an effect.
+        false => TableMod::MISS_MASK,
+    };
+    let flags = request.eviction_flags.unwrap_or(0);
+    if request.config & !allowed != 0 || flags & !TableMod::EVICTION_FLAGS != 0 {
         return Err(OfError::TmfcBadConfig);
+    }
+    if v >= Version::Of14 {
+        let evicts = request.config & TableMod::EVICTION != 0;
+        let all = 0..OWN;
+        let one = request.table_id..request.table_id.saturating_add(1);
+        let tables = if request.table_id == TABLE_ALL {
+            all
+        } else {
+            one
+        };
+        for id in tables {
+            bridge.tables.set_evicts(id, evicts);
+        }
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub const FAIL_OPEN_PRIORITY: u32 = 0x00f0_f0f0;
 pub struct Rule {
     /// Unique in the process, in order of creation; a modified rule keeps its serial.
     pub serial: u64,
+    /// Of the same order as serials: when the rule was added or last modified.
+    pub changed: u64,
     pub table_id: u8,
     /// 0 to 65535; above that the rule is hidden.
     pub priority: u32,

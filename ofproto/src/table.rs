@@ -16,13 +16,14 @@ use std::time::Instant;
 
 use openflow::message::{
     FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStatsRequest, GROUP_ANY,
-    NO_BUFFER, TABLE_ALL,
+    TABLE_ALL,
 };
-use openflow::{Action, Match, OfError, Version};
+use openflow::{Action, Match, OfError, Subfield, Version};
 use packet::OfPort;
 
 use crate::classifier::Editor;
 use crate::classifier_pattern::{Pattern, PrefixField};
+use crate::eviction;
 use crate::flow::{Flow, Mask};
 use crate::flow_field::from_match;
 use crate::rule::{Rule, RuleStats, Timeout};
@@ -38,6 +39,10 @@ pub struct TableConf {
     pub name: String,
     /// Rules the table may hold; adding more is refused with `OFPFMFC_TABLE_FULL`.
     pub max_rules: usize,
+    /// Flows give way when the table is full, instead of new ones being refused.
+    pub evicts: bool,
+    /// Flows that agree in these are a group; see [`crate::eviction`].
+    pub groups: Vec<Subfield>,
     /// Fields that the classifier keeps prefix trees for.
     pub prefixes: Vec<PrefixField>,
 }
@@ -47,6 +52,8 @@ impl Default for TableConf {
         TableConf {
             name: String::new(),
             max_rules: DEFAULT_MAX_RULES,
+            evicts: false,
+            groups: Vec::new(),
             prefixes: PrefixField::ALL.to_vec(),
         }
     }
@@ -57,6 +64,32 @@ impl Default for TableConf {
 pub struct Removed {
     pub rule: Arc<Rule>,
     pub reason: FlowRemovedReason,
+}
+
+/// What a flow-mod did to one rule.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// By an addition; `old` is the rule that was in its place.
+    Added {
+        rule: Arc<Rule>,
+        old: Option<Arc<Rule>>,
+    },
+    /// By a modification.
+    Modified {
+        rule: Arc<Rule>,
+        old: Arc<Rule>,
+    },
+    Removed(Removed),
+}
+
+impl Change {
+    /// The rule and why, for one that is gone.
+    pub fn removed(&self) -> Option<&Removed> {
+        match self {
+            Change::Removed(removed) => Some(removed),
+            Change::Added { .. } | Change::Modified { .. } => None,
+        }
+    }
 }
 
 /// All flow tables of a bridge.
@@ -103,6 +136,12 @@ fn add_uses(actions: &[Action], found: &mut Vec<Uses>) {
     }
 }
 
+/// A state of the tables that changes can be undone to.
+#[derive(Debug)]
+pub struct Mark {
+    dirty: BTreeSet<u8>,
+}
+
 /// Rules with timeouts, by the time to look at them again.
 #[derive(Default, Debug)]
 struct Timers {
@@ -141,6 +180,8 @@ impl Timers {
 struct Table {
     editor: Editor<Rule>,
     conf: TableConf,
+    /// A controller asked for eviction, whatever the configuration says.
+    evicts: bool,
     /// Hidden rules do not count against the limit.
     hidden: usize,
 }
@@ -222,20 +263,31 @@ impl FlowTables {
         }
     }
 
-    /// Carries out a flow-mod; returns the rules that it deleted.
+    /// Does a full table make room for new flows?
+    pub fn evicts(&self, table_id: u8) -> bool {
+        self.tables.get(&table_id).is_some_and(Table::makes_room)
+    }
+
+    /// What a controller wants of a table; its configuration may want eviction too.
+    pub fn set_evicts(&mut self, table_id: u8, evicts: bool) {
+        if usize::from(table_id) < N_TABLES && (evicts || self.tables.contains_key(&table_id)) {
+            self.table_mut(table_id).evicts = evicts;
+        }
+    }
+
+    /// Carries out a flow-mod; returns what it did, in order.
     ///
     /// `version` is that of the connection: OpenFlow 1.0 always resets the counters of an entry
     /// that is added again.
     ///
     /// Errors: `OFPFMFC_OVERLAP`, `OFPFMFC_TABLE_FULL`, `OFPBRC_EPERM` for a reserved table,
-    /// `OFPFMFC_BAD_TABLE_ID`, and those of [`from_match`]. After an error nothing has changed,
-    /// except for `OFPBRC_BUFFER_UNKNOWN`: the switch keeps no packets, but the flow-mod is done.
+    /// `OFPFMFC_BAD_TABLE_ID`, and those of [`from_match`]. After an error nothing has changed.
     pub fn flow_mod(
         &mut self,
         fm: &FlowMod,
         version: Version,
         now: Instant,
-    ) -> Result<Vec<Removed>, OfError> {
+    ) -> Result<Vec<Change>, OfError> {
         if fm.flags.emergency {
             // The emergency flow cache of OpenFlow 1.0 was dropped from 1.0.1.
             return Err(OfError::FmfcTableFull);
@@ -259,31 +311,60 @@ impl FlowTables {
             out_port: if is_delete { fm.out_port } else { OfPort::ANY },
             out_group: if is_delete { fm.out_group } else { GROUP_ANY },
         };
-        let mut removed = Vec::new();
+        let mut changes = Vec::new();
         match fm.command {
-            FlowModCommand::Add => self.add(fm, &flow, &mask, version, now)?,
+            FlowModCommand::Add => self.add(fm, &flow, &mask, version, now, &mut changes)?,
             FlowModCommand::Modify | FlowModCommand::ModifyStrict => {
                 let rules = self.collect(&criteria);
                 for rule in &rules {
-                    self.modify(rule, fm, now);
+                    changes.push(self.modify(rule, fm, now));
                 }
                 // In 1.0 and 1.1, modifying what is not there adds it, unless a cookie selects.
                 let is_11_add = version == Version::Of11 && fm.new_cookie != u64::MAX;
                 let may_add = fm.modify_cookie || is_11_add;
                 if rules.is_empty() && may_add && fm.cookie_mask == 0 {
-                    self.add(fm, &flow, &mask, version, now)?;
+                    self.add(fm, &flow, &mask, version, now, &mut changes)?;
                 }
             }
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
                 for rule in self.collect(&criteria) {
-                    removed.extend(self.remove(&rule, FlowRemovedReason::Delete));
+                    let removed = self.remove(&rule, FlowRemovedReason::Delete);
+                    changes.extend(removed.map(Change::Removed));
                 }
             }
         }
-        if !is_delete && fm.buffer_id != NO_BUFFER {
-            return Err(OfError::BrcBufferUnknown);
+        Ok(changes)
+    }
+
+    /// Undoes the last changes, given in the order in which they were made. The tables are as
+    /// before, and those that were published are still up to date.
+    pub fn roll_back(&mut self, changes: Vec<Change>, before: Mark) {
+        for change in changes.into_iter().rev() {
+            match change {
+                Change::Added { rule, old: None } => {
+                    self.remove(&rule, FlowRemovedReason::Delete);
+                }
+                Change::Added { old: Some(old), .. }
+                | Change::Modified { old, .. }
+                | Change::Removed(Removed { rule: old, .. }) => {
+                    self.insert(old);
+                }
+            }
         }
-        Ok(removed)
+        self.dirty = before.dirty;
+    }
+
+    /// The state that [`FlowTables::roll_back`] returns to.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            dirty: self.dirty.clone(),
+        }
+    }
+
+    /// Rules that are added from now on have higher serials, and those that are modified a higher
+    /// [`Rule::changed`].
+    pub fn last_serial(&self) -> u64 {
+        self.next_serial
     }
 
     /// The rules that a statistics request asks for: by table, then descending priority, then age.
@@ -314,8 +395,10 @@ impl FlowTables {
     ) -> Result<(), OfError> {
         let (flow, mask) = from_match(wanted)?;
         let pattern = self.table_mut(0).editor.pattern(&flow, &mask);
+        let serial = self.new_serial();
         let rule = Rule {
-            serial: self.new_serial(),
+            serial,
+            changed: serial,
             table_id: 0,
             priority,
             pattern,
@@ -329,7 +412,7 @@ impl FlowTables {
             modified: now,
             stats: Arc::new(RuleStats::new(now)),
         };
-        self.insert(rule);
+        self.insert(Arc::new(rule));
         Ok(())
     }
 
@@ -443,6 +526,7 @@ impl FlowTables {
         mask: &Mask,
         version: Version,
         now: Instant,
+        changes: &mut Vec<Change>,
     ) -> Result<(), OfError> {
         let table_id = check_table(fm, version)?;
         let table = self.table_mut(table_id);
@@ -453,9 +537,7 @@ impl FlowTables {
             if fm.flags.check_overlap && table.editor.view().overlaps(flow, mask, priority) {
                 return Err(OfError::FmfcOverlap);
             }
-            if table.visible() >= table.conf.max_rules {
-                return Err(OfError::FmfcTableFull);
-            }
+            self.make_room(table_id, changes)?;
         }
         let mut flags = fm.flags;
         flags.reset_counts |= version < Version::Of12 && fm.command == FlowModCommand::Add;
@@ -463,8 +545,10 @@ impl FlowTables {
             Some(old) if !flags.reset_counts => old.stats.carried_over(now),
             _ => RuleStats::new(now),
         };
+        let serial = self.new_serial();
         let rule = Rule {
-            serial: self.new_serial(),
+            serial,
+            changed: serial,
             table_id,
             priority,
             pattern,
@@ -478,12 +562,36 @@ impl FlowTables {
             modified: now,
             stats: Arc::new(stats),
         };
-        self.insert(rule);
+        let rule = Arc::new(rule);
+        let old = self.insert(Arc::clone(&rule));
+        changes.push(Change::Added { rule, old });
+        Ok(())
+    }
+
+    /// Sees to it that a table can take one more rule.
+    ///
+    /// Errors: `OFPFMFC_TABLE_FULL`; then nothing has changed.
+    fn make_room(&mut self, table_id: u8, changes: &mut Vec<Change>) -> Result<(), OfError> {
+        let table = self.table_mut(table_id);
+        let Some(excess) = table.visible().checked_sub(table.conf.max_rules) else {
+            return Ok(());
+        };
+        let victims = match table.makes_room() && table.conf.max_rules > 0 {
+            true => {
+                let rules = table.editor.view().iter();
+                eviction::victims(rules, &table.conf.groups, excess + 1)
+            }
+            false => None,
+        };
+        for rule in victims.ok_or(OfError::FmfcTableFull)? {
+            let removed = self.remove(&rule, FlowRemovedReason::Eviction);
+            changes.extend(removed.map(Change::Removed));
+        }
         Ok(())
     }
 
     /// Gives a rule the actions of `fm`, and its cookie where the version says so.
-    fn modify(&mut self, old: &Arc<Rule>, fm: &FlowMod, now: Instant) {
+    fn modify(&mut self, old: &Arc<Rule>, fm: &FlowMod, now: Instant) -> Change {
         let stats = if fm.flags.reset_counts {
             Arc::new(RuleStats::new(old.stats.used()))
         } else {
@@ -491,6 +599,7 @@ impl FlowTables {
         };
         let rule = Rule {
             serial: old.serial,
+            changed: self.new_serial(),
             table_id: old.table_id,
             priority: old.priority,
             pattern: old.pattern.clone(),
@@ -508,7 +617,12 @@ impl FlowTables {
             modified: now,
             stats,
         };
-        self.insert(rule);
+        let rule = Arc::new(rule);
+        self.insert(Arc::clone(&rule));
+        Change::Modified {
+            rule,
+            old: Arc::clone(old),
+        }
     }
 
     fn collect(&self, criteria: &Criteria) -> Vec<Arc<Rule>> {
@@ -535,8 +649,8 @@ impl FlowTables {
         rules
     }
 
-    fn insert(&mut self, rule: Rule) {
-        let rule = Arc::new(rule);
+    /// Returns the rule that was in its place.
+    fn insert(&mut self, rule: Arc<Rule>) -> Option<Arc<Rule>> {
         let (table_id, serial) = (rule.table_id, rule.serial);
         match rule.expiry() {
             Some((at, _)) => self.timers.set(at, Arc::clone(&rule)),
@@ -546,14 +660,16 @@ impl FlowTables {
         self.count_users(&rule, true);
         let table = self.table_mut(table_id);
         let is_hidden = rule.is_hidden();
-        let Some(old) = table.editor.insert(rule) else {
-            table.hidden += usize::from(is_hidden);
-            return;
-        };
-        if old.serial != serial {
-            self.timers.forget(old.serial);
+        let old = table.editor.insert(rule);
+        match &old {
+            Some(old) if old.serial != serial => self.timers.forget(old.serial),
+            Some(_) => {}
+            None => table.hidden += usize::from(is_hidden),
         }
-        self.count_users(&old, false);
+        if let Some(old) = &old {
+            self.count_users(old, false);
+        }
+        old
     }
 
     fn remove(&mut self, rule: &Rule, reason: FlowRemovedReason) -> Option<Removed> {
@@ -584,12 +700,17 @@ impl FlowTables {
         self.tables.entry(table_id).or_insert_with(|| Table {
             editor: Editor::new(seed),
             conf: TableConf::default(),
+            evicts: false,
             hidden: 0,
         })
     }
 }
 
 impl Table {
+    fn makes_room(&self) -> bool {
+        self.evicts || self.conf.evicts
+    }
+
     fn visible(&self) -> usize {
         self.editor.view().len() - self.hidden
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ofproto::table::{FlowTables, TableConf};
+use ofproto::table::{Change, FlowTables, TableConf};
 use openflow::message::{
     FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStatsRequest, GROUP_ANY,
 };
@@ -314,8 +314,8 @@ fn agrees_with_the_model() {
                     Step::FlowMod(fm, old) => {
                         let version = if old { Version::Of10 } else { Version::Of13 };
                         let want = model.apply(&fm, version, now).map(sorted);
-                        let got = tables.flow_mod(&fm, version, now).map(|removed| {
-                            let gone = removed.into_iter().map(|r| {
+                        let got = tables.flow_mod(&fm, version, now).map(|changes| {
+                            let gone = changes.iter().filter_map(Change::removed).map(|r| {
                                 (
                                     r.rule.table_id,
                                     r.rule.priority as u16,

@@ -59,3 +59,55 @@ fn cases() {
     }
     println!("{cases} cases");
 }
+
+/// A full table makes room when it is told to: flows with a timeout go, of the largest group the
+/// least important, of these the one that would expire first.
+#[test]
+fn eviction() {
+    use ofproto::table::TableConf;
+    use openflow::{Field, OfError, Subfield};
+
+    let mut switch = Switch::new();
+    switch.tables.set_conf(
+        0,
+        TableConf {
+            max_rules: 4,
+            groups: vec![Subfield::whole(Field::InPort)],
+            ..TableConf::default()
+        },
+    );
+    let add = |switch: &mut Switch, text: &str| {
+        switch.flow_mod(command("add").unwrap(), text, Version::Of14)
+    };
+    for text in [
+        "in_port=1,tcp,actions=1",
+        "in_port=1,udp,importance=2,idle_timeout=5,actions=1",
+        "in_port=1,arp,importance=1,idle_timeout=60,actions=1",
+        "in_port=2,ip,idle_timeout=1,actions=1",
+    ] {
+        assert_eq!(add(&mut switch, text), Ok(Vec::new()));
+    }
+    let full = "in_port=3,actions=1";
+    assert_eq!(add(&mut switch, full), Err(OfError::FmfcTableFull));
+    assert!(!switch.tables.evicts(0));
+    switch.tables.set_evicts(0, true);
+    // The largest group has the permanent flow, too; importance counts before time.
+    let removed = add(&mut switch, full).unwrap();
+    assert_eq!(removed.len(), 1);
+    assert!(
+        removed[0].starts_with("Eviction") && removed[0].contains("arp"),
+        "{removed:?}"
+    );
+    // Replacing a flow needs no room.
+    assert_eq!(add(&mut switch, full), Ok(Vec::new()));
+    let removed = add(&mut switch, "in_port=4,actions=1").unwrap();
+    assert!(removed[0].contains("udp"), "{removed:?}");
+    let removed = add(&mut switch, "in_port=5,actions=1").unwrap();
+    assert!(removed[0].contains("in_port=2"), "{removed:?}");
+    // Only permanent flows are left.
+    assert_eq!(
+        add(&mut switch, "in_port=6,actions=1"),
+        Err(OfError::FmfcTableFull)
+    );
+    assert_eq!(switch.tables.table_len(0), 4);
+}

@@ -263,7 +263,7 @@ fn roles() {
         Message::FlowMod(FlowMod::add()),
         Message::TableMod(TableMod {
             table_id: 0,
-            config: 0,
+            ..TableMod::default()
         }),
         Message::PacketOut(PacketOut {
             metadata: Match::new(),

@@ -11,20 +11,27 @@
 //! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
 
 mod asynchronous;
+mod bundle;
 mod flow;
+mod flow_monitor;
 mod group;
 mod meter;
 mod port;
 mod switch;
 mod table_features;
+mod tlv;
 
 pub use asynchronous::{
-    AsyncConfig, AsyncMask, FlowRemovedReason, PacketIn, PacketInFormat, PacketInReason,
-    PortReason, Role, RoleMessage,
+    AsyncConfig, AsyncKind, AsyncMask, AsyncProperty, FlowRemovedReason, PacketIn, PacketInFormat,
+    PacketInReason, PortReason, Role, RoleMessage, RoleReason, RoleStatus,
 };
+pub use bundle::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
 pub use flow::{
     AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
     FlowStats, FlowStatsReply, FlowStatsRequest, PacketOut,
+};
+pub use flow_monitor::{
+    FlowChange, FlowEvent, FlowMonitorCommand, FlowMonitorFlags, FlowMonitorRequest, FlowUpdate,
 };
 pub use group::{
     BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, BUCKET_MAX, Bucket, GROUP_ALL, GROUP_MAX, GroupCommand,
@@ -40,10 +47,11 @@ pub use port::{
 };
 pub use switch::{
     Capabilities, Desc, ErrorMessage, FragHandling, Hello, Refused, SwitchConfig, SwitchFeatures,
-    TableMod, TableStats,
+    TableMod, TableReason, TableStats, TableStatus, Vacancy,
 };
 pub(crate) use table_features::{FIELDS_11, WILDCARDS_10, bit_12};
 pub use table_features::{TableActions, TableFeatures, TableInstructions};
+pub use tlv::{TlvCommand, TlvMap, TlvTable, TlvTableMod};
 
 use bytes::Bytes;
 use packet::OfPort;
@@ -136,6 +144,38 @@ pub enum Message {
         flavor: Flavor,
         config: AsyncConfig,
     },
+
+    BundleControl(BundleControl),
+    BundleAdd(BundleAdd),
+
+    FlowMonitorRequest(Vec<FlowMonitorRequest>),
+    FlowMonitorReply(Vec<FlowUpdate>),
+    /// Before 1.4; later a request with the command to delete.
+    FlowMonitorCancel {
+        id: u32,
+    },
+    /// Before 1.4; later an update in a reply.
+    FlowMonitorPaused,
+    /// Before 1.4; later an update in a reply.
+    FlowMonitorResumed,
+
+    /// `OFPT_SET_ASYNC` of 1.4 and later, NXT_SET_ASYNC_CONFIG2 before: only what is named
+    /// changes.
+    SetAsyncProperties(Vec<AsyncProperty>),
+    /// 1.4 and later.
+    RoleStatus(RoleStatus),
+
+    /// 1.4 and later.
+    TableStatus(TableStatus),
+    /// 1.4 and later.
+    TableDescRequest,
+    TableDescReply(Vec<TableMod>),
+
+    TlvTableMod(TlvTableMod),
+    TlvTableRequest,
+    TlvTableReply(TlvTable),
+    /// NXT_FLOW_AGE, which does nothing.
+    FlowAge,
 
     /// NXT_SET_FLOW_FORMAT
     SetFlowFormat(FlowFormat),
@@ -234,6 +274,22 @@ impl Message {
             Message::GetAsyncRequest => "OFPT_GET_ASYNC_REQUEST",
             Message::GetAsyncReply(_) => "OFPT_GET_ASYNC_REPLY",
             Message::SetAsync { .. } => "OFPT_SET_ASYNC",
+            Message::BundleControl(_) => "OFPT_BUNDLE_CONTROL",
+            Message::BundleAdd(_) => "OFPT_BUNDLE_ADD_MESSAGE",
+            Message::FlowMonitorRequest(_) => "OFPST_FLOW_MONITOR request",
+            Message::FlowMonitorReply(_) => "OFPST_FLOW_MONITOR reply",
+            Message::FlowMonitorCancel { .. } => "NXT_FLOW_MONITOR_CANCEL",
+            Message::FlowMonitorPaused => "NXT_FLOW_MONITOR_PAUSED",
+            Message::FlowMonitorResumed => "NXT_FLOW_MONITOR_RESUMED",
+            Message::SetAsyncProperties(_) => "OFPT_SET_ASYNC",
+            Message::RoleStatus(_) => "OFPT_ROLE_STATUS",
+            Message::TableStatus(_) => "OFPT_TABLE_STATUS",
+            Message::TableDescRequest => "OFPST_TABLE_DESC request",
+            Message::TableDescReply(_) => "OFPST_TABLE_DESC reply",
+            Message::TlvTableMod(_) => "NXT_TLV_TABLE_MOD",
+            Message::TlvTableRequest => "NXT_TLV_TABLE_REQUEST",
+            Message::TlvTableReply(_) => "NXT_TLV_TABLE_REPLY",
+            Message::FlowAge => "NXT_FLOW_AGE",
             Message::SetFlowFormat(_) => "NXT_SET_FLOW_FORMAT",
             Message::SetFlowModTableId(_) => "NXT_FLOW_MOD_TABLE_ID",
             Message::SetPacketInFormat(_) => "NXT_SET_PACKET_IN_FORMAT",

@@ -91,6 +91,8 @@ impl Reassembler {
 /// Appends the list of `part` to that of `whole`; false when they are of different kinds.
 fn join(whole: &mut Message, part: Message) -> bool {
     match (whole, part) {
+        (Message::TableDescReply(a), Message::TableDescReply(b)) => a.extend(b),
+        (Message::FlowMonitorReply(a), Message::FlowMonitorReply(b)) => a.extend(b),
         (Message::FlowStatsReply(a), Message::FlowStatsReply(b)) => a.flows.extend(b.flows),
         (Message::TableStatsReply(a), Message::TableStatsReply(b)) => a.extend(b),
         (Message::TableFeaturesReply(a), Message::TableFeaturesReply(b)) => a.extend(b),

@@ -151,6 +151,7 @@ fn is_length_error(error: OfError) -> bool {
             | OfError::BicBadLen
             | OfError::BmcBadLen
             | OfError::BpcBadLen
+            | OfError::BfcMsgBadLen
     )
 }
 

@@ -596,6 +596,7 @@ proptest! {
             packet_in: AsyncMask { master: n[0], slave: n[1] },
             port_status: AsyncMask { master: n[2], slave: n[3] },
             flow_removed: AsyncMask { master: n[4], slave: n[5] },
+            ..AsyncConfig::default()
         };
         check(Message::SetAsync { flavor: Flavor::Nicira, config }, Version::Of10);
         check(Message::SetAsync { flavor: Flavor::Standard, config }, Version::Of13);

@@ -22,6 +22,9 @@ use crate::switch::Switch;
 /// A packet-in or the like is dropped when so many messages wait for a slow controller.
 const MAX_WAITING: usize = 512;
 
+/// Flow monitors pause when so many messages wait.
+const MONITOR_WAITING: usize = 64;
+
 /// The connections that `ofproto` knows.
 #[derive(Default)]
 pub struct Conns {
@@ -98,6 +101,11 @@ impl Switch {
                 coverage::ofproto_recv_openflow.inc();
                 if let Some(conn) = self.conns.by_net.get(&id) {
                     self.ofproto.handle_message(*conn, xid, message, &raw, now);
+                }
+            }
+            NetEvent::Drained { id } => {
+                if let Some(conn) = self.conns.by_net.get(&id) {
+                    self.ofproto.set_congested(*conn, false);
                 }
             }
             NetEvent::Closed { id } => {
@@ -241,7 +249,12 @@ impl Switch {
             return;
         }
         coverage::rconn_sent.inc();
+        let is_update = matches!(message, Message::FlowMonitorReply(_));
         open.sender.send(xid, message);
+        if is_update && open.sender.queued() >= MONITOR_WAITING {
+            self.ofproto.set_congested(conn, true);
+            open.sender.tell_when_drained();
+        }
     }
 
     /// Sends the barrier replies that `version` lets go.

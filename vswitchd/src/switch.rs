@@ -401,6 +401,8 @@ impl Switch {
             self.refresh_links().await;
         }
         self.set_controllers(now);
+        self.ofproto
+            .set_bundle_idle_timeout(self.desired.bundle_idle_timeout);
         let control = &self.threads.control;
         control
             .max_idle_ms

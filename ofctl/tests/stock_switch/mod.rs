@@ -198,6 +198,35 @@ impl Switch {
         child
     }
 
+    /// `monitor br0` with a flow monitor: standard output in `out`, standard error in `log`, once
+    /// it is ready.
+    pub fn spawn_watch(
+        &self,
+        stock: bool,
+        version: &str,
+        spec: &str,
+        out: &str,
+        log: &str,
+    ) -> Child {
+        let program = if stock {
+            "ovs-ofctl".to_owned()
+        } else {
+            self.path("ovs-ofctl")
+        };
+        let socket = self.monitor_socket();
+        let _ = fs::remove_file(&socket);
+        let unixctl = format!("--unixctl={socket}");
+        let child = self
+            .command(&program)
+            .args(["-O", version, "monitor", "br0", spec, &unixctl])
+            .stdout(File::create(out).expect("out"))
+            .stderr(File::create(log).expect("log"))
+            .spawn()
+            .expect("monitor");
+        self.wait_for_socket("monitor.ctl");
+        child
+    }
+
     /// The text of `file` once it satisfies `done`; lines about barriers are left out.
     pub fn wait_for(&self, file: &str, done: impl Fn(&str) -> bool) -> String {
         let started = Instant::now();

@@ -80,7 +80,7 @@ impl Ofproto {
         let removed = bridge.tables.flush();
         bridge.controllers.is_failed_open = false;
         bridge.add_default_rule(now);
-        self.flows_removed(id, &removed, now);
+        self.flows_removed(id, removed, now);
         self.update_fail_open(id, now);
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use openflow::message::{
     AggregateStats, Capabilities, FlowCounts, FlowStats, FlowStatsReply, FlowStatsRequest,
-    PortDesc, QUEUE_ALL, QueueStatsRequest, SwitchFeatures, TableFeatures, TableStats,
+    PortDesc, QUEUE_ALL, QueueStatsRequest, SwitchFeatures, TableFeatures, TableMod, TableStats,
 };
 use openflow::{Message, OfError, OfPort, Version};
 
@@ -147,6 +147,19 @@ fn features_of_table(bridge: &BridgeState, table_id: u8) -> TableFeatures {
         name: conf.name,
         ..TableFeatures::supported(table_id, N_TABLES as u8, max_entries)
     }
+}
+
+pub(super) fn table_descs(bridge: &BridgeState) -> Message {
+    let tables = (0..N_TABLES as u8).map(|table_id| TableMod {
+        table_id,
+        config: match bridge.tables.evicts(table_id) {
+            true => TableMod::EVICTION,
+            false => 0,
+        },
+        eviction_flags: Some(TableMod::EVICTION_FLAGS),
+        vacancy: None,
+    });
+    Message::TableDescReply(tables.collect())
 }
 
 pub(super) fn read_port_stats(

@@ -57,7 +57,7 @@ impl Ofproto {
                     .remove_users(user, FlowRemovedReason::GroupDelete),
             );
         }
-        self.flows_removed(bridge, &removed, now);
+        self.flows_removed(bridge, removed, now);
         self.mark_dirty();
         Ok(())
     }
@@ -89,7 +89,7 @@ impl Ofproto {
         }
         let changes = changes.into_iter().map(Effect::ChangeMeter);
         self.effects.extend(changes);
-        self.flows_removed(bridge, &removed, now);
+        self.flows_removed(bridge, removed, now);
         self.mark_dirty();
         Ok(())
     }

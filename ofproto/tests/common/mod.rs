@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ofproto::action_check::{Known, check_flow_mod};
 use ofproto::group::Groups;
 use ofproto::meter::Meters;
-use ofproto::table::FlowTables;
+use ofproto::table::{Change, FlowTables};
 use openflow::message::{FlowModCommand, FlowStats, FlowStatsRequest, TABLE_ALL};
 use openflow::text::flow::{parse_flow_mod, parse_stats_request};
 use openflow::text::token::Piece;
@@ -82,9 +82,10 @@ impl Switch {
             meters: &meters,
         };
         check_flow_mod(&fm, version, known)?;
-        let removed = self.tables.flow_mod(&fm, version, self.now)?;
-        Ok(removed
+        let changes = self.tables.flow_mod(&fm, version, self.now)?;
+        Ok(changes
             .iter()
+            .filter_map(Change::removed)
             .map(|r| format!("{:?}{}", r.reason, self.line(&r.rule, false)))
             .collect())
     }

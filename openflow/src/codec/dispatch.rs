@@ -10,8 +10,8 @@ use super::flow_stats;
 use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, flow_mod, flow_removed, group, meter, packet_in, port, port_stats, queue,
-    role, switch, table_features, table_stats,
+    Dialect, Header, bundle, flow_mod, flow_monitor, flow_removed, group, meter, packet_in, port,
+    port_stats, queue, role, switch, table_desc, table_features, table_stats, tlv,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -60,7 +60,12 @@ fn decode_versioned(
     dialect: &Dialect,
 ) -> Result<(Kind, Message, bool), DecodeError> {
     let (kind, more) = kind(header, v, r)?;
-    let message = decode_body(kind, r, v, dialect)?;
+    let message = match kind {
+        Kind::BundleAddMessage | Kind::OnfBundleAddMessage => {
+            Message::BundleAdd(bundle::decode_add(r, v, header.xid, dialect)?)
+        }
+        kind => decode_body(kind, r, v, dialect)?,
+    };
     if matches!(message, Message::Refused(_)) {
         return Ok((kind, message, more));
     }
@@ -98,7 +103,7 @@ pub(super) fn kind(
     }
 }
 
-fn experimenter_kind(v: Version, r: &mut Reader) -> Result<Kind, DecodeError> {
+pub(super) fn experimenter_kind(v: Version, r: &mut Reader) -> Result<Kind, DecodeError> {
     let vendor = r.u32()?;
     if vendor != NICIRA && vendor != ONF {
         return bad("experimenter", OfError::BrcBadVendor);
@@ -140,7 +145,8 @@ fn multipart_kind(
     }
 }
 
-fn decode_body(
+/// Reads the body of a message, except for those that are bundled messages.
+pub(super) fn decode_body(
     kind: Kind,
     r: &mut Reader,
     v: Version,
@@ -166,7 +172,7 @@ fn decode_body(
         Kind::FlowMod => Message::FlowMod(flow_mod::decode(r, v, dialect)?),
         Kind::NxFlowMod => Message::FlowMod(flow_mod::decode_nx_flow_mod(r, dialect)?),
         Kind::PortMod => Message::PortMod(port::decode_port_mod(r, v)?),
-        Kind::TableMod => Message::TableMod(switch::decode_table_mod(r)?),
+        Kind::TableMod => Message::TableMod(table_desc::decode_mod(r, v)?),
         Kind::BarrierRequest => Message::BarrierRequest,
         Kind::BarrierReply => Message::BarrierReply,
         Kind::QueueGetConfigRequest | Kind::QueueDescRequest => queue::decode_request(r, v)?,
@@ -177,7 +183,19 @@ fn decode_body(
         Kind::NxRoleRequest => Message::RoleRequest(role::decode_nx(r)?),
         Kind::NxRoleReply => Message::RoleReply(role::decode_nx(r)?),
         Kind::GetAsyncRequest => Message::GetAsyncRequest,
-        Kind::GetAsyncReply => Message::GetAsyncReply(role::decode_async(r)?),
+        Kind::GetAsyncReply => Message::GetAsyncReply(role::decode_async_reply(r, v)?),
+        Kind::NxSetAsyncConfig2 => Message::SetAsyncProperties(role::decode_properties(r)?),
+        Kind::SetAsync if v >= Version::Of14 => {
+            Message::SetAsyncProperties(role::decode_properties(r)?)
+        }
+        Kind::RoleStatus => Message::RoleStatus(role::decode_status(r)?),
+        Kind::TableStatus => Message::TableStatus(table_desc::decode_status(r, v)?),
+        Kind::TableDescRequest => Message::TableDescRequest,
+        Kind::TableDescReply => Message::TableDescReply(table_desc::decode_descs(r, v)?),
+        Kind::TlvTableMod => Message::TlvTableMod(tlv::decode_mod(r)?),
+        Kind::TlvTableRequest => Message::TlvTableRequest,
+        Kind::TlvTableReply => Message::TlvTableReply(tlv::decode_table(r)?),
+        Kind::FlowAge => Message::FlowAge,
         Kind::SetAsync => Message::SetAsync {
             flavor: Flavor::Standard,
             config: role::decode_async(r)?,
@@ -186,6 +204,20 @@ fn decode_body(
             flavor: Flavor::Nicira,
             config: role::decode_async(r)?,
         },
+        Kind::BundleControl | Kind::OnfBundleControl => {
+            Message::BundleControl(bundle::decode_control(r, v)?)
+        }
+        Kind::FlowMonitorRequest | Kind::OnfFlowMonitorRequest | Kind::NxFlowMonitorRequest => {
+            Message::FlowMonitorRequest(flow_monitor::decode_requests(r, v)?)
+        }
+        Kind::FlowMonitorReply | Kind::OnfFlowMonitorReply | Kind::NxFlowMonitorReply => {
+            Message::FlowMonitorReply(flow_monitor::decode_updates(r, v)?)
+        }
+        Kind::FlowMonitorCancel | Kind::OnfFlowMonitorCancel => {
+            Message::FlowMonitorCancel { id: r.u32()? }
+        }
+        Kind::FlowMonitorPaused | Kind::OnfFlowMonitorPaused => Message::FlowMonitorPaused,
+        Kind::FlowMonitorResumed | Kind::OnfFlowMonitorResumed => Message::FlowMonitorResumed,
         Kind::SetFlowFormat => Message::SetFlowFormat(match r.u32()? {
             NXFF_OPENFLOW10 => FlowFormat::OpenFlow10,
             NXFF_NXM => FlowFormat::Nxm,
@@ -334,7 +366,7 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::PortMod(pm) => {
             port::encode_port_mod(o, pm);
         }
-        Message::TableMod(tm) => switch::encode_table_mod(o, tm),
+        Message::TableMod(tm) => table_desc::encode_mod(o, tm),
         Message::BarrierRequest => plain(o, Kind::BarrierRequest, &[]),
         Message::BarrierReply => plain(o, Kind::BarrierReply, &[]),
         Message::Refused(refused) => o.not_expressible(refused.name),
@@ -347,6 +379,31 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::GetAsyncRequest => plain(o, Kind::GetAsyncRequest, &[]),
         Message::GetAsyncReply(config) => role::encode_async_reply(o, config),
         Message::SetAsync { flavor, config } => role::encode_set_async(o, *flavor, config),
+        Message::SetAsyncProperties(properties) => role::encode_set_properties(o, properties),
+        Message::RoleStatus(status) => role::encode_status(o, status),
+        Message::TableStatus(status) => table_desc::encode_status(o, status),
+        Message::TableDescRequest => plain(o, Kind::TableDescRequest, &[]),
+        Message::TableDescReply(tables) => table_desc::encode_descs(o, tables),
+        Message::TlvTableMod(tm) => tlv::encode_mod(o, tm),
+        Message::TlvTableRequest => plain(o, Kind::TlvTableRequest, &[]),
+        Message::TlvTableReply(table) => tlv::encode_table(o, table),
+        Message::FlowAge => plain(o, Kind::FlowAge, &[]),
+        Message::BundleControl(control) => bundle::encode_control(o, control),
+        Message::BundleAdd(add) => bundle::encode_add(o, add),
+        Message::FlowMonitorRequest(requests) => flow_monitor::encode_requests(o, requests),
+        Message::FlowMonitorReply(updates) => flow_monitor::encode_updates(o, updates),
+        Message::FlowMonitorCancel { id } => {
+            let kind = either(o, Kind::FlowMonitorCancel, Kind::OnfFlowMonitorCancel);
+            plain(o, kind, &id.to_be_bytes());
+        }
+        Message::FlowMonitorPaused => {
+            let kind = either(o, Kind::FlowMonitorPaused, Kind::OnfFlowMonitorPaused);
+            plain(o, kind, &[]);
+        }
+        Message::FlowMonitorResumed => {
+            let kind = either(o, Kind::FlowMonitorResumed, Kind::OnfFlowMonitorResumed);
+            plain(o, kind, &[]);
+        }
         Message::SetFlowFormat(format) => {
             let format = match format {
                 FlowFormat::OpenFlow10 => NXFF_OPENFLOW10,
@@ -436,6 +493,14 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         }
         Message::MeterFeaturesRequest => plain(o, Kind::MeterFeaturesRequest, &[]),
         Message::MeterFeaturesReply(features) => meter::encode_features(o, features),
+    }
+}
+
+/// The ONF's form in 1.3, the other elsewhere.
+fn either(o: &MessageWriter, other: Kind, onf: Kind) -> Kind {
+    match o.version() {
+        Version::Of13 => onf,
+        _ => other,
     }
 }
 

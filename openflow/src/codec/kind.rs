@@ -160,9 +160,12 @@ kinds! {
     SetPacketInFormat "NXT_SET_PACKET_IN_FORMAT" Request [1..=6 nxt(16)];
     FlowAge "NXT_FLOW_AGE" Request [1..=6 nxt(18)];
     SetControllerId "NXT_SET_CONTROLLER_ID" Request [1..=6 nxt(20)];
-    FlowMonitorCancel "NXT_FLOW_MONITOR_CANCEL" Request [1..=6 nxt(21)];
-    FlowMonitorPaused "NXT_FLOW_MONITOR_PAUSED" Reply [1..=6 nxt(22)];
-    FlowMonitorResumed "NXT_FLOW_MONITOR_RESUMED" Reply [1..=6 nxt(23)];
+    FlowMonitorCancel "NXT_FLOW_MONITOR_CANCEL" Request [1..=3 nxt(21)];
+    OnfFlowMonitorCancel "ONFT_FLOW_MONITOR_CANCEL" Request [4..=4 onf(1870)];
+    FlowMonitorPaused "NXT_FLOW_MONITOR_PAUSED" Reply [1..=3 nxt(22)];
+    OnfFlowMonitorPaused "ONFT_FLOW_MONITOR_PAUSED" Reply [4..=4 onf(1871)];
+    FlowMonitorResumed "NXT_FLOW_MONITOR_RESUMED" Reply [1..=3 nxt(23)];
+    OnfFlowMonitorResumed "ONFT_FLOW_MONITOR_RESUMED" Reply [4..=4 onf(1872)];
     TlvTableMod "NXT_TLV_TABLE_MOD" Request [1..=6 nxt(24)];
     TlvTableRequest "NXT_TLV_TABLE_REQUEST" Request [1..=6 nxt(25)];
     TlvTableReply "NXT_TLV_TABLE_REPLY" Reply [1..=6 nxt(26)];

@@ -1,11 +1,12 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`flow_mod`], [`flow_removed`], [`flow_stats`], [`group`], [`meter`],
-//! [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_stats`] and [`table_features`], found by
-//! [`dispatch`] in the table of [`kind`]; below them [`flow`], [`oxs`], [`property`], [`action`],
-//! [`nx_action`], [`learn`], [`instruction`], [`match10`], [`match11`] and [`nxm`]. [`parts`] gives
-//! access to matches, actions and instructions alone.
+//! [`switch`], [`bundle`], [`flow_mod`], [`flow_monitor`], [`flow_removed`], [`flow_stats`],
+//! [`group`], [`meter`], [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_desc`], [`table_stats`],
+//! [`table_features`] and [`tlv`], found by [`dispatch`] in the table of [`kind`]; below them
+//! [`flow`], [`oxs`], [`property`], [`action`], [`nx_action`], [`learn`], [`instruction`],
+//! [`match10`], [`match11`] and [`nxm`]. [`parts`] gives access to matches, actions and
+//! instructions alone.
 //!
 //! ```text
 //! | version(1) | type(1) | length(2) | xid(4) | body ...
@@ -18,9 +19,11 @@
 //! Source: OpenFlow 1.0.0, 5; OpenFlow 1.3.5, 7; `nicira-ext.h`.
 
 mod action;
+mod bundle;
 mod dispatch;
 mod flow;
 mod flow_mod;
+mod flow_monitor;
 mod flow_removed;
 mod flow_stats;
 mod group;
@@ -41,8 +44,10 @@ mod property;
 mod queue;
 mod role;
 mod switch;
+mod table_desc;
 mod table_features;
 mod table_stats;
+mod tlv;
 mod writer;
 
 use thiserror::Error;

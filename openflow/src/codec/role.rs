@@ -1,16 +1,25 @@
 //! Controller roles and asynchronous configuration, standard and Nicira's.
 //!
+//! Up to 1.3, a configuration has all its masks; in 1.4 and later and in Nicira's second form,
+//! each is a property, and those that are not there stay as they are.
+//!
 //! Source: OpenFlow 1.3.5, 7.3.9 and 7.3.10; `nicira-ext.h`, `struct nx_role_request` and
 //! `nx_async_config`.
 
 use super::kind::Kind;
 use super::writer::MessageWriter;
 use crate::error::OfError;
-use crate::message::{AsyncConfig, AsyncMask, Flavor, Role, RoleMessage};
+use crate::message::{
+    AsyncConfig, AsyncKind, AsyncMask, AsyncProperty, Flavor, Role, RoleMessage, RoleReason,
+    RoleStatus,
+};
+use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad};
 
 /// `generation_id` of a reply when none was ever given.
 const GENERATION_NONE: u64 = u64::MAX;
+/// Of a property of an asynchronous configuration.
+const PROPERTY_LEN: u16 = 8;
 
 /// role(4), pad(4), generation_id(8).
 pub(super) fn decode(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
@@ -100,10 +109,14 @@ pub(super) fn decode_async(r: &mut Reader) -> Result<AsyncConfig, DecodeError> {
         packet_in: mask()?,
         port_status: mask()?,
         flow_removed: mask()?,
+        ..AsyncConfig::default()
     })
 }
 
 pub(super) fn encode_set_async(o: &mut MessageWriter, flavor: Flavor, config: &AsyncConfig) {
+    if flavor == Flavor::Standard && o.version() >= Version::Of14 {
+        return encode_set_properties(o, &config.properties());
+    }
     o.begin(match flavor {
         Flavor::Nicira => Kind::NxSetAsyncConfig,
         Flavor::Standard => Kind::SetAsync,
@@ -114,7 +127,98 @@ pub(super) fn encode_set_async(o: &mut MessageWriter, flavor: Flavor, config: &A
 
 pub(super) fn encode_async_reply(o: &mut MessageWriter, config: &AsyncConfig) {
     o.begin(Kind::GetAsyncReply);
-    write_async(&mut o.w, config);
+    match o.version() >= Version::Of14 {
+        true => write_properties(&mut o.w, &config.properties()),
+        false => write_async(&mut o.w, config),
+    }
+    o.end();
+}
+
+/// `OFPT_GET_ASYNC_REPLY`
+pub(super) fn decode_async_reply(r: &mut Reader, v: Version) -> Result<AsyncConfig, DecodeError> {
+    if v < Version::Of14 {
+        return decode_async(r);
+    }
+    let mut config = AsyncConfig::none();
+    for property in decode_properties(r)? {
+        config.set(property);
+    }
+    Ok(config)
+}
+
+/// type(2), length(2), mask(4): two types for each message, the first of them for slaves.
+///
+/// Errors: `OFPBPC_BAD_LEN`, `OFPBPC_BAD_TYPE`; `OFPACFC_INVALID` for reasons that there are not.
+pub(super) fn decode_properties(r: &mut Reader) -> Result<Vec<AsyncProperty>, DecodeError> {
+    let mut properties = Vec::new();
+    while !r.is_empty() {
+        let kind = r.u16()?;
+        if r.u16()? != PROPERTY_LEN {
+            return bad("length of an asynchronous property", OfError::BpcBadLen);
+        }
+        let mask = r.u32()?;
+        let slave = kind % 2 == 0;
+        let Some(kind) = AsyncKind::ALL.get(usize::from(kind / 2)).copied() else {
+            return bad("asynchronous property", OfError::BpcBadType);
+        };
+        if mask & !kind.reasons() != 0 {
+            return bad("reasons of an asynchronous message", OfError::AcfcInvalid);
+        }
+        properties.push(AsyncProperty { kind, slave, mask });
+    }
+    Ok(properties)
+}
+
+pub(super) fn encode_set_properties(o: &mut MessageWriter, properties: &[AsyncProperty]) {
+    o.begin(match o.version() >= Version::Of14 {
+        true => Kind::SetAsync,
+        false => Kind::NxSetAsyncConfig2,
+    });
+    write_properties(&mut o.w, properties);
+    o.end();
+}
+
+fn write_properties(w: &mut Writer, properties: &[AsyncProperty]) {
+    for property in properties {
+        // Their types are in the order of the messages.
+        w.u16(2 * property.kind as u16 + u16::from(!property.slave));
+        w.u16(PROPERTY_LEN);
+        w.u32(property.mask);
+    }
+}
+
+/// role(4), reason(1), pad(3), generation_id(8); properties may follow and are not looked at.
+pub(super) fn decode_status(r: &mut Reader) -> Result<RoleStatus, DecodeError> {
+    let role = match r.u32()? {
+        1 => Role::Equal,
+        2 => Role::Master,
+        3 => Role::Slave,
+        _ => return bad("role", OfError::RrfcBadRole),
+    };
+    let Some(reason) = RoleReason::from_wire(r.u8()?) else {
+        return bad("reason of a change of role", OfError::NxbrcBadReason);
+    };
+    r.skip(3)?;
+    let generation_id = r.u64()?;
+    r.skip(r.remaining())?;
+    Ok(RoleStatus {
+        role,
+        reason,
+        generation_id,
+    })
+}
+
+pub(super) fn encode_status(o: &mut MessageWriter, status: &RoleStatus) {
+    o.begin(Kind::RoleStatus);
+    o.w.u32(match status.role {
+        Role::NoChange => 0,
+        Role::Equal => 1,
+        Role::Master => 2,
+        Role::Slave => 3,
+    });
+    o.w.u8(status.reason.wire());
+    o.w.zeros(3);
+    o.w.u64(status.generation_id);
     o.end();
 }
 

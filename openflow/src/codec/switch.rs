@@ -10,7 +10,7 @@ use super::writer::MessageWriter;
 use super::{ERROR_DATA_LEN, port};
 use crate::error::{OfError, Vendor, WireError};
 use crate::message::{
-    Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TableMod,
+    Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures,
 };
 use crate::version::{Version, VersionBitmap};
 use crate::wire::{DecodeError, NICIRA, ONF, Reader, bad, pad8};
@@ -286,24 +286,6 @@ pub(super) fn encode_config(o: &mut MessageWriter, kind: Kind, c: &SwitchConfig)
     o.begin(kind);
     o.w.u16(frag | ttl);
     o.w.u16(c.miss_send_len);
-    o.end();
-}
-
-/// table(1), pad(3), config(4)
-pub(super) fn decode_table_mod(r: &mut Reader) -> Result<TableMod, DecodeError> {
-    let table_id = r.u8()?;
-    r.skip(3)?;
-    Ok(TableMod {
-        table_id,
-        config: r.u32()?,
-    })
-}
-
-pub(super) fn encode_table_mod(o: &mut MessageWriter, tm: &TableMod) {
-    o.begin(Kind::TableMod);
-    o.w.u8(tm.table_id);
-    o.w.zeros(3);
-    o.w.u32(tm.config);
     o.end();
 }
 

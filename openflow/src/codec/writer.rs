@@ -33,6 +33,10 @@ impl MessageWriter {
         }
     }
 
+    pub fn xid(&self) -> u32 {
+        self.xid
+    }
+
     pub fn version(&self) -> Version {
         self.dialect.version
     }

@@ -166,11 +166,90 @@ pub struct RoleMessage {
 
 /// Which asynchronous messages a controller gets: per message a bit per reason, for the roles
 /// master and equal, and for slave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AsyncConfig {
     pub packet_in: AsyncMask,
     pub port_status: AsyncMask,
     pub flow_removed: AsyncMask,
+    /// 1.4 and later, as the two below; bits `1 << reason` with the reasons of the messages.
+    pub role_status: AsyncMask,
+    pub table_status: AsyncMask,
+    pub requestforward: AsyncMask,
+}
+
+/// A message that is sent unasked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AsyncKind {
+    PacketIn,
+    PortStatus,
+    FlowRemoved,
+    RoleStatus,
+    TableStatus,
+    RequestForward,
+}
+
+impl AsyncKind {
+    pub const ALL: [AsyncKind; 6] = [
+        AsyncKind::PacketIn,
+        AsyncKind::PortStatus,
+        AsyncKind::FlowRemoved,
+        AsyncKind::RoleStatus,
+        AsyncKind::TableStatus,
+        AsyncKind::RequestForward,
+    ];
+
+    /// The reasons that there are, as bits.
+    pub const fn reasons(self) -> u32 {
+        match self {
+            AsyncKind::PacketIn => 0b111,
+            AsyncKind::PortStatus => 0b111,
+            AsyncKind::FlowRemoved => 0b11_1111,
+            AsyncKind::RoleStatus => 0b111,
+            AsyncKind::TableStatus => 0b1_1000,
+            AsyncKind::RequestForward => 0b11,
+        }
+    }
+}
+
+/// One of the masks in an asynchronous configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AsyncProperty {
+    pub kind: AsyncKind,
+    /// For the role slave, or for master and equal.
+    pub slave: bool,
+    pub mask: u32,
+}
+
+/// Why a controller's role changed without its asking.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RoleReason {
+    /// Another controller became master.
+    MasterRequest,
+    Config,
+    Experimenter,
+}
+
+impl RoleReason {
+    pub const fn wire(self) -> u8 {
+        self as u8
+    }
+
+    pub const fn from_wire(n: u8) -> Option<RoleReason> {
+        match n {
+            0 => Some(RoleReason::MasterRequest),
+            1 => Some(RoleReason::Config),
+            2 => Some(RoleReason::Experimenter),
+            _ => None,
+        }
+    }
+}
+
+/// `OFPT_ROLE_STATUS`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoleStatus {
+    pub role: Role,
+    pub reason: RoleReason,
+    pub generation_id: u64,
 }
 
 /// Bits `1 << reason`.
@@ -219,15 +298,53 @@ impl AsyncConfig {
                 master: flow_removed,
                 slave: 0,
             },
+            // Only on request.
+            ..AsyncConfig::default()
         }
     }
 
     /// What a service connection (a `.mgmt` socket) gets unless it asks: nothing.
     pub fn none() -> AsyncConfig {
-        AsyncConfig {
-            packet_in: AsyncMask::default(),
-            port_status: AsyncMask::default(),
-            flow_removed: AsyncMask::default(),
+        AsyncConfig::default()
+    }
+
+    pub fn mask(&self, kind: AsyncKind) -> AsyncMask {
+        match kind {
+            AsyncKind::PacketIn => self.packet_in,
+            AsyncKind::PortStatus => self.port_status,
+            AsyncKind::FlowRemoved => self.flow_removed,
+            AsyncKind::RoleStatus => self.role_status,
+            AsyncKind::TableStatus => self.table_status,
+            AsyncKind::RequestForward => self.requestforward,
         }
+    }
+
+    /// Sets one mask.
+    pub fn set(&mut self, property: AsyncProperty) {
+        let mask = match property.kind {
+            AsyncKind::PacketIn => &mut self.packet_in,
+            AsyncKind::PortStatus => &mut self.port_status,
+            AsyncKind::FlowRemoved => &mut self.flow_removed,
+            AsyncKind::RoleStatus => &mut self.role_status,
+            AsyncKind::TableStatus => &mut self.table_status,
+            AsyncKind::RequestForward => &mut self.requestforward,
+        };
+        match property.slave {
+            true => mask.slave = property.mask,
+            false => mask.master = property.mask,
+        }
+    }
+
+    /// All masks.
+    pub fn properties(&self) -> Vec<AsyncProperty> {
+        let both = |kind| {
+            let mask = self.mask(kind);
+            [(true, mask.slave), (false, mask.master)].map(|(slave, mask)| AsyncProperty {
+                kind,
+                slave,
+                mask,
+            })
+        };
+        AsyncKind::ALL.into_iter().flat_map(both).collect()
     }
 }

@@ -100,13 +100,52 @@ pub struct SwitchConfig {
     pub miss_send_len: u16,
 }
 
-/// `OFPT_TABLE_MOD`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How a table is configured: `OFPT_TABLE_MOD`, and an entry of `OFPMP_TABLE_DESC`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TableMod {
-    /// [`super::TABLE_ALL`] for all.
+    /// [`super::TABLE_ALL`] for all, in requests.
     pub table_id: u8,
-    /// Bits as on the wire; 1.3 gives meaning to none of them (`OFPTC_DEPRECATED_MASK`).
+    /// Bits as on the wire: what to do with packets that miss in 1.1 and 1.2
+    /// ([`TableMod::MISS_MASK`]); nothing in 1.3; [`TableMod::EVICTION`] and
+    /// [`TableMod::VACANCY`] in 1.4 and later.
     pub config: u32,
+    /// By what flows are chosen for eviction, `OFPTMPEF_*`; 1.4 and later.
+    pub eviction_flags: Option<u32>,
+    /// 1.4 and later.
+    pub vacancy: Option<Vacancy>,
+}
+
+impl TableMod {
+    pub const MISS_MASK: u32 = 3;
+    /// A full table makes room for new flows.
+    pub const EVICTION: u32 = 1 << 2;
+    /// The switch tells how full the table is.
+    pub const VACANCY: u32 = 1 << 3;
+    /// All of `OFPTMPEF_*`: other reasons, importance, lifetime.
+    pub const EVICTION_FLAGS: u32 = 7;
+}
+
+/// At which percentages of free space the switch tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vacancy {
+    pub down: u8,
+    pub up: u8,
+    /// How much is free; 0 in requests.
+    pub now: u8,
+}
+
+/// `OFPT_TABLE_STATUS`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableStatus {
+    pub reason: TableReason,
+    pub table: TableMod,
+}
+
+/// Why a table's status is told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TableReason {
+    VacancyDown,
+    VacancyUp,
 }
 
 /// `OFPMP_DESC`.

@@ -5,11 +5,15 @@
 //! Source: the form is that of Open vSwitch 3.1, `ofp_to_string`.
 
 mod asynchronous;
+mod bundle;
+mod flow_monitor;
 mod group;
 mod meter;
 mod port;
 mod switch;
+mod table_desc;
 mod tables;
+mod tlv;
 
 use std::fmt::Write;
 
@@ -17,7 +21,7 @@ pub use switch::frag_name;
 
 use super::flow_print;
 use super::ports::Names;
-use crate::message::{Message, QUEUE_ALL};
+use crate::message::{AsyncConfig, Message, QUEUE_ALL};
 use crate::version::Version;
 
 /// What else the printer must know.
@@ -55,6 +59,11 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::DescRequest
         | Message::GroupFeaturesRequest
         | Message::MeterFeaturesRequest
+        | Message::FlowMonitorPaused
+        | Message::FlowMonitorResumed
+        | Message::TlvTableRequest
+        | Message::TableDescRequest
+        | Message::FlowAge
         | Message::TableStatsRequest => {}
         Message::Hello(hello) => switch::write_hello(out, hello),
         Message::Error(error) => switch::write_error(out, error, style),
@@ -67,7 +76,9 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
             switch::write_config(out, config);
         }
         Message::DescReply(desc) => switch::write_desc(out, desc),
-        Message::TableMod(table_mod) => switch::write_table_mod(out, table_mod, style.names),
+        Message::TableMod(table) => table_desc::write_mod(out, table, style),
+        Message::TableDescReply(tables) => table_desc::write_descs(out, tables, style),
+        Message::TableStatus(status) => table_desc::write_status(out, status, style),
         Message::TableFeaturesRequest(tables) | Message::TableFeaturesReply(tables) => {
             tables::write_features(out, tables, style);
         }
@@ -82,6 +93,23 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         }
         Message::GetAsyncReply(config) | Message::SetAsync { config, .. } => {
             asynchronous::write_async_config(out, config);
+        }
+        Message::SetAsyncProperties(properties) => {
+            let mut config = AsyncConfig::none();
+            properties.iter().for_each(|p| config.set(*p));
+            asynchronous::write_async_config(out, &config);
+        }
+        Message::RoleStatus(status) => asynchronous::write_role_status(out, status),
+        Message::TlvTableMod(tm) => tlv::write_mod(out, tm),
+        Message::TlvTableReply(table) => tlv::write_table(out, table),
+        Message::BundleControl(control) => bundle::write_control(out, control),
+        Message::BundleAdd(add) => bundle::write_add(out, add, style),
+        Message::FlowMonitorRequest(requests) => {
+            flow_monitor::write_requests(out, requests, style);
+        }
+        Message::FlowMonitorReply(updates) => flow_monitor::write_updates(out, updates, style),
+        Message::FlowMonitorCancel { id } => {
+            let _ = write!(out, " id={id}");
         }
         Message::SetFlowFormat(format) => asynchronous::write_flow_format(out, *format),
         Message::SetFlowModTableId(on) => {

@@ -5,10 +5,12 @@
 //!   [`ports`] knows the names of ports and tables;
 //! - [`fields`], [`flags`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
-//! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_print`] prints flows;
+//! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_monitor`] flow monitors,
+//!   [`flow_print`] prints flows;
 //! - [`group`] and [`meter`] read group-mods and meter-mods;
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
+//! - [`tlv`] reads mappings of Geneve options;
 //! - [`dp`] is the text of datapath flows.
 //!
 //! What Open vSwitch knows and this version does not carry is refused by its name. No file here
@@ -22,6 +24,7 @@ pub mod error;
 pub mod fields;
 mod flags;
 pub mod flow;
+pub mod flow_monitor;
 pub mod flow_print;
 pub mod group;
 pub mod matches;
@@ -31,6 +34,7 @@ pub mod meter;
 pub mod packet_print;
 pub mod ports;
 pub mod subfield;
+pub mod tlv;
 pub mod token;
 pub mod value;
 

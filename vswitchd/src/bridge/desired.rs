@@ -28,6 +28,9 @@ pub struct Desired {
     pub flow_restore_wait: bool,
     /// Longest life of an idle megaflow (`other_config:max-idle`).
     pub max_idle: Duration,
+    /// How long an OpenFlow bundle is kept that nobody touches
+    /// (`other_config:bundle-idle-timeout`).
+    pub bundle_idle_timeout: Duration,
     /// Most megaflows (`other_config:flow-limit`).
     pub flow_limit: usize,
     pub stats_interval: Duration,
@@ -46,6 +49,7 @@ impl Default for Desired {
             next_cfg: 0,
             flow_restore_wait: false,
             max_idle: Duration::from_secs(10),
+            bundle_idle_timeout: Duration::from_secs(10),
             flow_limit: 200_000,
             stats_interval: Duration::from_secs(5),
             bridges: BTreeMap::new(),
@@ -165,6 +169,9 @@ pub fn desired(replica: &Replica) -> Desired {
         next_cfg: root.integer("next_cfg").unwrap_or(0),
         flow_restore_wait: root.get("other_config", "flow-restore-wait") == Some("true"),
         max_idle: Duration::from_millis(number(&root, "other_config", "max-idle", 10_000).max(500)),
+        bundle_idle_timeout: Duration::from_secs(
+            number(&root, "other_config", "bundle-idle-timeout", 10).clamp(1, u32::MAX.into()),
+        ),
         flow_limit: usize::try_from(number(&root, "other_config", "flow-limit", 200_000))
             .unwrap_or(usize::MAX),
         stats_interval: Duration::from_millis(

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -34,6 +34,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 pub struct Sender {
     queue: mpsc::UnboundedSender<Outgoing>,
     queued: Arc<AtomicUsize>,
+    wants_drained: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -54,6 +55,11 @@ impl Sender {
     /// Messages that wait to be written.
     pub fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Asks for [`NetEvent::Drained`].
+    pub fn tell_when_drained(&self) {
+        self.wants_drained.store(true, Ordering::Relaxed);
     }
 
     pub fn close(&self) {
@@ -152,6 +158,7 @@ async fn serve(
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (queue, mut outgoing) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
+    let wants_drained = Arc::new(AtomicBool::new(false));
     let mut connection = open(context);
     let mut limits = context.limits.clone();
     let mut copied = 0;
@@ -182,6 +189,7 @@ async fn serve(
                         sender: Sender {
                             queue: queue.clone(),
                             queued: Arc::clone(&queued),
+                            wants_drained: Arc::clone(&wants_drained),
                         },
                     }
                 }
@@ -220,6 +228,12 @@ async fn serve(
                 n => {
                     connection.consume(n);
                     copied = copied.saturating_sub(n);
+                    if connection.transmit().is_empty()
+                        && queued.load(Ordering::Relaxed) == 0
+                        && wants_drained.swap(false, Ordering::Relaxed)
+                    {
+                        deliver(context, NetEvent::Drained { id }).await?;
+                    }
                 }
             },
             Some(out) = outgoing.recv(), if waiting < MAX_OUTPUT => match out {

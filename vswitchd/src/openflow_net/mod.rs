@@ -56,6 +56,10 @@ pub enum NetEvent {
         /// All of it, for error replies.
         raw: Bytes,
     },
+    /// Nothing waits to be written any more; comes once after [`Sender::tell_when_drained`].
+    Drained {
+        id: NetId,
+    },
     Closed {
         id: NetId,
     },

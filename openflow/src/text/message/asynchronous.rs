@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::{Style, write_hex_dump};
 use crate::field::Field;
 use crate::message::{
-    AsyncConfig, FlowFormat, FlowRemoved, FlowRemovedReason, NO_BUFFER, PacketIn, PacketInFormat,
-    PacketOut, Role, RoleMessage,
+    AsyncConfig, AsyncKind, FlowFormat, FlowRemoved, FlowRemovedReason, NO_BUFFER, PacketIn,
+    PacketInFormat, PacketOut, Role, RoleMessage, RoleReason, RoleStatus,
 };
 use crate::text::action_print;
 use crate::text::flow_print::write_duration;
@@ -96,7 +96,7 @@ pub fn write_flow_removed(out: &mut String, r: &FlowRemoved, style: Style<'_>) {
     let _ = write!(out, " pkts{} bytes{}", r.packet_count, r.byte_count);
 }
 
-fn removed_reason_name(reason: FlowRemovedReason) -> &'static str {
+pub fn removed_reason_name(reason: FlowRemovedReason) -> &'static str {
     match reason {
         FlowRemovedReason::IdleTimeout => "idle",
         FlowRemovedReason::HardTimeout => "hard",
@@ -107,72 +107,94 @@ fn removed_reason_name(reason: FlowRemovedReason) -> &'static str {
     }
 }
 
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::NoChange => "nochange",
+        Role::Equal => "equal",
+        Role::Master => "primary",
+        Role::Slave => "secondary",
+    }
+}
+
 pub fn write_role(out: &mut String, role: &RoleMessage) {
-    out.push_str(match role.role {
-        Role::NoChange => " role=nochange",
-        Role::Equal => " role=equal",
-        Role::Master => " role=primary",
-        Role::Slave => " role=secondary",
-    });
+    let _ = write!(out, " role={}", role_name(role.role));
     if let Some(id) = role.generation_id {
         let _ = write!(out, " generation_id={id}");
     }
 }
 
 pub fn write_async_config(out: &mut String, config: &AsyncConfig) {
-    const PACKET_IN: [&str; 3] = ["no_match", "action", "invalid_ttl"];
-    const PORT_STATUS: [&str; 3] = ["add", "delete", "modify"];
-    const FLOW_REMOVED: [&str; 6] = [
-        "idle",
-        "hard",
-        "delete",
-        "group_delete",
-        "meter_delete",
-        "eviction",
-    ];
-    let c = config;
     out.push('\n');
-    for (n, (title, packet_in, port_status, flow_removed)) in [
-        (
-            "primary",
-            c.packet_in.master,
-            c.port_status.master,
-            c.flow_removed.master,
-        ),
-        (
-            "secondary",
-            c.packet_in.slave,
-            c.port_status.slave,
-            c.flow_removed.slave,
-        ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    for (n, title) in ["primary", "secondary"].into_iter().enumerate() {
         if n > 0 {
             out.push('\n');
         }
         let _ = writeln!(out, " {title}:");
-        for (name, bits, reasons) in [
-            ("PACKET_IN", packet_in, &PACKET_IN[..]),
-            ("PORT_STATUS", port_status, &PORT_STATUS[..]),
-            ("FLOW_REMOVED", flow_removed, &FLOW_REMOVED[..]),
-            ("ROLE_STATUS", 0, &[][..]),
-            ("TABLE_STATUS", 0, &[][..]),
-            ("REQUESTFORWARD", 0, &[][..]),
-        ] {
+        for kind in AsyncKind::ALL {
+            let (name, reasons) = async_names(kind);
             let _ = write!(out, "{name:>16}:");
+            let mask = config.mask(kind);
+            let bits = if n > 0 { mask.slave } else { mask.master };
             let mut none = true;
-            for (bit, reason) in reasons.iter().enumerate() {
-                if bits & (1 << bit) != 0 {
+            for (reason, word) in reasons {
+                if bits & (1 << reason) != 0 {
                     out.push(' ');
-                    out.push_str(reason);
+                    out.push_str(word);
                     none = false;
                 }
             }
             out.push_str(if none { " (off)\n" } else { "\n" });
         }
     }
+}
+
+/// The name of a message and those of its reasons.
+fn async_names(kind: AsyncKind) -> (&'static str, &'static [(u8, &'static str)]) {
+    match kind {
+        AsyncKind::PacketIn => (
+            "PACKET_IN",
+            &[(0, "no_match"), (1, "action"), (2, "invalid_ttl")],
+        ),
+        AsyncKind::PortStatus => ("PORT_STATUS", &[(0, "add"), (1, "delete"), (2, "modify")]),
+        AsyncKind::FlowRemoved => (
+            "FLOW_REMOVED",
+            &[
+                (0, "idle"),
+                (1, "hard"),
+                (2, "delete"),
+                (3, "group_delete"),
+                (4, "meter_delete"),
+                (5, "eviction"),
+            ],
+        ),
+        AsyncKind::RoleStatus => (
+            "ROLE_STATUS",
+            &[
+                (0, "primary_request"),
+                (1, "configuration_changed"),
+                (2, "experimenter_data_changed"),
+            ],
+        ),
+        AsyncKind::TableStatus => ("TABLE_STATUS", &[(3, "vacancy_down"), (4, "vacancy_up")]),
+        AsyncKind::RequestForward => (
+            "REQUESTFORWARD",
+            &[(0, "group_mod_request"), (1, "meter_mod_request")],
+        ),
+    }
+}
+
+pub fn write_role_status(out: &mut String, status: &RoleStatus) {
+    let _ = write!(
+        out,
+        " role={} generation_id={} reason={}",
+        role_name(status.role),
+        status.generation_id,
+        match status.reason {
+            RoleReason::MasterRequest => "primary_request",
+            RoleReason::Config => "configuration_changed",
+            RoleReason::Experimenter => "experimenter_data_changed",
+        }
+    );
 }
 
 pub fn write_flow_format(out: &mut String, format: FlowFormat) {

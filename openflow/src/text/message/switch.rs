@@ -4,11 +4,9 @@ use std::fmt::Write;
 
 use super::{Style, port, write_hex_dump};
 use crate::message::{
-    Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TABLE_ALL,
-    TableMod,
+    Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures,
 };
 use crate::text::message_bytes;
-use crate::text::ports::Names;
 use crate::version::Version;
 
 /// Names of the actions in a features reply of 1.0, by bit, in the order they are printed.
@@ -137,14 +135,5 @@ pub fn write_desc(out: &mut String, desc: &Desc) {
         ("DP Description", &desc.dp_desc),
     ] {
         let _ = writeln!(out, "{name}: {text}");
-    }
-}
-
-pub fn write_table_mod(out: &mut String, table_mod: &TableMod, names: &Names) {
-    if table_mod.table_id == TABLE_ALL {
-        out.push_str(" table_id: ALL_TABLES");
-    } else {
-        out.push_str(" table_id=");
-        names.write_table(out, table_mod.table_id);
     }
 }

@@ -61,7 +61,7 @@ pub const COLUMNS: &[Column] = &[
     col("Open_vSwitch", "statistics", NotWritten),
     col("Open_vSwitch", "system_type", Written),
     col("Open_vSwitch", "system_version", Written),
-    key("Open_vSwitch", "other_config", "bundle-idle-timeout", No(PLAIN)),
+    key("Open_vSwitch", "other_config", "bundle-idle-timeout", Carried),
     key("Open_vSwitch", "other_config", "ca_cert", PartOf(NO_TUNNELS)),
     key("Open_vSwitch", "other_config", "certificate", PartOf(NO_TUNNELS)),
     key("Open_vSwitch", "other_config", "dpdk-alloc-mem", PartOf(NO_DPDK_INIT)),

@@ -1,0 +1,209 @@
+//! bundle, and the flow commands with `--bundle`: messages that a switch carries out all or not
+//! at all.
+//!
+//! The messages go out in one stream with a barrier behind them; when none was refused, the
+//! bundle is committed, else discarded. What was refused is shown with the message that it is
+//! about.
+//!
+//! Source: ovs-ofctl(8), "bundle" and `--bundle`; the texts are those of ovs-ofctl 3.1.
+
+use std::collections::HashMap;
+
+use openflow::codec::encode;
+use openflow::message::{
+    BundleAdd, BundleControl, BundleControlKind, BundleFlags, ErrorMessage, Message,
+};
+use openflow::text::{Names, flow, message_bytes};
+use openflow::{Version, VersionBitmap};
+
+use crate::connection::{Connection, Received, next_xid, reserve_xids};
+use crate::error::Error;
+use crate::flow_files::FlowFile;
+use crate::flow_mods::warn_of_normalization;
+use crate::lookup::{parse_with_names, skip_xids};
+use crate::options::Options;
+
+const BUNDLE_ID: u32 = 0;
+
+/// The versions for bundles: those of the user that have them, or 1.4.
+pub fn versions(allowed: VersionBitmap) -> VersionBitmap {
+    let with_bundles: VersionBitmap = [Version::Of13, Version::Of14, Version::Of15]
+        .into_iter()
+        .collect();
+    match allowed.intersect(with_bundles) {
+        none if none.is_empty() => [Version::Of14].into_iter().collect(),
+        some => some,
+    }
+}
+
+/// `bundle`: each line of the file is a kind of message and then the message.
+pub async fn bundle(options: &Options, args: &[String]) -> Result<(), Error> {
+    let [target, name] = args else { return Ok(()) };
+    let mut file = FlowFile::open(name)?;
+    let mut lines = Vec::new();
+    while let Some(line) = file.next_line()? {
+        lines.push(line);
+    }
+    skip_xids(options);
+    let mut connection = Connection::open(target, versions(options.versions)).await?;
+    let mut names = None;
+    let mut messages = Vec::with_capacity(lines.len());
+    for (line, text) in &lines {
+        let in_file = |e| match e {
+            Error::Text(source) => Error::File {
+                file: file.name().to_owned(),
+                line: *line,
+                source,
+            },
+            other => other,
+        };
+        let text = text.trim_start();
+        let end = text.find([',', ' ', '\t']).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        let message = if "flow".starts_with(word) {
+            let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
+                flow::parse_flow_mod_line(rest, names)
+            });
+            let parsed = parsed.await.map_err(in_file)?;
+            warn_of_normalization(&parsed);
+            Message::FlowMod(parsed.value)
+        } else if "packet-out".starts_with(word) {
+            let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
+                flow::parse_packet_out(rest.trim_start(), names)
+            });
+            Message::PacketOut(parsed.await.map_err(in_file)?)
+        } else {
+            return Err(Error::BundleMessage {
+                file: file.name().to_owned(),
+                line: *line,
+                word: word.to_owned(),
+            });
+        };
+        messages.push(message);
+    }
+    send(
+        &mut connection,
+        options,
+        messages,
+        &names.unwrap_or_default(),
+    )
+    .await
+}
+
+/// Sends messages as one bundle and commits it.
+pub async fn send(
+    connection: &mut Connection,
+    options: &Options,
+    messages: Vec<Message>,
+    names: &Names,
+) -> Result<(), Error> {
+    let flags = BundleFlags::ATOMIC | BundleFlags::ORDERED;
+    let first = reserve_xids(u32::try_from(messages.len()).unwrap_or(u32::MAX));
+    let mut stream = Vec::new();
+    let mut sent = HashMap::new();
+    for (n, message) in messages.into_iter().enumerate() {
+        let xid = first.wrapping_add(n as u32);
+        sent.insert(xid, encode(&message, connection.dialect, xid)?);
+        let add = Message::BundleAdd(BundleAdd {
+            bundle_id: BUNDLE_ID,
+            flags,
+            message: Box::new(message),
+            raw: Default::default(),
+        });
+        stream.extend_from_slice(&encode(&add, connection.dialect, xid)?);
+    }
+    let mut errors = Vec::new();
+    control(
+        connection,
+        BundleControlKind::OpenRequest,
+        flags,
+        &mut errors,
+    )
+    .await?;
+    if errors.is_empty() {
+        connection
+            .pipeline(&stream, |received| errors.push(received))
+            .await?;
+        let end = match errors.is_empty() {
+            true => BundleControlKind::CommitRequest,
+            false => BundleControlKind::DiscardRequest,
+        };
+        control(connection, end, flags, &mut errors).await?;
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let mut shown = String::new();
+    for error in &errors {
+        write_error(&mut shown, error, &sent, connection, names, options);
+    }
+    Err(Error::BundleRefused {
+        shown,
+        method: connection.method.clone(),
+    })
+}
+
+/// Sends a bundle control message and waits for its answer; errors that come until then are
+/// added to `errors`, the answer too if it is one.
+async fn control(
+    connection: &mut Connection,
+    kind: BundleControlKind,
+    flags: BundleFlags,
+    errors: &mut Vec<Received>,
+) -> Result<(), Error> {
+    let xid = next_xid();
+    let request = Message::BundleControl(BundleControl {
+        bundle_id: BUNDLE_ID,
+        kind,
+        flags,
+    });
+    connection.send(&request, xid).await?;
+    loop {
+        let received = connection.recv().await?;
+        if connection.answered_echo(&received).await? {
+            continue;
+        }
+        let is_answer = received.header.xid == xid;
+        if received.is_error() {
+            errors.push(received);
+        }
+        if is_answer {
+            return Ok(());
+        }
+    }
+}
+
+/// `Error NAME for: ` and the message that it is about: the one in the bundle, if it is one.
+fn write_error(
+    out: &mut String,
+    received: &Received,
+    sent: &HashMap<u32, Vec<u8>>,
+    connection: &Connection,
+    names: &Names,
+    options: &Options,
+) {
+    let known = received.decode(connection).ok().map(|d| d.message);
+    let Some(Message::Error(ErrorMessage::Known { error, data })) = known else {
+        out.push_str(&received.print(names, options.verbosity(2)));
+        return;
+    };
+    let about = match sent.get(&received.header.xid) {
+        Some(message) => message.as_slice(),
+        None => &data,
+    };
+    out.push_str(&format!("Error {error} for: "));
+    out.push_str(&message_bytes::print(about, names, options.verbosity(1)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_have_bundles() {
+        let set = |v: &[Version]| v.iter().copied().collect::<VersionBitmap>();
+        let both = set(&[Version::Of10, Version::Of13]);
+        assert_eq!(versions(both), set(&[Version::Of13]));
+        assert_eq!(versions(set(&[Version::Of10])), set(&[Version::Of14]));
+    }
+}
