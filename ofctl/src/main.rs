@@ -4,6 +4,7 @@
 //! OpenFlow side of the switch seen from outside: [`connection`] speaks the protocol, the text
 //! is `openflow::text`. Bundles and flow monitors are refused by name.
 
+mod bits;
 mod command;
 mod compare;
 mod connection;
@@ -18,6 +19,7 @@ mod monitor;
 mod options;
 mod output;
 mod parse;
+mod pcap;
 mod protocol;
 mod switch;
 mod usage;
