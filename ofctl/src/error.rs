@@ -131,6 +131,8 @@ pub enum Error {
     NotText { file: String, line: usize },
     #[error("{file}: a line is longer than {max} bytes")]
     LineTooLong { file: String, max: usize },
+    #[error("temporary file for flows ({})", reason(.0))]
+    Spool(io::Error),
     #[error("{0}: unexpected end of file mid-message")]
     EofMidMessage(String),
     #[error("write to stdout failed")]

@@ -21,6 +21,7 @@ mod output;
 mod parse;
 mod pcap;
 mod protocol;
+mod spool;
 mod switch;
 mod usage;
 
