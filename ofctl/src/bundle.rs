@@ -122,7 +122,7 @@ pub async fn send(
     .await?;
     if errors.is_empty() {
         connection
-            .pipeline(&stream, |received| errors.push(received))
+            .pipeline(&mut stream.as_slice(), |received| errors.push(received))
             .await?;
         let end = match errors.is_empty() {
             true => BundleControlKind::CommitRequest,

@@ -3,11 +3,12 @@
 use daemon::detach::Startup;
 use openflow::message::{FlowModCommand, GroupCommand, Message, MeterCommand};
 
+use crate::bits::{self, List};
 use crate::error::Error;
 use crate::options::Options;
 use crate::output::print;
 use crate::{
-    bundle, compare, dump, flow_mods, groups, meters, monitor, parse, switch, tables, tlv,
+    bundle, compare, dump, flow_mods, groups, meters, monitor, parse, pcap, switch, tables, tlv,
 };
 
 /// A command line after its options.
@@ -118,36 +119,36 @@ pub const COMMANDS: &[Command] = &[
     command("ping", "target [n]", 1, 2),
     command("benchmark", "target n count", 3, 3),
     command("ofp-parse", "file", 1, 1),
+    command("ofp-parse-pcap", "pcap", 1, usize::MAX),
     command("help", "", 0, usize::MAX),
     command("list-commands", "", 0, usize::MAX),
     hidden("parse-flow", 1, 1),
     hidden("parse-flows", 1, 1),
+    hidden("parse-nx-match", 0, 0),
+    hidden("parse-nxm", 0, 0),
+    hidden("parse-oxm", 1, 1),
+    hidden("parse-actions", 1, 1),
+    hidden("parse-instructions", 1, 1),
+    hidden("parse-ofp11-match", 0, 0),
+    hidden("parse-pcap", 1, usize::MAX),
+    hidden("check-vlan", 2, 2),
+    hidden("print-error", 1, 1),
+    hidden("encode-error-reply", 2, 2),
     hidden("ofp-print", 1, 2),
+    hidden("encode-hello", 1, 1),
+    hidden("parse-key-value", 1, usize::MAX),
+    hidden("parse-packet", 0, 0),
 ];
 
 /// Commands of ovs-ofctl that are to come.
 const NOT_SUPPORTED: &[&str] = &[
-    "check-vlan",
     "compose-packet",
     "ct-flush",
     "ct-flush-zone",
     "dump-ipfix-bridge",
     "dump-ipfix-flow",
-    "encode-error-reply",
-    "encode-hello",
-    "ofp-parse-pcap",
-    "parse-actions",
     "parse-group",
-    "parse-instructions",
-    "parse-key-value",
-    "parse-nx-match",
-    "parse-nxm",
     "parse-ofp10-match",
-    "parse-ofp11-match",
-    "parse-oxm",
-    "parse-packet",
-    "parse-pcap",
-    "print-error",
 ];
 
 /// Finds a command and checks its arguments.
@@ -249,6 +250,19 @@ pub async fn run(
         "parse-flow" => parse::parse_flow(options, args)?,
         "parse-flows" => parse::parse_flows(options, args)?,
         "ofp-print" => parse::ofp_print(options, args)?,
+        "ofp-parse-pcap" => pcap::ofp_parse_pcap(options, args)?,
+        "parse-nx-match" | "parse-nxm" => bits::parse_entries(options, None)?,
+        "parse-oxm" => bits::parse_entries(options, args.first().map(String::as_str))?,
+        "parse-actions" => bits::parse_lists(args, List::Actions)?,
+        "parse-instructions" => bits::parse_lists(args, List::Instructions)?,
+        "parse-ofp11-match" => bits::parse_match11()?,
+        "check-vlan" => bits::check_vlan(args)?,
+        "parse-pcap" => return pcap::parse_pcap(args),
+        "parse-packet" => pcap::parse_packet()?,
+        "print-error" => bits::print_error(args)?,
+        "encode-error-reply" => bits::encode_error_reply(args)?,
+        "encode-hello" => bits::encode_hello(options, args)?,
+        "parse-key-value" => bits::parse_key_value(args)?,
         "help" => print(&crate::usage::text(options))?,
         _ => list_commands()?,
     }

@@ -272,10 +272,10 @@ impl Connection {
     }
 
     /// Sends many messages and one barrier behind them, and reads what comes meanwhile; `each`
-    /// gets every error reply. All of `bytes` are whole messages.
+    /// gets every error reply. `messages` are whole ones.
     pub async fn pipeline(
         &mut self,
-        bytes: &[u8],
+        messages: &mut impl std::io::Read,
         mut each: impl FnMut(Received),
     ) -> Result<(), Error> {
         let barrier = next_xid();
@@ -285,9 +285,14 @@ impl Connection {
             source,
         };
         let writer = &mut self.writer;
+        let mut chunk = vec![0; WRITE_CHUNK];
         let write = async {
-            for chunk in bytes.chunks(WRITE_CHUNK) {
-                writer.write_all(chunk).await.map_err(failed)?;
+            loop {
+                let n = messages.read(&mut chunk).map_err(Error::Spool)?;
+                let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
+                    break;
+                };
+                writer.write_all(read).await.map_err(failed)?;
             }
             writer.write_all(&end).await.map_err(failed)?;
             writer.flush().await.map_err(failed)

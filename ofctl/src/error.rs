@@ -161,6 +161,8 @@ pub enum Error {
     NotText { file: String, line: usize },
     #[error("{file}: a line is longer than {max} bytes")]
     LineTooLong { file: String, max: usize },
+    #[error("temporary file for flows ({})", reason(.0))]
+    Spool(io::Error),
     #[error("{0}: unexpected end of file mid-message")]
     EofMidMessage(String),
     #[error("write to stdout failed")]
@@ -186,8 +188,30 @@ pub enum Error {
     EchoMismatch,
     #[error("{0}: unsupported \"monitor\" argument")]
     MonitorArgument(String),
-    #[error("bad hexadecimal in OpenFlow message")]
+    #[error("trailing garbage following hex bytes")]
     BadHex,
+    #[error("Failed to read stdin")]
+    Stdin,
+    #[error("Trailing garbage in hex data")]
+    HexGarbage,
+    #[error("Input is {got} bytes, expected {wanted}")]
+    InputSize { got: usize, wanted: usize },
+    #[error("unknown error \"{0}\"")]
+    UnknownErrorName(String),
+    #[error("Request too short")]
+    RequestTooShort,
+    #[error("Request size inconsistent")]
+    RequestSize,
+    #[error("{0}: no version bit from 1 to 31 is set")]
+    NoVersions(String),
+    #[error("{0}: not a valid OpenFlow version")]
+    NotAVersion(String),
+    #[error("{0}: not a valid version for OXM")]
+    NotAnOxmVersion(String),
+    #[error("{0}")]
+    NxMatch(#[from] text::nx_match::Error),
+    #[error("{0}: more than {1} TCP connections at a time")]
+    TooManyStreams(String, usize),
 }
 
 /// The text of an I/O error as strerror(3) has it.

@@ -2,7 +2,7 @@
 //!
 //! Source: ovs-ofctl(8), "add-flows"; OVS `lib/dynamic-string.c`, `ds_get_preprocessed_line`.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Seek};
 
 use crate::error::Error;
 
@@ -32,6 +32,22 @@ impl FlowFile {
             reader: Box::new(std::io::BufReader::with_capacity(1 << 16, reader)),
             line: 0,
         })
+    }
+
+    /// As [`FlowFile::open`], but standard input is read to its end first: whoever waits for the
+    /// lines does not wait for whoever writes them.
+    pub fn open_whole(name: &str) -> Result<FlowFile, Error> {
+        let mut file = FlowFile::open(name)?;
+        if name == "-" {
+            let mut whole = tempfile::spooled_tempfile(MAX_LINE);
+            std::io::copy(&mut file.reader, &mut whole).map_err(|source| Error::ReadFile {
+                file: name.to_owned(),
+                source,
+            })?;
+            whole.rewind().map_err(Error::Spool)?;
+            file.reader = Box::new(std::io::BufReader::with_capacity(1 << 16, whole));
+        }
+        Ok(file)
     }
 
     pub fn name(&self) -> &str {

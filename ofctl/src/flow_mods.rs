@@ -1,8 +1,8 @@
 //! add-flow, add-flows, mod-flows, del-flows and packet-out.
 //!
-//! A file is read and checked whole before the first flow is sent; then all its flows go out in
-//! one stream with a single barrier behind them, so that the switch is never waited for in
-//! between. Errors that come back are matched with their lines by transaction id.
+//! A file is read and checked whole before the first flow is sent ([`crate::spool`]); then all its
+//! flows go out in one stream with a single barrier behind them, so that the switch is never
+//! waited for in between. Errors that come back are matched with their lines by transaction id.
 
 use openflow::codec::encode;
 use openflow::message::{FlowFormat, FlowMod, FlowModCommand, Message};
@@ -11,17 +11,17 @@ use openflow::text::{Names, matches};
 use openflow::{Match, Version};
 
 use crate::bundle;
-use crate::connection::{Connection, Received, next_xid, reserve_xids};
+use crate::connection::{Connection, Received, next_xid};
 use crate::error::Error;
 use crate::flow_files::FlowFile;
 use crate::lookup::{parse_with_names, skip_xids};
 use crate::options::Options;
+use crate::output::Progress;
 use crate::protocol;
+use crate::spool::{Spool, is_nxm};
 
 /// Refused flows that are shown one by one.
 const MAX_SHOWN: usize = 100;
-/// Type of a message of Nicira's extension.
-const OFPT_VENDOR: u8 = 4;
 
 /// `add-flow`, `mod-flows` or `del-flows` with a flow on the command line, or `-` for a file on
 /// standard input.
@@ -76,38 +76,44 @@ async fn file(
     name: &str,
     command: FlowModCommand,
 ) -> Result<(), Error> {
-    let mut file = FlowFile::open(name)?;
-    let mut lines = Vec::new();
-    while let Some(line) = file.next_line()? {
-        lines.push(line);
-    }
+    let mut file = FlowFile::open_whole(name)?;
     skip_xids(options);
     let mut connection = Connection::open(target, options.flow_versions()).await?;
     let mut names = None;
-    let mut flows = Vec::with_capacity(lines.len());
-    for (line, text) in &lines {
+    let mut spool = Spool::new(connection.dialect);
+    let mut bundled = Vec::new();
+    let mut progress = Progress::new("checked");
+    while let Some((line, text)) = file.next_line()? {
         let parse = |names: &Names| match command {
-            FlowModCommand::Add => flow::parse_flow_mod_line(text, names),
-            _ => flow::parse_flow_mod(text, command, names),
+            FlowModCommand::Add => flow::parse_flow_mod_line(&text, names),
+            _ => flow::parse_flow_mod(&text, command, names),
         };
         let parsed = parse_with_names(&mut connection, options, &mut names, parse)
             .await
             .map_err(|e| match e {
                 Error::Text(source) => Error::File {
                     file: file.name().to_owned(),
-                    line: *line,
+                    line,
                     source,
                 },
                 other => other,
             })?;
         warn_of_normalization(&parsed);
-        flows.push((*line, parsed.value));
+        match options.bundle {
+            true => bundled.push((line, parsed.value)),
+            false => spool.push(line, parsed.value, file.name())?,
+        }
+        progress.show(spool.len());
     }
-    drop(lines);
-    send_all(
+    drop(progress);
+    if options.bundle {
+        let names = names.unwrap_or_default();
+        return send_all(&mut connection, options, bundled, file.name(), &names).await;
+    }
+    send(
         &mut connection,
         options,
-        flows,
+        spool,
         file.name(),
         &names.unwrap_or_default(),
     )
@@ -122,43 +128,41 @@ pub async fn send_all(
     file: &str,
     names: &Names,
 ) -> Result<(), Error> {
-    let with_table = flows.iter().any(|(_, fm)| fm.table_id.is_some());
-    prepare(connection, options, with_table).await?;
     if options.bundle {
+        let with_table = flows.iter().any(|(_, fm)| fm.table_id.is_some());
+        prepare(connection, options, with_table).await?;
         let messages = flows.into_iter().map(|(_, fm)| Message::FlowMod(fm));
         return bundle::send(connection, options, messages.collect(), names).await;
     }
-    let first = reserve_xids(u32::try_from(flows.len()).unwrap_or(u32::MAX));
-    let mut bytes = Vec::new();
-    let mut lines = Vec::with_capacity(flows.len());
-    let mut nxm = false;
-    for (n, (line, fm)) in flows.into_iter().enumerate() {
-        let xid = first.wrapping_add(n as u32);
-        let encoded = encode(&Message::FlowMod(fm), connection.dialect, xid).map_err(|source| {
-            Error::EncodeLine {
-                file: file.to_owned(),
-                line,
-                source,
-            }
-        })?;
-        nxm |= is_nxm(connection, &encoded);
-        bytes.extend_from_slice(&encoded);
-        lines.push(line);
+    let mut spool = Spool::new(connection.dialect);
+    for (line, flow) in flows {
+        spool.push(line, flow, file)?;
     }
-    if nxm {
-        allow_nxm(connection, options, with_table).await?;
+    send(connection, options, spool, file, names).await
+}
+
+async fn send(
+    connection: &mut Connection,
+    options: &Options,
+    mut spool: Spool,
+    file: &str,
+    names: &Names,
+) -> Result<(), Error> {
+    prepare(connection, options, spool.has_table).await?;
+    if spool.has_nxm {
+        allow_nxm(connection, options, spool.has_table).await?;
     }
     let mut shown = String::new();
     let mut refused = 0usize;
     let verbosity = options.verbosity(2);
+    let lines = spool.lines();
     connection
-        .pipeline(&bytes, |received: Received| {
+        .pipeline(spool.reader()?, |received: Received| {
             refused += 1;
             if refused > MAX_SHOWN {
                 return;
             }
-            let n = received.header.xid.wrapping_sub(first) as usize;
-            if let Some(line) = lines.get(n).filter(|line| **line != 0) {
+            if let Some(line) = lines.of(received.header.xid) {
                 let program = daemon::dirs::program_name();
                 shown.push_str(&format!("{program}: {file}:{line}: "));
             }
@@ -211,17 +215,13 @@ async fn prepare(
     Ok(())
 }
 
-fn is_nxm(connection: &Connection, bytes: &[u8]) -> bool {
-    connection.version() == Version::Of10 && bytes.get(1) == Some(&OFPT_VENDOR)
-}
-
 async fn enable_nxm(
     connection: &mut Connection,
     options: &Options,
     bytes: &[u8],
     with_table: bool,
 ) -> Result<(), Error> {
-    if is_nxm(connection, bytes) {
+    if is_nxm(connection.version(), bytes) {
         allow_nxm(connection, options, with_table).await?;
     }
     Ok(())

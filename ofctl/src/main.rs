@@ -4,6 +4,7 @@
 //! OpenFlow side of the switch seen from outside: [`connection`] speaks the protocol, the text
 //! is `openflow::text`.
 
+mod bits;
 mod bundle;
 mod command;
 mod compare;
@@ -19,7 +20,9 @@ mod monitor;
 mod options;
 mod output;
 mod parse;
+mod pcap;
 mod protocol;
+mod spool;
 mod switch;
 mod tables;
 mod tlv;

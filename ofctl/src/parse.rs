@@ -1,6 +1,6 @@
 //! Commands that talk to no switch: parse-flow, parse-flows, ofp-print, ofp-parse.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use openflow::codec::{Dialect, Header, encode};
 use openflow::message::{FlowMod, FlowModCommand, Message};
@@ -13,6 +13,9 @@ use crate::flow_mods::warn_of_normalization;
 use crate::options::Options;
 use crate::output::print;
 use crate::protocol;
+
+/// Longest line of hexadecimal digits: the longest message, generously spaced.
+const MAX_HEX: u64 = 1 << 20;
 
 /// `parse-flow`: shows what a flow would be sent as.
 pub fn parse_flow(options: &Options, args: &[String]) -> Result<(), Error> {
@@ -68,14 +71,17 @@ fn show(options: &Options, flows: Vec<FlowMod>) -> Result<(), Error> {
     Ok(())
 }
 
-/// `ofp-print HEX [VERBOSITY]`.
+/// `ofp-print HEX [VERBOSITY]`, or `ofp-print -` with a line of standard input.
 pub fn ofp_print(options: &Options, args: &[String]) -> Result<(), Error> {
-    let text: String = args
-        .first()
-        .map_or("", String::as_str)
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .collect();
+    let mut text = args.first().cloned().unwrap_or_default();
+    if text == "-" {
+        text.clear();
+        let read = std::io::stdin().lock().take(MAX_HEX).read_line(&mut text);
+        if !read.is_ok_and(|n| n > 0) {
+            return Err(Error::Stdin);
+        }
+    }
+    text.retain(|c| !c.is_whitespace());
     let bytes = value::hex_bytes(&text).ok_or(Error::BadHex)?;
     let verbosity = match args.get(1) {
         Some(text) => text.parse().map_err(|_| Error::NotANumber(text.clone()))?,

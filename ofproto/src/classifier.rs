@@ -113,6 +113,7 @@ impl<T: Classified> Classifier<T> {
         flow: &'a Flow,
         mask: &'a Mask,
     ) -> impl Iterator<Item = &'a Arc<T>> {
+        let is_catchall = *mask == Mask::empty();
         self.subtables
             .iter()
             .filter(|s| s.shape.mask().covers(mask))
@@ -122,7 +123,7 @@ impl<T: Classified> Classifier<T> {
                 let all = exact.is_none().then(|| s.iter());
                 exact.into_iter().flatten().chain(all.into_iter().flatten())
             })
-            .filter(move |rule| rule.pattern().is_within(flow, mask))
+            .filter(move |rule| is_catchall || rule.pattern().is_within(flow, mask))
     }
 
     /// True when some packet matches both `flow` under `mask` and a rule of this very priority.

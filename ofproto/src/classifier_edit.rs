@@ -161,6 +161,21 @@ impl<T: Classified> Editor<T> {
         Some(removed)
     }
 
+    /// Takes out every rule.
+    pub fn clear(&mut self) {
+        let old = &self.current;
+        self.current = Arc::new(Classifier {
+            subtables: Vec::new(),
+            prefixes: std::array::from_fn(|n| Prefixes {
+                enabled: old.prefixes[n].enabled,
+                trie: PrefixTrie::default(),
+            }),
+            len: 0,
+            seed: old.seed,
+        });
+        self.masks.clear();
+    }
+
     /// Chooses the fields that prefix trees are kept for, and builds them anew.
     pub fn set_prefix_fields(&mut self, fields: &[PrefixField]) {
         let this = Arc::make_mut(&mut self.current);

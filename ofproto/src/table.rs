@@ -327,10 +327,11 @@ impl FlowTables {
                 }
             }
             FlowModCommand::Delete | FlowModCommand::DeleteStrict => {
-                for rule in self.collect(&criteria) {
-                    let removed = self.remove(&rule, FlowRemovedReason::Delete);
-                    changes.extend(removed.map(Change::Removed));
-                }
+                let rules = self.collect(&criteria);
+                self.remove_all(&rules);
+                let reason = FlowRemovedReason::Delete;
+                let removed = rules.into_iter().map(|rule| Removed { rule, reason });
+                changes.extend(removed.map(Change::Removed));
             }
         }
         Ok(changes)
@@ -435,10 +436,10 @@ impl FlowTables {
             rules.extend(table.editor.view().iter().cloned());
         }
         sort(&mut rules);
-        rules
-            .iter()
-            .filter_map(|rule| self.remove(rule, FlowRemovedReason::Delete))
-            .collect()
+        self.remove_all(&rules);
+        let reason = FlowRemovedReason::Delete;
+        let removed = rules.into_iter().map(|rule| Removed { rule, reason });
+        removed.collect()
     }
 
     /// How many rules use a group or a meter: send to the one, are metered by the other.
@@ -675,11 +676,39 @@ impl FlowTables {
     fn remove(&mut self, rule: &Rule, reason: FlowRemovedReason) -> Option<Removed> {
         let table = self.tables.get_mut(&rule.table_id)?;
         let rule = table.editor.remove(&rule.pattern, rule.priority)?;
-        table.hidden -= usize::from(rule.is_hidden());
+        self.removed(&rule);
+        Some(Removed { rule, reason })
+    }
+
+    /// Takes out rules that are in the tables, sorted by table. A table that loses all of them is
+    /// emptied at once.
+    fn remove_all(&mut self, rules: &[Arc<Rule>]) {
+        for of_table in rules.chunk_by(|a, b| a.table_id == b.table_id) {
+            let table = of_table
+                .first()
+                .and_then(|rule| self.tables.get_mut(&rule.table_id));
+            let Some(table) = table else { continue };
+            if of_table.len() == table.editor.view().len() {
+                table.editor.clear();
+            } else {
+                for rule in of_table {
+                    table.editor.remove(&rule.pattern, rule.priority);
+                }
+            }
+            for rule in of_table {
+                self.removed(rule);
+            }
+        }
+    }
+
+    /// Forgets what is kept of a rule that was taken out of its table.
+    fn removed(&mut self, rule: &Rule) {
+        if let Some(table) = self.tables.get_mut(&rule.table_id) {
+            table.hidden -= usize::from(rule.is_hidden());
+        }
         self.dirty.insert(rule.table_id);
         self.timers.forget(rule.serial);
-        self.count_users(&rule, false);
-        Some(Removed { rule, reason })
+        self.count_users(rule, false);
     }
 
     /// The rule that is now in the place of `rule`, unless another was added there.
@@ -730,7 +759,8 @@ pub fn check_table(fm: &FlowMod, version: Version) -> Result<u8, OfError> {
 }
 
 fn sort(rules: &mut [Arc<Rule>]) {
-    rules.sort_by_key(|r| (r.table_id, std::cmp::Reverse(r.priority), r.serial));
+    // Reaching for a rule costs more than keeping what it is sorted by.
+    rules.sort_by_cached_key(|r| (r.table_id, std::cmp::Reverse(r.priority), r.serial));
 }
 
 /// The pattern of a match, for tests and tools that build rules outside of tables.

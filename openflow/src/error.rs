@@ -293,32 +293,35 @@ impl OfError {
         self.row().1
     }
 
+    /// The error of that name.
     pub fn from_name(name: &str) -> Option<OfError> {
-        let found = ALL.iter().find(|(_, known, _)| *known == name);
-        found.map(|(error, _, _)| *error)
+        ALL.iter().find(|(_, n, _)| *n == name).map(|(e, _, _)| *e)
+    }
+
+    /// The number in the version with wire number `version`, if that can express the error.
+    pub fn number(self, version: u8) -> Option<WireError> {
+        let row = self.row().2.iter();
+        row.map(|n| (n, n.first..=n.last))
+            .find(|(_, versions)| versions.contains(&version))
+            .map(|(n, _)| WireError {
+                vendor: n.vendor,
+                kind: n.kind,
+                code: n.code,
+            })
     }
 
     /// The number in `version`; an error that `version` cannot express has the number of
     /// `NXBRC_UNENCODABLE_ERROR`.
     pub fn to_wire(self, version: Version) -> WireError {
         let v = version.wire();
-        self.row()
-            .2
-            .iter()
-            .find(|n| n.first <= v && v <= n.last)
-            .map(|n| WireError {
-                vendor: n.vendor,
-                kind: n.kind,
-                code: n.code,
-            })
-            .unwrap_or_else(|| {
-                let kind = if v <= 2 { (1, 521) } else { (10, 0) };
-                WireError {
-                    vendor: Vendor::Nicira,
-                    kind: kind.0,
-                    code: kind.1,
-                }
-            })
+        self.number(v).unwrap_or_else(|| {
+            let kind = if v <= 2 { (1, 521) } else { (10, 0) };
+            WireError {
+                vendor: Vendor::Nicira,
+                kind: kind.0,
+                code: kind.1,
+            }
+        })
     }
 
     /// The error that has this number in the version with wire number `version`.

@@ -51,6 +51,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Measure flows beside the stock switch and tool: adding, showing, deleting; memory
+    BenchFlows {
+        /// Arguments for the load, such as: --runs 3 --flows 10000 (--help lists them)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Build the eBPF programs
     BuildEbpf,
     /// Run a fuzz target (json_stream, log_reader, operations)
@@ -77,6 +83,7 @@ fn main() -> Result<()> {
         Task::Test { only } => test(only.as_deref()),
         Task::Bench { harness, args } => bench(&harness, &args),
         Task::BenchDb { args } => bench_db(&args),
+        Task::BenchFlows { args } => bench_flows(&args),
         Task::BuildEbpf => {
             setup::toolchain()?;
             ebpf::build()
@@ -209,6 +216,26 @@ fn bench_db(args: &[String]) -> Result<()> {
         "db-server",
         "--example",
         "beside",
+        "--",
+    ];
+    run.extend(args.iter().map(String::as_str));
+    cargo(&run, &[])
+}
+
+/// Builds the switch and its tools and the load for them in release, and runs them.
+fn bench_flows(args: &[String]) -> Result<()> {
+    let mut build = vec!["build", "--release", "--bins"];
+    for package in ["vswitchd", "db-server", "vsctl", "ofctl", "appctl"] {
+        build.extend(["-p", package]);
+    }
+    cargo(&build, &[])?;
+    let mut run = vec![
+        "run",
+        "--release",
+        "-p",
+        "tests",
+        "--example",
+        "flows",
         "--",
     ];
     run.extend(args.iter().map(String::as_str));

@@ -5,6 +5,7 @@ use super::action::{self, Encoder};
 use super::flow;
 use super::instruction;
 use super::match10;
+use super::match11;
 use super::nxm::{self, CookieMatch, Unknown};
 use crate::action::Action;
 use crate::error::OfError;
@@ -96,4 +97,55 @@ fn finish(
         None => Ok(w.buf),
         Some(what) => Err(EncodeError::NotExpressible { what, version }),
     }
+}
+
+/// An NXM match with the cookie that may stand in it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NxMatch {
+    pub fields: Match,
+    pub cookie: u64,
+    /// 0 without a cookie.
+    pub cookie_mask: u64,
+}
+
+/// Reads the entries of an NXM match; with `cookie`, the pseudo-field `NXM_NX_COOKIE` may be one.
+///
+/// Errors: `OFPBMC_*`.
+pub fn decode_nx_match(bytes: &[u8], cookie: bool) -> Result<NxMatch, DecodeError> {
+    let mut found = CookieMatch::default();
+    let mut r = Reader::new(bytes, OfError::BmcBadLen);
+    let fields = nxm::decode_entries(&mut r, Unknown::Refuse, cookie.then_some(&mut found))?;
+    Ok(NxMatch {
+        fields,
+        cookie: found.cookie,
+        cookie_mask: found.mask,
+    })
+}
+
+/// The entries of a match and a cookie, as far as `version` has identifiers for them.
+pub fn encode_nx_match(m: &NxMatch, version: Version) -> Vec<u8> {
+    let mut w = Writer::default();
+    let cookie = CookieMatch {
+        cookie: m.cookie,
+        mask: m.cookie_mask,
+    };
+    nxm::encode_entries(&mut w, &m.fields, version, cookie);
+    w.buf
+}
+
+/// `struct ofp_match` of OpenFlow 1.0, as far as that can say it.
+pub fn encode_match10(fields: &Match) -> Vec<u8> {
+    let mut w = Writer::default();
+    match10::encode(&mut w, fields);
+    w.buf
+}
+
+/// Length of `struct ofp_match` of OpenFlow 1.1.
+pub const MATCH11_LEN: usize = 88;
+
+/// `struct ofp_match` of OpenFlow 1.1, as far as that can say it.
+pub fn encode_match11(fields: &Match) -> Vec<u8> {
+    let mut w = Writer::default();
+    match11::encode(&mut w, fields);
+    w.buf
 }

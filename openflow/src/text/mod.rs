@@ -10,6 +10,7 @@
 //! - [`group`] and [`meter`] read group-mods and meter-mods;
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
+//! - [`nx_match`] has matches by the names of their entries on the wire;
 //! - [`tlv`] reads mappings of Geneve options;
 //! - [`dp`] is the text of datapath flows.
 //!
@@ -31,6 +32,7 @@ pub mod matches;
 pub mod message;
 pub mod message_bytes;
 pub mod meter;
+pub mod nx_match;
 pub mod packet_print;
 pub mod ports;
 pub mod subfield;
