@@ -114,7 +114,12 @@ pub(super) fn decode_mod(r: &mut Reader, v: Version) -> Result<GroupMod, DecodeE
     if command == GroupCommand::RemoveBucket && !buckets.is_empty() {
         return bad("buckets in a removal", BAD_BUCKET);
     }
+    // An insertion does not know the type of the group that it is for.
+    let takes_weights = group_type == GroupType::Select || command == GroupCommand::InsertBucket;
     for bucket in &buckets {
+        if bucket.weight != 0 && !takes_weights {
+            return bad("bucket weight", OfError::GmfcInvalidGroup);
+        }
         check_bucket(bucket, group_type)?;
     }
     Ok(GroupMod {
@@ -141,9 +146,6 @@ fn check_command_bucket(command: Option<GroupCommand>, id: u32) -> Result<(), De
 }
 
 fn check_bucket(bucket: &Bucket, group_type: GroupType) -> Result<(), DecodeError> {
-    if bucket.weight != 0 && group_type != GroupType::Select {
-        return bad("bucket weight", OfError::GmfcInvalidGroup);
-    }
     match group_type {
         GroupType::All | GroupType::Indirect if bucket.watches() => {
             bad("what a bucket watches", OfError::GmfcWatchUnsupported)
@@ -297,7 +299,8 @@ fn write_buckets(o: &mut MessageWriter, buckets: &[Bucket], group_type: GroupTyp
         let actions = o.w.len();
         write_actions(o, &bucket.actions);
         o.w.patch_len(start + 2, actions);
-        if group_type == GroupType::Select {
+        // An insertion into a group does not say the type.
+        if group_type == GroupType::Select || bucket.weight != 0 {
             property_header(&mut o.w, OFPGBPT_WEIGHT, 8);
             o.w.u16(bucket.weight);
             o.w.zeros(2);
