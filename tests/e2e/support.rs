@@ -50,12 +50,6 @@ fn what_is_not_supported_is_refused_by_name() -> Result<()> {
             "mirrors=",
         ),
         (
-            &["set", "Bridge", "br0", "protocols=OpenFlow13,OpenFlow15"],
-            &["clear", "Bridge", "br0", "protocols"],
-            "br0",
-            "protocols=OpenFlow15",
-        ),
-        (
             &["set", "Controller", "br0", "connection_mode=in-band"],
             &["set", "Controller", "br0", "connection_mode=out-of-band"],
             "br0",

@@ -276,6 +276,7 @@ fn both_tools_see_the_same_packet_ins_in_every_version() -> Result<()> {
                 let path = s.dir().join(format!("{program}.{minor}.{format}"));
                 let args = ["-P", format, "monitor", "@", "65534"];
                 let mut command = tool(program, minor, &args, &target)?;
+                command.env("OVS_RUNDIR", s.dir());
                 command.stderr(std::fs::File::create(&path)?);
                 monitors.push(Background::spawn(&mut command)?);
                 logs.push(path);
@@ -283,7 +284,7 @@ fn both_tools_see_the_same_packet_ins_in_every_version() -> Result<()> {
             let read = |n: usize| std::fs::read_to_string(&logs[n]).unwrap_or_default();
             // Until both listen, packets are lost on them.
             wait_for(
-                "both monitors get a packet",
+                &format!("both monitors get a packet of 1.{minor} {format}"),
                 Duration::from_secs(10),
                 || {
                     let packet = "in_port=LOCAL packet=505400000007505400000005080600 \

@@ -353,7 +353,7 @@ fn bad_frames_are_forwarded_or_counted() -> Result<()> {
         if rewriting {
             for rule in [
                 "priority=20,in_port=c0,tcp,actions=dec_ttl,mod_tp_dst:81,mod_nw_src:10.1.0.77,NORMAL",
-                "priority=20,in_port=c0,udp,actions=mod_nw_tos:32,mod_tp_src:7,push_vlan:0x8100,set_field:5->vlan_vid,NORMAL",
+                "priority=20,in_port=c0,udp,actions=mod_nw_tos:32,mod_tp_src:7,push_vlan:0x8100,set_field:4101->vlan_vid,NORMAL",
                 "priority=20,in_port=c0,sctp,actions=mod_tp_dst:9,NORMAL",
                 "priority=20,in_port=c0,icmp,actions=mod_nw_dst:10.1.0.78,NORMAL",
                 "priority=20,in_port=c0,tcp6,actions=set_field:fd00::77->ipv6_src,mod_tp_dst:81,NORMAL",

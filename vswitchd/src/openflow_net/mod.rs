@@ -77,6 +77,14 @@ pub struct Network {
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
 
+impl Task {
+    /// Ends the task and waits until what it held is gone.
+    async fn end(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
@@ -86,8 +94,8 @@ impl Drop for Task {
 struct BridgeNet {
     versions: VersionBitmap,
     snoop: broadcast::Sender<Bytes>,
-    _mgmt: Task,
-    _snoop: Task,
+    mgmt: Task,
+    snoops: Task,
     controllers: BTreeMap<Uuid, ControllerNet>,
 }
 
@@ -152,12 +160,18 @@ impl Network {
     /// Opens and closes sockets so that there are exactly those of `desired`. A bridge whose
     /// protocols changed starts anew.
     pub async fn reconcile(&mut self, desired: &Desired) {
-        self.bridges.retain(|name, net| {
-            desired
-                .bridges
-                .get(name)
-                .is_some_and(|bridge| versions(bridge) == net.versions)
-        });
+        let is_wanted = |(name, net): (&String, &mut BridgeNet)| {
+            let bridge = desired.bridges.get(name);
+            bridge.is_some_and(|bridge| versions(bridge) == net.versions)
+        };
+        let gone = self
+            .bridges
+            .extract_if(.., |name, net| !is_wanted((name, net)));
+        for (_, net) in gone.collect::<Vec<_>>() {
+            // A listener takes its socket's file with it, so it goes before another comes.
+            net.mgmt.end().await;
+            net.snoops.end().await;
+        }
         for (name, bridge) in &desired.bridges {
             if !self.bridges.contains_key(name) {
                 let net = self.open_bridge(bridge).await;
@@ -197,8 +211,8 @@ impl Network {
         BridgeNet {
             versions,
             snoop,
-            _mgmt: Task(mgmt),
-            _snoop: Task(snoops),
+            mgmt: Task(mgmt),
+            snoops: Task(snoops),
             controllers: BTreeMap::new(),
         }
     }
