@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::switch;
 use crate::field::low_bits;
 use crate::message::{
     BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, Bucket, GROUP_ALL, GROUP_ANY, GroupCommand, GroupDesc,
@@ -214,21 +215,6 @@ const ACTIONS_11: [(u32, &str); 23] = [
     (21, "set_queue"),
 ];
 
-const ACTIONS_10: [(u32, &str); 12] = [
-    (0, "output"),
-    (11, "enqueue"),
-    (1, "set_vlan_vid"),
-    (2, "set_vlan_pcp"),
-    (3, "strip_vlan"),
-    (4, "mod_dl_src"),
-    (5, "mod_dl_dst"),
-    (6, "mod_nw_src"),
-    (7, "mod_nw_dst"),
-    (8, "mod_nw_tos"),
-    (9, "mod_tp_src"),
-    (10, "mod_tp_dst"),
-];
-
 pub fn write_features(out: &mut String, features: &GroupFeatures, version: Version) {
     put!(
         out,
@@ -237,7 +223,7 @@ pub fn write_features(out: &mut String, features: &GroupFeatures, version: Versi
         features.capabilities
     );
     let names: &[(u32, &str)] = match version {
-        Version::Of10 => &ACTIONS_10,
+        Version::Of10 => &switch::ACTIONS,
         Version::Of11 => &ACTIONS_11,
         _ => &ACTIONS_12,
     };

@@ -9,8 +9,9 @@ use crate::message::{
 use crate::text::message_bytes;
 use crate::version::Version;
 
-/// Names of the actions in a features reply of 1.0, by bit, in the order they are printed.
-const ACTIONS: [(u32, &str); 12] = [
+/// Names of the actions in a features reply of 1.0, and in group features of 1.0, by bit, in the
+/// order they are printed.
+pub(super) const ACTIONS: [(u32, &str); 12] = [
     (0, "output"),
     (11, "enqueue"),
     (1, "set_vlan_vid"),
