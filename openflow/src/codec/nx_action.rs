@@ -66,7 +66,8 @@ const NSH_TLV: u8 = 2;
 const NSH_MD_TYPE_LEN: u8 = 5;
 const NSH_TLV_HEADER_LEN: usize = 8;
 
-const MBZ: OfError = OfError::NxbacMustBeZero;
+/// Open vSwitch has this of requests for most actions too, and BAD_ARGUMENT for the oldest.
+const MBZ: OfError = OfError::NxbrcMustBeZero;
 const BAD_ARGUMENT: OfError = OfError::BacBadArgument;
 
 /// Reads what follows the header.
@@ -89,7 +90,7 @@ pub(super) fn decode(
         Form::ResubmitTable | Form::ResubmitTableCt => {
             let in_port = r.u16()?;
             let table = r.u8()?;
-            r.zeros(3, MBZ)?;
+            r.zeros(3, BAD_ARGUMENT)?;
             Action::Resubmit {
                 in_port: resubmit_port(in_port),
                 table: (table != SAME_TABLE).then_some(table),
@@ -110,7 +111,7 @@ pub(super) fn decode(
         }
         Form::RegLoad => {
             let (offset, bits) = offset_and_bits(r.u16()?);
-            let dst = nxm::decode_field_id(r)?;
+            let dst = nxm::decode_load_id(r)?;
             let value = r.u64()?;
             let dst = writable(subfield(dst, offset, bits)?)?;
             if u128::from(value) & !low_bits(dst.bits) != 0 {
@@ -125,7 +126,7 @@ pub(super) fn decode(
             let mut entry = Reader::new(r.rest(), OfError::BacBadSetLen);
             let (info, value, mask) = nxm::decode_set_field(&mut entry)?;
             r.skip(r.remaining() - entry.remaining())?;
-            r.zeros(r.remaining(), MBZ)?;
+            r.zeros(r.remaining(), OfError::BacBadSetArgument)?;
             Action::SetField {
                 field: info.field,
                 value,
@@ -135,9 +136,9 @@ pub(super) fn decode(
         Form::Note => Action::Note(r.bytes(r.remaining())?.to_vec()),
         Form::OutputReg => {
             let (offset, bits) = offset_and_bits(r.u16()?);
-            let src = subfield(nxm::decode_field_id(r)?, offset, bits)?;
+            let src = subfield(nxm::decode_load_id(r)?, offset, bits)?;
             let max_len = r.u16()?;
-            r.zeros(6, MBZ)?;
+            r.zeros(6, BAD_ARGUMENT)?;
             Action::OutputReg { src, max_len }
         }
         Form::OutputReg2 => {

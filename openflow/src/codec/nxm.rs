@@ -137,6 +137,9 @@ pub(crate) fn decode_entries(
             }
             cookie.cookie = r.u64()?;
             cookie.mask = if header.has_mask { r.u64()? } else { u64::MAX };
+            if cookie.cookie & !cookie.mask != 0 {
+                return bad("cookie outside its mask", OfError::BmcBadWildcards);
+            }
             continue;
         }
         let Some(info) = header.field() else {
@@ -367,8 +370,20 @@ pub(crate) fn decode_nx_match(
 
 /// Reads a field identifier alone, as actions have it.
 ///
-/// Errors: `OFPBAC_BAD_SET_TYPE` for what is no field, `OFPBAC_BAD_SET_LEN`.
+/// Errors: `OFPBMC_BAD_FIELD`.
 pub(crate) fn decode_field_id(r: &mut Reader) -> Result<Field, DecodeError> {
+    let header = EntryHeader::decode(r)?;
+    match header.field() {
+        Some(info) if !header.has_mask && header.value_len(info, true).is_some() => Ok(info.field),
+        _ => bad("field in an action", OfError::BmcBadField),
+    }
+}
+
+/// Reads a field identifier alone, as the oldest two actions have it, which load a register and
+/// output to one.
+///
+/// Errors: `OFPBAC_BAD_SET_TYPE` for what is no field, `OFPBAC_BAD_SET_LEN`.
+pub(crate) fn decode_load_id(r: &mut Reader) -> Result<Field, DecodeError> {
     let header = EntryHeader::decode(r)?;
     match header.field() {
         Some(info) if !header.has_mask => match header.value_len(info, true) {

@@ -148,7 +148,8 @@ pub(super) fn decode_async_reply(r: &mut Reader, v: Version) -> Result<AsyncConf
 
 /// type(2), length(2), mask(4): two types for each message, the first of them for slaves.
 ///
-/// Errors: `OFPBPC_BAD_LEN`, `OFPBPC_BAD_TYPE`; `OFPACFC_INVALID` for reasons that there are not.
+/// Errors: `OFPBPC_BAD_LEN`; `OFPACFC_UNSUPPORTED` for messages and `OFPACFC_INVALID` for reasons
+/// that there are not.
 pub(super) fn decode_properties(r: &mut Reader) -> Result<Vec<AsyncProperty>, DecodeError> {
     let mut properties = Vec::new();
     while !r.is_empty() {
@@ -159,7 +160,7 @@ pub(super) fn decode_properties(r: &mut Reader) -> Result<Vec<AsyncProperty>, De
         let mask = r.u32()?;
         let slave = kind % 2 == 0;
         let Some(kind) = AsyncKind::ALL.get(usize::from(kind / 2)).copied() else {
-            return bad("asynchronous property", OfError::BpcBadType);
+            return bad("asynchronous property", OfError::AcfcUnsupported);
         };
         if mask & !kind.reasons() != 0 {
             return bad("reasons of an asynchronous message", OfError::AcfcInvalid);

@@ -19,7 +19,12 @@ const VACANCY_UP: u8 = 4;
 pub(super) fn decode_mod(r: &mut Reader, v: Version) -> Result<TableMod, DecodeError> {
     let table_id = r.u8()?;
     r.skip(3)?;
-    decode_rest(r, table_id, v)
+    let table = decode_rest(r, table_id, v)?;
+    match table.vacancy {
+        // How much is vacant is for the switch to tell.
+        Some(vacancy) if vacancy.now != 0 => bad("vacancy of a table", OfError::BpcBadValue),
+        _ => Ok(table),
+    }
 }
 
 /// config(4), properties in 1.4 and later: eviction flags(4); vacancy down(1), up(1), now(1),
