@@ -3,6 +3,10 @@
 //! The counters are an LLVM pass that the stable compiler has too, so neither a nightly toolchain
 //! nor `cargo fuzz` is needed; only libFuzzer, which `libfuzzer-sys` builds with the C++ compiler.
 
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../../openflow/tests/fuzz/seeds.rs"]
+mod seeds;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -16,17 +20,12 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// Fuzzes `target` for `seconds`, from its seeds and what earlier runs found (`fuzz/corpus/`). An
-/// input that fails is left in `fuzz/artifacts/`; it belongs into `db-server/tests/data/fuzz/`
-/// under a name that starts with the target's, with a sentence in the `README.md` there.
+/// input that fails is left in `fuzz/artifacts/`; it belongs into `tests/data/fuzz/` of
+/// `db-server` or `openflow`, under a name that starts with the target's, with a sentence in the
+/// `README.md` there.
 pub fn run(target: &str, seconds: u64) -> Result<()> {
-    let seeds = format!("seeds/{target}");
-    if !Path::new("fuzz").join(&seeds).is_dir() {
-        let known: Vec<String> = std::fs::read_dir("fuzz/seeds")?
-            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-            .collect();
-        bail!("no fuzz target {target}: there are {}", known.join(", "));
-    }
     let (corpus, artifacts) = (format!("corpus/{target}"), format!("artifacts/{target}/"));
+    let seeds = seeds_of(target)?;
     for directory in [&corpus, &artifacts] {
         std::fs::create_dir_all(Path::new("fuzz").join(directory))?;
     }
@@ -54,6 +53,32 @@ pub fn run(target: &str, seconds: u64) -> Result<()> {
         bail!("{target} failed ({status}); the input is in fuzz/{artifacts}");
     }
     Ok(())
+}
+
+/// The directory with the seeds of `target`, below `fuzz`. Those of the codec of OpenFlow are
+/// written there from what its tests have recorded.
+fn seeds_of(target: &str) -> Result<String> {
+    if seeds::TARGETS.contains(&target) {
+        let name = format!("corpus/{target}-seeds");
+        let directory = Path::new("fuzz").join(&name);
+        std::fs::create_dir_all(&directory)?;
+        for (n, seed) in seeds::seeds(target, Path::new("openflow/tests/data"))
+            .iter()
+            .enumerate()
+        {
+            std::fs::write(directory.join(n.to_string()), seed)?;
+        }
+        return Ok(name);
+    }
+    let name = format!("seeds/{target}");
+    if !Path::new("fuzz").join(&name).is_dir() {
+        let kept = std::fs::read_dir("fuzz/seeds")?
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+        let codec = seeds::TARGETS.into_iter().map(str::to_owned);
+        let known: Vec<String> = kept.chain(codec).collect();
+        bail!("no fuzz target {target}: there are {}", known.join(", "));
+    }
+    Ok(name)
 }
 
 /// The compiler's own target triple.
