@@ -100,6 +100,10 @@ fn join(whole: &mut Message, part: Message) -> bool {
         (Message::QueueStatsReply(a), Message::QueueStatsReply(b)) => a.extend(b),
         (Message::PortDescReply(a), Message::PortDescReply(b)) => a.extend(b),
         (Message::FlowCountsReply(a), Message::FlowCountsReply(b)) => a.extend(b),
+        (Message::GroupStatsReply(a), Message::GroupStatsReply(b)) => a.extend(b),
+        (Message::GroupDescReply(a), Message::GroupDescReply(b)) => a.extend(b),
+        (Message::MeterStatsReply(a), Message::MeterStatsReply(b)) => a.extend(b),
+        (Message::MeterConfigReply(a), Message::MeterConfigReply(b)) => a.extend(b),
         (
             Message::QueueGetConfigReply { queues: a, .. },
             Message::QueueGetConfigReply { queues: b, .. },
@@ -113,7 +117,7 @@ fn join(whole: &mut Message, part: Message) -> bool {
 mod tests {
     use super::*;
     use crate::codec::{decode, encode};
-    use crate::message::TableStats;
+    use crate::message::{Flavor, FlowStatsReply, TableStats};
     use crate::version::Version;
 
     fn parts(n: u32) -> Vec<Decoded> {
@@ -149,6 +153,41 @@ mod tests {
             panic!("a reply");
         };
         assert!(tables.iter().map(|t| t.active_count).eq(0..6000));
+    }
+
+    /// Every reply that is a list joins with another of its kind.
+    #[test]
+    fn every_list_joins() {
+        let lists = [
+            Message::TableDescReply(Vec::new()),
+            Message::FlowMonitorReply(Vec::new()),
+            Message::FlowStatsReply(FlowStatsReply {
+                flavor: Flavor::Standard,
+                flows: Vec::new(),
+            }),
+            Message::FlowCountsReply(Vec::new()),
+            Message::TableStatsReply(Vec::new()),
+            Message::TableFeaturesReply(Vec::new()),
+            Message::PortStatsReply(Vec::new()),
+            Message::QueueStatsReply(Vec::new()),
+            Message::PortDescReply(Vec::new()),
+            Message::GroupStatsReply(Vec::new()),
+            Message::GroupDescReply(Vec::new()),
+            Message::MeterStatsReply(Vec::new()),
+            Message::MeterConfigReply(Vec::new()),
+        ];
+        for (i, part) in lists.iter().enumerate() {
+            for (j, other) in lists.iter().enumerate() {
+                assert_eq!(
+                    join(&mut part.clone(), other.clone()),
+                    i == j,
+                    "{} {}",
+                    part.name(),
+                    other.name()
+                );
+            }
+        }
+        assert!(!join(&mut Message::BarrierReply, Message::BarrierReply));
     }
 
     #[test]
