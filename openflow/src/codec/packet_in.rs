@@ -265,7 +265,8 @@ fn reason_number(reason: PacketInReason, version: Version) -> u8 {
 fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
     o.begin(Kind::NxPacketIn2);
     property::write(&mut o.w, NXPINT_PACKET, |w| w.bytes(&pin.data));
-    if usize::from(pin.total_len) != pin.data.len() {
+    // Less than there is makes no sense, and 0 would be read as if it were not there.
+    if usize::from(pin.total_len) > pin.data.len() {
         property::write(&mut o.w, NXPINT_FULL_LEN, |w| w.u32(pin.total_len.into()));
     }
     if pin.buffer_id != NO_BUFFER {
