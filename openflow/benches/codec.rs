@@ -21,13 +21,17 @@ const FRAME: [u8; 54] = [
     10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0,
 ];
 
-fn dialects() -> [(&'static str, Dialect); 2] {
+fn dialects() -> [(&'static str, Dialect); 3] {
     let of10 = Dialect {
         flow_mod_table_id: true,
         packet_in_format: PacketInFormat::Nxt2,
         ..Dialect::from(Version::Of10)
     };
-    [("1.0", of10), ("1.3", Dialect::from(Version::Of13))]
+    [
+        ("1.0", of10),
+        ("1.3", Dialect::from(Version::Of13)),
+        ("1.5", Dialect::from(Version::Of15)),
+    ]
 }
 
 fn flow_mod() -> Message {
