@@ -39,6 +39,8 @@ pub struct RateLimitStats {
     pub queued: u64,
     /// Given up because too many waited.
     pub dropped: u64,
+    /// Wait now.
+    pub waiting: u64,
 }
 
 /// The two limiters of a connection.
@@ -113,10 +115,12 @@ impl Ofproto {
         }
     }
 
-    /// How packets fared that no rule matched, and those that actions sent.
+    /// How packets fared that no rule matched, and those that actions sent; `None` without a rate
+    /// limit.
     pub fn packet_in_stats(&self, conn: ConnId) -> Option<(RateLimitStats, RateLimitStats)> {
         let limiters = &self.conns.get(&conn)?.limiters;
-        Some((limiters.misses.stats, limiters.actions.stats))
+        limiters.limit?;
+        Some((limiters.misses.stats(), limiters.actions.stats()))
     }
 
     /// Sends waiting packets whose time has come.
@@ -211,6 +215,13 @@ impl Limiters {
 }
 
 impl Limiter {
+    fn stats(&self) -> RateLimitStats {
+        RateLimitStats {
+            waiting: self.waiting as u64,
+            ..self.stats
+        }
+    }
+
     /// Takes a token if there is one.
     fn take(&mut self, limit: RateLimit, now: Instant) -> bool {
         let full = u64::from(limit.burst.max(1)) * TOKEN;
@@ -295,6 +306,85 @@ mod tests {
             metadata: Match::new(),
             data: Bytes::new(),
         }
+    }
+
+    /// One packet of each port in turn, however many each has, and none before its time.
+    #[test]
+    fn ports_are_served_in_turn() {
+        let start = Instant::now();
+        let mut limiters = Limiters {
+            limit: Some(RateLimit {
+                rate: 1000,
+                burst: 9,
+            }),
+            ..Limiters::default()
+        };
+        // The burst that may go at once.
+        for n in 0..9 {
+            let sent = limiters.offer(true, OfPort(1), message(n), start);
+            assert!(sent.is_some());
+        }
+        for (port, n) in [(7, 5), (3, 2), (9, 2)] {
+            for k in 0..n {
+                let message = message(u64::from(port) * 10 + k);
+                let sent = limiters.offer(true, OfPort(port), message, start);
+                assert!(sent.is_none());
+            }
+        }
+        assert_eq!(limiters.misses.stats().waiting, 9);
+        assert!(limiters.poll(start).is_none(), "no token yet");
+        let got: Vec<u64> = (1..=9u64)
+            .map(|ms| {
+                let now = start + Duration::from_millis(ms);
+                let sent = limiters.poll(now).expect("one each millisecond");
+                assert!(limiters.poll(now).is_none());
+                sent.cookie
+            })
+            .collect();
+        assert_eq!(got, [30, 70, 90, 31, 71, 91, 72, 73, 74]);
+        assert_eq!(limiters.next_timeout(), None);
+        let stats = limiters.misses.stats();
+        let want = RateLimitStats {
+            sent: 9,
+            queued: 9,
+            dropped: 0,
+            waiting: 0,
+        };
+        assert_eq!(stats, want);
+        assert_eq!(limiters.actions.stats(), RateLimitStats::default());
+    }
+
+    /// When too many wait, the longest queue gives way, and nothing is lost uncounted.
+    #[test]
+    fn the_longest_queue_gives_way() {
+        let now = Instant::now();
+        let mut limiters = Limiters {
+            limit: Some(RateLimit {
+                rate: 100,
+                burst: 25,
+            }),
+            ..Limiters::default()
+        };
+        let mut offered = 0;
+        for n in 0..500 {
+            for port in [1, 1, 1, 2] {
+                limiters.offer(false, OfPort(port), message(n), now);
+                offered += 1;
+                assert!(limiters.actions.waiting <= 25);
+            }
+        }
+        let queue = |port| {
+            limiters
+                .actions
+                .queues
+                .get(&OfPort(port))
+                .map(VecDeque::len)
+        };
+        let (flooded, other) = (queue(1).unwrap_or(0), queue(2).unwrap_or(0));
+        assert!(flooded.abs_diff(other) <= 1, "{flooded} and {other}");
+        let stats = limiters.actions.stats();
+        assert_eq!(stats.sent + stats.queued, offered);
+        assert_eq!(stats.queued - stats.dropped, stats.waiting);
     }
 
     /// A flooded port waits behind itself: the other port's packets come through in turn, and the

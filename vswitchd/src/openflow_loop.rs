@@ -7,7 +7,7 @@ use std::time::Instant;
 use ofproto::conn::{ConnId, ConnKind};
 use ofproto::meter::Change;
 use ofproto::ofproto::Effect;
-use ofproto::packet_in::RateLimit;
+use ofproto::packet_in::{RateLimit, RateLimitStats};
 use ofproto::snapshot::BridgeId;
 use ofproto::upcall::{self, PacketOut};
 use openflow::Message;
@@ -15,12 +15,16 @@ use openflow::message::PortStats;
 use packet::{DpMeter, OfPort};
 use uuid::Uuid;
 
+use crate::bridge::desired::QUEUE_SIZE;
 use crate::coverage;
 use crate::openflow_net::{NetEvent, NetId, Sender};
 use crate::switch::Switch;
 
-/// A packet-in or the like is dropped when so many messages wait for a slow controller.
-const MAX_WAITING: usize = 512;
+/// Packet-ins that may come at once, before the connection has written any.
+const BURST: usize = 1024;
+
+/// A connection ends when so many messages wait for a peer that does not read.
+const MAX_WAITING: usize = 1 << 19;
 
 /// Flow monitors pause when so many messages wait.
 const MONITOR_WAITING: usize = 64;
@@ -45,6 +49,26 @@ struct Open {
     net: NetId,
     sender: Sender,
     controller: Option<Uuid>,
+    /// A packet-in is dropped when so many messages wait for a slow controller, and [`BURST`] for
+    /// another.
+    queue_size: usize,
+}
+
+/// What becomes of a message, with so many before it that have not been sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Sent,
+    Dropped,
+    /// The connection ends.
+    Abandoned,
+}
+
+fn fate(message: &Message, queued: usize, queue_size: usize) -> Fate {
+    match message {
+        Message::PacketIn(_) if queued >= queue_size => Fate::Dropped,
+        _ if queued >= MAX_WAITING => Fate::Abandoned,
+        _ => Fate::Sent,
+    }
 }
 
 /// A reply that waits until every packet is answered by `version` or later.
@@ -81,6 +105,7 @@ impl Switch {
                 if let Some(limit) = controller.and_then(|uuid| self.rate_limit(&bridge, uuid)) {
                     self.ofproto.set_packet_in_limit(conn, Some(limit));
                 }
+                let queue_size = self.queue_size(&bridge, controller);
                 self.conns.by_net.insert(id, conn);
                 self.conns.open.insert(
                     conn,
@@ -88,6 +113,7 @@ impl Switch {
                         net: id,
                         sender,
                         controller,
+                        queue_size,
                     },
                 );
                 self.dirty.status |= controller.is_some();
@@ -137,21 +163,43 @@ impl Switch {
         })
     }
 
-    /// Takes rate limits of the configuration into effect on open connections.
+    /// Packet-ins that may wait for a controller, or for somebody who came to the bridge.
+    fn queue_size(&self, bridge: &str, controller: Option<Uuid>) -> usize {
+        let bridge = self.desired.bridges.get(bridge);
+        let controller = bridge.and_then(|bridge| bridge.controllers.get(&controller?));
+        controller.map_or(QUEUE_SIZE as usize, |controller| controller.queue_size)
+    }
+
+    /// Takes limits of the configuration into effect on open connections.
     pub(crate) fn limit_packet_ins(&mut self) {
-        let limits: Vec<(ConnId, Option<RateLimit>)> = self
+        let limits: Vec<(ConnId, Option<RateLimit>, usize)> = self
             .conns
             .open
             .iter()
             .filter_map(|(conn, open)| {
                 let id = self.ofproto.conn(*conn)?.bridge;
                 let bridge = &self.ofproto.bridge(id)?.name;
-                Some((*conn, self.rate_limit(bridge, open.controller?)))
+                let rate = self.rate_limit(bridge, open.controller?);
+                Some((*conn, rate, self.queue_size(bridge, open.controller)))
             })
             .collect();
-        for (conn, limit) in limits {
+        for (conn, limit, queue_size) in limits {
             self.ofproto.set_packet_in_limit(conn, limit);
+            if let Some(open) = self.conns.open.get_mut(&conn) {
+                open.queue_size = queue_size;
+            }
         }
+    }
+
+    /// How the packets of connected controllers fare with their rate limits, for their rows.
+    pub(crate) fn packet_in_statuses(&self) -> BTreeMap<Uuid, BTreeMap<String, String>> {
+        let conns = self.conns.open.iter();
+        conns
+            .filter_map(|(conn, open)| {
+                let stats = self.ofproto.packet_in_stats(*conn)?;
+                Some((open.controller?, packet_in_status(stats)))
+            })
+            .collect()
     }
 
     /// Carries out what `ofproto` wants done, until nothing is left.
@@ -243,10 +291,21 @@ impl Switch {
         let Some(open) = self.conns.open.get(&conn) else {
             return;
         };
-        let unasked = matches!(message, Message::PacketIn(_));
-        if unasked && open.sender.queued() >= MAX_WAITING {
-            coverage::rconn_overflow.inc();
-            return;
+        let queue_size = match open.sender.is_blocked() {
+            true => open.queue_size,
+            false => BURST,
+        };
+        match fate(&message, open.sender.queued(), queue_size) {
+            Fate::Sent => {}
+            Fate::Dropped => {
+                coverage::rconn_overflow.inc();
+                return;
+            }
+            Fate::Abandoned => {
+                coverage::rconn_overflow.inc();
+                open.sender.abandon();
+                return;
+            }
         }
         coverage::rconn_sent.inc();
         let is_update = matches!(message, Message::FlowMonitorReply(_));
@@ -304,5 +363,74 @@ impl Switch {
             stats.collisions = counters.collisions;
         }
         stats
+    }
+}
+
+/// The keys of the column `status` (ovs-vswitchd.conf.db(5), "Controller Rate Limiting
+/// Statistics") for packets that no rule matched and for those that actions sent.
+fn packet_in_status(
+    (misses, actions): (RateLimitStats, RateLimitStats),
+) -> BTreeMap<String, String> {
+    let mut status = BTreeMap::new();
+    for (kind, stats) in [("miss", misses), ("action", actions)] {
+        for (key, n) in [
+            ("bypassed", stats.sent),
+            ("queued", stats.queued),
+            ("dropped", stats.dropped),
+            ("backlog", stats.waiting),
+        ] {
+            status.insert(format!("packet-in-{kind}-{key}"), n.to_string());
+        }
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use openflow::Match;
+    use openflow::message::{NO_BUFFER, PacketIn, PacketInReason};
+
+    use super::*;
+
+    /// Packet-ins are dropped first, then the connection ends.
+    #[test]
+    fn what_waits_for_a_slow_controller() {
+        let packet_in = Message::PacketIn(PacketIn {
+            reason: PacketInReason::Action,
+            table_id: 0,
+            buffer_id: NO_BUFFER,
+            total_len: 0,
+            cookie: 0,
+            metadata: Match::new(),
+            data: Bytes::new(),
+        });
+        let other = Message::BarrierReply;
+        for (queued, want) in [
+            (0, [Fate::Sent, Fate::Sent]),
+            (99, [Fate::Sent, Fate::Sent]),
+            (100, [Fate::Dropped, Fate::Sent]),
+            (MAX_WAITING - 1, [Fate::Dropped, Fate::Sent]),
+            (MAX_WAITING, [Fate::Dropped, Fate::Abandoned]),
+        ] {
+            let got = [&packet_in, &other].map(|message| fate(message, queued, 100));
+            assert_eq!(got, want, "{queued}");
+        }
+    }
+
+    #[test]
+    fn limited_packets_are_counted_by_kind() {
+        let stats = |sent, queued, dropped, waiting| RateLimitStats {
+            sent,
+            queued,
+            dropped,
+            waiting,
+        };
+        let status = packet_in_status((stats(1, 2, 3, 4), stats(5, 6, 7, 8)));
+        assert_eq!(status.len(), 8);
+        assert_eq!(status["packet-in-miss-bypassed"], "1");
+        assert_eq!(status["packet-in-miss-backlog"], "4");
+        assert_eq!(status["packet-in-action-queued"], "6");
+        assert_eq!(status["packet-in-action-dropped"], "7");
     }
 }

@@ -71,6 +71,7 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
             "target",
             "max_backoff",
             "inactivity_probe",
+            "controller_queue_size",
             "controller_rate_limit",
             "controller_burst_limit",
         ],

@@ -487,6 +487,11 @@ impl Switch {
                 status.is_connected = true;
             }
         }
+        for (uuid, counts) in self.packet_in_statuses() {
+            if let Some(status) = controllers.get_mut(&uuid) {
+                status.status.extend(counts);
+            }
+        }
         let request = {
             let mut txn = Transaction::new(self.database.session().replica());
             let facts = Facts {

@@ -142,6 +142,8 @@ pub struct Controller {
     pub inactivity_probe: Option<Duration>,
     pub max_backoff: Duration,
     pub rate_limit: Option<RateLimit>,
+    /// Packet-ins that may wait for the controller to read.
+    pub queue_size: usize,
 }
 
 /// Packet-ins per second to one controller.
@@ -262,7 +264,7 @@ fn bridge(row: &Row<'_>, name: &str, taken: &mut Taken, problems: &mut Vec<Strin
     }
     let controllers = row
         .references("controller")
-        .map(|row| (row.uuid(), controller(&row)))
+        .map(|controller_row| (controller_row.uuid(), controller(&controller_row, row)))
         .collect();
     let mut bridge = Bridge {
         uuid: row.uuid(),
@@ -590,7 +592,21 @@ fn check_patches(desired: &mut Desired) {
     }
 }
 
-fn controller(row: &Row<'_>) -> Controller {
+/// Packet-ins that wait for a controller when the database does not say how many may.
+pub const QUEUE_SIZE: u64 = 100;
+/// The most that the database can ask for.
+const MAX_QUEUE_SIZE: u64 = 512;
+
+/// The row's own setting, else the bridge's.
+fn queue_size(controller: &Row<'_>, bridge: &Row<'_>) -> usize {
+    let own = controller.integer("controller_queue_size");
+    let size = own
+        .and_then(|n| u64::try_from(n).ok())
+        .unwrap_or_else(|| number(bridge, "other_config", "controller-queue-size", QUEUE_SIZE));
+    usize::try_from(size.clamp(1, MAX_QUEUE_SIZE)).unwrap_or(1)
+}
+
+fn controller(row: &Row<'_>, bridge: &Row<'_>) -> Controller {
     let target = row.string("target").unwrap_or_default().to_owned();
     let milliseconds = |column: &str, default: u64| match row.integer(column) {
         Some(n) => Duration::from_millis(u64::try_from(n).unwrap_or(0)),
@@ -608,6 +624,7 @@ fn controller(row: &Row<'_>) -> Controller {
         target,
         inactivity_probe: (!probe.is_zero()).then_some(probe),
         max_backoff: milliseconds("max_backoff", 8_000).max(Duration::from_secs(1)),
+        queue_size: queue_size(row, bridge),
         rate_limit: limit("controller_rate_limit").map(|per_second| RateLimit {
             per_second,
             burst: limit("controller_burst_limit")

@@ -23,7 +23,8 @@ pub struct ControllerStatus {
     pub is_connected: bool,
     /// `master`, `slave` or `other`.
     pub role: Option<&'static str>,
-    /// `state`, `sec_since_connect`, `sec_since_disconnect`, `last_error`, `current_version`.
+    /// `state`, `sec_since_connect`, `sec_since_disconnect`, `last_error`, `current_version`, and
+    /// with a rate limit `packet-in-*`.
     pub status: BTreeMap<String, String>,
 }
 

@@ -15,7 +15,7 @@ use daemon::stream::Stream;
 use openflow::connection::{self, Connection, Event, SendError};
 use openflow::{Message, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::{Context, NetEvent, NetId};
 use crate::coverage;
@@ -25,6 +25,8 @@ use crate::database::sleep_until;
 const MAX_QUEUED: usize = 4096;
 /// Bytes that wait to be written, beyond which no more messages are encoded.
 const MAX_OUTPUT: usize = 1 << 20;
+/// Bytes that wait to be written when the peer is slow.
+const BLOCKED_OUTPUT: usize = 64 << 10;
 const READ: usize = 64 << 10;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -35,6 +37,8 @@ pub struct Sender {
     queue: mpsc::UnboundedSender<Outgoing>,
     queued: Arc<AtomicUsize>,
     wants_drained: Arc<AtomicBool>,
+    blocked: Arc<AtomicBool>,
+    abandoned: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,16 @@ impl Sender {
     /// Asks for [`NetEvent::Drained`].
     pub fn tell_when_drained(&self) {
         self.wants_drained.store(true, Ordering::Relaxed);
+    }
+
+    /// So much is encoded and has not been written that the peer must be slow to read.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection at once, whatever waits.
+    pub fn abandon(&self) {
+        self.abandoned.notify_one();
     }
 
     pub fn close(&self) {
@@ -126,6 +140,8 @@ pub enum Ended {
     Protocol(#[from] connection::Error),
     #[error("closed by the switch")]
     BySwitch,
+    #[error("the peer does not read what it is sent")]
+    Unread,
 }
 
 /// Who dialled a connection and wants to know how it fares.
@@ -159,6 +175,8 @@ async fn serve(
     let (queue, mut outgoing) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let wants_drained = Arc::new(AtomicBool::new(false));
+    let blocked = Arc::new(AtomicBool::new(false));
+    let abandoned = Arc::new(Notify::new());
     let mut connection = open(context);
     let mut limits = context.limits.clone();
     let mut copied = 0;
@@ -190,6 +208,8 @@ async fn serve(
                             queue: queue.clone(),
                             queued: Arc::clone(&queued),
                             wants_drained: Arc::clone(&wants_drained),
+                            blocked: Arc::clone(&blocked),
+                            abandoned: Arc::clone(&abandoned),
                         },
                     }
                 }
@@ -218,11 +238,13 @@ async fn serve(
         }
         copied = copy_sent(context, &connection, copied);
         let waiting = connection.transmit().len();
+        blocked.store(waiting >= BLOCKED_OUTPUT, Ordering::Relaxed);
         let may_read =
             awaits.is_none() && queued.load(Ordering::Relaxed) < MAX_QUEUED && waiting < MAX_OUTPUT;
         let deadline = connection.poll_timeout();
         tokio::select! {
             biased;
+            () = abandoned.notified() => return Err(Ended::Unread),
             written = writer.write(connection.transmit()), if waiting > 0 => match written? {
                 0 => return Err(Ended::Closed),
                 n => {
@@ -357,5 +379,176 @@ async fn serve_snoop(
                 connection.handle_timeout(Instant::now())?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use openflow::VersionBitmap;
+    use openflow::message::{PortReason, PortStatus};
+    use tokio::io::DuplexStream;
+    use tokio::sync::watch;
+    use tokio::task::JoinHandle;
+    use tokio::time::timeout;
+
+    use super::super::Limits;
+    use super::*;
+
+    /// What the pipe to the peer holds.
+    const PIPE: usize = 4096;
+    const SOON: Duration = Duration::from_secs(10);
+
+    struct Peer {
+        pipe: DuplexStream,
+        events: mpsc::Receiver<NetEvent>,
+        task: JoinHandle<Ended>,
+        sender: Sender,
+    }
+
+    /// A connection of 1.3 whose peer has said hello.
+    async fn connect() -> Peer {
+        let (ours, mut pipe) = tokio::io::duplex(PIPE);
+        let (events_sender, mut events) = mpsc::channel(64);
+        let context = Context {
+            bridge: "br0".to_owned(),
+            controller: None,
+            versions: VersionBitmap::supported(),
+            events: events_sender,
+            limits: watch::channel(Limits::default()).1,
+            snoop: None,
+        };
+        let task = tokio::spawn(async move { run(Box::new(ours), &context, &mut Nobody).await });
+        pipe.write_all(&[4, 0, 0, 8, 0, 0, 0, 1]).await.unwrap();
+        let Some(NetEvent::Opened { sender, .. }) = events.recv().await else {
+            panic!("the connection opens first");
+        };
+        Peer {
+            pipe,
+            events,
+            task,
+            sender,
+        }
+    }
+
+    fn port_status() -> Message {
+        let desc = openflow::message::PortDesc {
+            port: packet::OfPort(1),
+            hw_addr: packet::EthAddr([2, 0, 0, 0, 0, 1]),
+            name: "p1".to_owned(),
+            config: Default::default(),
+            state: Default::default(),
+            curr: Default::default(),
+            advertised: Default::default(),
+            supported: Default::default(),
+            peer: Default::default(),
+            curr_speed_kbps: 0,
+            max_speed_kbps: 0,
+            other: Vec::new(),
+        };
+        Message::PortStatus(PortStatus {
+            reason: PortReason::Modify,
+            desc,
+        })
+    }
+
+    /// The queue stands still while the peer does not read, and no byte is lost when it does.
+    #[tokio::test]
+    async fn a_slow_peer_gets_everything() {
+        const N: usize = 50_000;
+        let mut peer = connect().await;
+        for _ in 0..N {
+            peer.sender.send(0, port_status());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // What is encoded is bounded; the rest waits as messages.
+        let waiting = peer.sender.queued();
+        assert!((N - 2 * MAX_OUTPUT / 80..N).contains(&waiting), "{waiting}");
+        assert!(peer.sender.is_blocked());
+        peer.sender.tell_when_drained();
+        let mut read = 0;
+        let mut chunk = vec![0; 1 << 16];
+        // A hello with the bitmap of its versions, and port-status of 80 bytes each.
+        while read < N * 80 + 8 {
+            let n = timeout(SOON, peer.pipe.read(&mut chunk)).await.unwrap();
+            read += n.unwrap();
+        }
+        assert!([N * 80 + 8, N * 80 + 16].contains(&read), "{read}");
+        assert_eq!(peer.sender.queued(), 0);
+        assert!(!peer.sender.is_blocked());
+        let drained = timeout(SOON, peer.events.recv()).await.unwrap();
+        assert!(matches!(drained, Some(NetEvent::Drained { .. })));
+    }
+
+    /// A peer that asks and does not read is not read either.
+    #[tokio::test]
+    async fn a_peer_that_reads_nothing_is_not_read() {
+        let mut peer = connect().await;
+        let mut asked = 0;
+        // Echo requests of a kilobyte.
+        let mut request = vec![4, 2, 4, 0, 0, 0, 0, 2];
+        request.resize(1024, 7);
+        while let Ok(written) =
+            timeout(Duration::from_millis(300), peer.pipe.write_all(&request)).await
+        {
+            written.unwrap();
+            asked += 1;
+            assert!(asked < 20_000, "it takes whatever it is asked");
+        }
+        assert!(asked * 1024 >= MAX_OUTPUT, "{asked}");
+        assert!(!peer.task.is_finished());
+    }
+
+    /// It can be ended though nothing of what waits goes out.
+    #[tokio::test]
+    async fn a_peer_that_reads_nothing_is_abandoned() {
+        let mut peer = connect().await;
+        for _ in 0..20_000 {
+            peer.sender.send(0, port_status());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        peer.sender.abandon();
+        let ended = timeout(SOON, peer.task).await.unwrap().unwrap();
+        assert!(matches!(ended, Ended::Unread), "{ended}");
+        assert!(matches!(
+            peer.events.recv().await,
+            Some(NetEvent::Closed { .. })
+        ));
+    }
+
+    /// What cannot be decoded is answered with the request, and the next one is served.
+    #[tokio::test]
+    async fn a_malformed_request_is_answered_and_the_connection_goes_on() {
+        let mut peer = connect().await;
+        let mut hello = [0; 16];
+        peer.pipe.read_exact(&mut hello[..8]).await.unwrap();
+        if hello[3] == 16 {
+            peer.pipe.read_exact(&mut hello[8..]).await.unwrap();
+        }
+        let mut bad = vec![4, 14, 0, 100, 0, 0, 0, 9];
+        bad.resize(100, 0xff);
+        peer.pipe.write_all(&bad).await.unwrap();
+        let mut error = vec![0; 112];
+        timeout(SOON, peer.pipe.read_exact(&mut error))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(error[..8], [4, 1, 0, 112, 0, 0, 0, 9]);
+        assert_eq!(error[12..], bad[..]);
+        // A barrier request.
+        peer.pipe
+            .write_all(&[4, 20, 0, 8, 0, 0, 0, 10])
+            .await
+            .unwrap();
+        let next = timeout(SOON, peer.events.recv()).await.unwrap();
+        assert!(matches!(
+            next,
+            Some(NetEvent::Received {
+                xid: 10,
+                message: Message::BarrierRequest,
+                ..
+            })
+        ));
     }
 }

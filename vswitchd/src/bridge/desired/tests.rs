@@ -254,3 +254,41 @@ fn one_interface_in_two_ports() {
         "{problems:?}"
     );
 }
+
+/// The row's own setting, else the bridge's, else 100; within what the manual allows.
+#[test]
+fn queues_of_controllers() {
+    let controller = |columns: Value| {
+        let mut row = columns;
+        row["target"] = json!("tcp:127.0.0.1");
+        row
+    };
+    let sizes = |other_config: Value| {
+        let d = desired(&replica(&json!({
+            "Open_vSwitch": {"root": {"bridges": refs(&["br"])}},
+            "Bridge": {"br": {
+                "name": "br0",
+                "controller": refs(&["none", "own", "many"]),
+                "other_config": other_config,
+            }},
+            "Controller": {
+                "none": controller(json!({})),
+                "own": controller(json!({"controller_queue_size": 5})),
+                "many": controller(json!({"controller_queue_size": 100_000})),
+            },
+        })));
+        let mut sizes: Vec<usize> = d.bridges["br0"]
+            .controllers
+            .values()
+            .map(|c| c.queue_size)
+            .collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    assert_eq!(sizes(map(&[])), [5, 100, 512]);
+    assert_eq!(
+        sizes(map(&[("controller-queue-size", "300")])),
+        [5, 300, 512]
+    );
+    assert_eq!(sizes(map(&[("controller-queue-size", "x")])), [5, 100, 512]);
+}
