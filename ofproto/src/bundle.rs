@@ -1,9 +1,9 @@
 //! Bundles: messages that are kept until their controller commits them, and then carried out
 //! together or not at all.
 //!
-//! Committing stages each message: flow-mods change the tables at once, port-mods and packet-outs
-//! are only checked. When one fails, what the flow-mods did is undone; nothing was published or
-//! told in between. When none does, ports change, packets go out (on the tables as the whole
+//! Committing stages each message: flow-mods and group-mods change tables and groups at once,
+//! port-mods and packet-outs are only checked. When one fails, what was changed is undone; nothing
+//! was published or told in between. When none does, ports change, packets go out (on the tables as the whole
 //! bundle left them) and controllers hear of it. So every bundle is atomic and ordered, whatever
 //! its flags say, and packets see it as one snapshot.
 //!
@@ -13,6 +13,8 @@
 //! Source: OpenFlow 1.4.1, 6.8 and 7.3.9; errors and timeout are those of ovs-vswitchd 3.1.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -157,7 +159,9 @@ impl Bundles {
 /// What a commit does once nothing can fail any more, in the order of the messages.
 enum Finish {
     /// These of the table changes, made by a request of this transaction id.
-    Flows(u32, std::ops::Range<usize>),
+    Flows(u32, Range<usize>),
+    /// A group-mod; these of the table changes go with it.
+    Group(Range<usize>),
     Port(PortMod),
     Packet(Effect),
     /// The message was carried out, and its sender is to know something all the same.
@@ -233,9 +237,10 @@ impl Ofproto {
         bundle: Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
-        let Some(mark) = self.tables(bridge).map(|t| t.mark()) else {
+        let Some(state) = self.bridges.get(&bridge) else {
             return Err(OfError::BfcUnknown);
         };
+        let (mark, groups) = (state.tables.mark(), state.view.groups.clone());
         let mut staged = Staged::default();
         for raw in bundle.messages {
             let xid = Header::decode(&raw).map_or(0, |h| h.xid);
@@ -244,6 +249,9 @@ impl Ofproto {
             };
             if let Some(state) = self.bridges.get_mut(&bridge) {
                 state.tables.roll_back(staged.changes, mark);
+                if !state.view.groups.is_same(&groups) {
+                    Arc::make_mut(&mut state.view).groups = groups;
+                }
             }
             self.send_error(id, xid, error, raw);
             return Err(OfError::BfcMsgFailed);
@@ -263,13 +271,19 @@ impl Ofproto {
         let decoded = codec::decode(raw, &Dialect::from(version)).map_err(|e| e.error())?;
         match decoded.message {
             Message::FlowMod(fm) => {
-                let Some(conn) = self.conns.get(&id) else {
-                    return Err(OfError::BrcEperm);
-                };
+                let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
                 let changes = self.flow_mod_start(conn.bridge, &fm, version, now)?;
                 let start = staged.changes.len();
                 staged.changes.extend(changes);
                 staged.flows(decoded.header.xid, start, &fm, raw);
+            }
+            Message::GroupMod(request) => {
+                let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
+                let changes = self.group_mod_start(conn.bridge, &request, version, now)?;
+                let start = staged.changes.len();
+                staged.changes.extend(changes);
+                let range = start..staged.changes.len();
+                staged.finish.push(Finish::Group(range));
             }
             Message::PortMod(request) => {
                 self.check_port_mod(id, &request)?;
@@ -292,6 +306,11 @@ impl Ofproto {
                 Finish::Flows(xid, range) => {
                     let changes = staged.changes.get(range).unwrap_or_default();
                     self.flows_changed(bridge, changes, Some((id, xid)), now);
+                }
+                Finish::Group(range) => {
+                    let changes = staged.changes.get(range).unwrap_or_default();
+                    self.flows_changed(bridge, changes, None, now);
+                    self.mark_dirty();
                 }
                 Finish::Port(request) => self.port_mod(id, &request),
                 Finish::Packet(effect) => self.effects.push_back(effect),

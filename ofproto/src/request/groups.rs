@@ -1,5 +1,6 @@
 //! Requests about groups and meters.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openflow::message::{
@@ -15,7 +16,7 @@ use crate::group::MAX_GROUPS;
 use crate::meter::Place;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::snapshot::BridgeId;
-use crate::table::Uses;
+use crate::table::{Change, Uses};
 
 impl BridgeState {
     /// What actions can name.
@@ -39,27 +40,36 @@ impl Ofproto {
         version: Version,
         now: Instant,
     ) -> Result<(), OfError> {
+        let changes = self.group_mod_start(bridge, request, version, now)?;
+        self.flows_changed(bridge, &changes, None, now);
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Changes the groups and the tables, and tells nobody; returns what became of flows.
+    pub(crate) fn group_mod_start(
+        &mut self,
+        bridge: BridgeId,
+        request: &GroupMod,
+        version: Version,
+        now: Instant,
+    ) -> Result<Vec<Change>, OfError> {
         let Some(state) = self.bridges.get_mut(&bridge) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         for bucket in &request.buckets {
             action_check::check_bucket(&bucket.actions, version)?;
         }
         let mut groups = state.view.groups.clone();
         let gone = groups.group_mod(request, now)?;
-        std::sync::Arc::make_mut(&mut state.view).groups = groups;
-        let mut removed = Vec::new();
+        Arc::make_mut(&mut state.view).groups = groups;
+        let mut changes = Vec::new();
         for id in gone {
-            let user = Uses::Group(id);
-            removed.extend(
-                state
-                    .tables
-                    .remove_users(user, FlowRemovedReason::GroupDelete),
-            );
+            let reason = FlowRemovedReason::GroupDelete;
+            let removed = state.tables.remove_users(Uses::Group(id), reason);
+            changes.extend(removed.into_iter().map(Change::Removed));
         }
-        self.flows_removed(bridge, removed, now);
-        self.mark_dirty();
-        Ok(())
+        Ok(changes)
     }
 
     /// Carries out a meter-mod; the flows that use a meter go with it.
@@ -77,7 +87,7 @@ impl Ofproto {
         let (changes, gone) = state
             .meters
             .meter_mod(request, &mut self.meter_numbers, now)?;
-        std::sync::Arc::make_mut(&mut state.view).meters = state.meters.view();
+        Arc::make_mut(&mut state.view).meters = state.meters.view();
         let mut removed = Vec::new();
         for id in gone {
             let user = Uses::Meter(id);
