@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use openflow::codec::{self, Dialect, Header};
 use openflow::message::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, ErrorMessage, FlowMod, PortMod,
+    BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
+    BundleFlags, ErrorMessage, FlowMod, PortMod,
 };
 use openflow::{Message, OfError, Version};
 
@@ -160,12 +161,39 @@ impl Bundles {
 enum Finish {
     /// These of the table changes, made by a request of this transaction id.
     Flows(u32, Range<usize>),
-    /// A group-mod; these of the table changes go with it.
-    Group(Range<usize>),
+    /// A group-mod with its transaction id; these of the table changes go with it.
+    Group(u32, Message, Range<usize>),
     Port(PortMod),
     Packet(Effect),
     /// The message was carried out, and its sender is to know something all the same.
     Error(u32, Bytes, OfError),
+}
+
+/// What bundles can do here: they are atomic and ordered, whatever their flags say, and committed
+/// when the commit comes.
+///
+/// Errors: `OFPBFC_SCHED_NOT_SUPPORTED` for a request to set how commits are scheduled, and those
+/// of properties that are not known.
+pub(crate) fn features(request: &BundleFeaturesRequest) -> Result<BundleFeatures, OfError> {
+    if let Some(property) = request.other.first() {
+        return Err(property.refusal());
+    }
+    if request.flags & BundleFeaturesRequest::SET_SCHED != 0 {
+        return Err(OfError::BfcSchedNotSupported);
+    }
+    Ok(BundleFeatures {
+        capabilities: BundleFlags::ATOMIC | BundleFlags::ORDERED,
+        time: None,
+        other: Vec::new(),
+    })
+}
+
+/// Errors: `OFPBFC_SCHED_NOT_SUPPORTED` for a bundle that is to be committed at a given time.
+fn check_flags(flags: BundleFlags, version: Version) -> Result<(), OfError> {
+    match version >= Version::Of15 && flags.0 & BundleFlags::TIME.0 != 0 {
+        true => Err(OfError::BfcSchedNotSupported),
+        false => Ok(()),
+    }
 }
 
 /// A commit under way.
@@ -190,6 +218,7 @@ impl Ofproto {
             kind,
             flags,
         } = request;
+        check_flags(flags, conn.version)?;
         let bundles = &mut conn.bundles;
         match kind {
             BundleControlKind::OpenRequest => bundles.open(bundle_id, flags, raw, now)?,
@@ -222,6 +251,7 @@ impl Ofproto {
     ) -> Result<(), OfError> {
         let conn = self.conns.get_mut(&id).ok_or(OfError::BrcEperm)?;
         conn.check_not_slave()?;
+        check_flags(request.flags, conn.version)?;
         if let Message::FlowMod(fm) = &*request.message {
             crate::action_check::check_flow_mod_alone(fm, conn.version)?;
         }
@@ -283,7 +313,9 @@ impl Ofproto {
                 let start = staged.changes.len();
                 staged.changes.extend(changes);
                 let range = start..staged.changes.len();
-                staged.finish.push(Finish::Group(range));
+                let request = Message::GroupMod(request);
+                let xid = decoded.header.xid;
+                staged.finish.push(Finish::Group(xid, request, range));
             }
             Message::PortMod(request) => {
                 self.check_port_mod(id, &request)?;
@@ -307,10 +339,11 @@ impl Ofproto {
                     let changes = staged.changes.get(range).unwrap_or_default();
                     self.flows_changed(bridge, changes, Some((id, xid)), now);
                 }
-                Finish::Group(range) => {
+                Finish::Group(xid, request, range) => {
                     let changes = staged.changes.get(range).unwrap_or_default();
                     self.flows_changed(bridge, changes, None, now);
                     self.mark_dirty();
+                    self.forward_request(id, xid, request);
                 }
                 Finish::Port(request) => self.port_mod(id, &request),
                 Finish::Packet(effect) => self.effects.push_back(effect),

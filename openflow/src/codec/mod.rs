@@ -20,6 +20,7 @@
 
 mod action;
 mod bundle;
+mod controller_status;
 mod dispatch;
 mod flow;
 mod flow_mod;
@@ -42,6 +43,7 @@ mod port;
 mod port_stats;
 mod property;
 mod queue;
+mod request_forward;
 mod role;
 mod switch;
 mod table_desc;

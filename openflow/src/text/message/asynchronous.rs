@@ -5,13 +5,15 @@ use std::fmt::Write;
 use super::{Style, write_hex_dump};
 use crate::field::Field;
 use crate::message::{
-    AsyncConfig, AsyncKind, FlowFormat, FlowRemoved, FlowRemovedReason, NO_BUFFER, PacketIn,
-    PacketInFormat, PacketOut, Role, RoleMessage, RoleReason, RoleStatus,
+    AsyncConfig, AsyncKind, AsyncMask, ControllerStatus, FlowFormat, FlowRemoved,
+    FlowRemovedReason, NO_BUFFER, PacketIn, PacketInFormat, PacketOut, Role, RoleMessage,
+    RoleReason, RoleStatus,
 };
 use crate::text::action_print;
 use crate::text::flow_print::write_duration;
 use crate::text::matches::{self, Context};
 use crate::text::packet_print;
+use crate::version::Version;
 
 /// From this verbosity on, the packet's bytes are shown.
 const SHOW_BYTES: u8 = 3;
@@ -121,16 +123,24 @@ pub fn write_role(out: &mut String, role: &RoleMessage) {
     if let Some(id) = role.generation_id {
         let _ = write!(out, " generation_id={id}");
     }
+    if role.short_id != 0 {
+        let _ = write!(out, " short_id={}", role.short_id);
+    }
 }
 
-pub fn write_async_config(out: &mut String, config: &AsyncConfig) {
+/// Masks that only 1.5 has are left out where they are empty: Open vSwitch does not know them.
+pub fn write_async_config(out: &mut String, config: &AsyncConfig, version: Version) {
     out.push('\n');
     for (n, title) in ["primary", "secondary"].into_iter().enumerate() {
         if n > 0 {
             out.push('\n');
         }
         let _ = writeln!(out, " {title}:");
-        for kind in AsyncKind::ALL {
+        let is_shown = |kind: &AsyncKind| {
+            let is_old = kind.is_in(Version::Of14);
+            is_old || kind.is_in(version) && config.mask(*kind) != AsyncMask::default()
+        };
+        for kind in AsyncKind::ALL.into_iter().filter(is_shown) {
             let (name, reasons) = async_names(kind);
             let _ = write!(out, "{name:>16}:");
             let mask = config.mask(kind);
@@ -180,6 +190,38 @@ fn async_names(kind: AsyncKind) -> (&'static str, &'static [(u8, &'static str)])
             "REQUESTFORWARD",
             &[(0, "group_mod_request"), (1, "meter_mod_request")],
         ),
+        AsyncKind::FlowStats => ("FLOW_STATS", &[(0, "request"), (1, "trigger")]),
+        AsyncKind::ControllerStatus => ("CONTROLLER_STATUS", &CONTROLLER_REASONS),
+    }
+}
+
+const CONTROLLER_REASONS: [(u8, &str); 7] = [
+    (0, "request"),
+    (1, "channel"),
+    (2, "role"),
+    (3, "added"),
+    (4, "removed"),
+    (5, "short_id"),
+    (6, "experimenter"),
+];
+
+/// Open vSwitch has no text for it.
+pub fn write_controller(out: &mut String, status: &ControllerStatus) {
+    let wire = status.reason.wire();
+    let reason = CONTROLLER_REASONS.iter().find(|(n, _)| *n == wire);
+    let _ = write!(
+        out,
+        "\n short_id={} role={} reason={} channel={}",
+        status.short_id,
+        role_name(status.role),
+        reason.map_or("", |(_, name)| name),
+        if status.is_up { "up" } else { "down" },
+    );
+    if let Some(uri) = &status.uri {
+        let _ = write!(out, " uri={uri:?}");
+    }
+    for property in &status.other {
+        let _ = write!(out, " property=0x{:x}", property.kind);
     }
 }
 
