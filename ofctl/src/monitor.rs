@@ -50,7 +50,11 @@ pub async fn monitor(options: &Options, args: &[String], startup: Startup) -> Re
         watch(options, &mut connection, id, spec).await?;
     }
     choose_packet_in_format(&mut connection, options).await?;
-    run(options, connection, startup, true).await
+    let answers = Answers {
+        echo: true,
+        pauses: wishes.resumes,
+    };
+    run(options, connection, startup, answers).await
 }
 
 /// `snoop`: what a switch and its controller say to each other.
@@ -59,7 +63,7 @@ pub async fn snoop(options: &Options, args: &[String], startup: Startup) -> Resu
     // The switch says which version its controller speaks; any will do.
     let any = openflow::VersionBitmap::supported();
     let connection = Connection::open_socket(target, "snoop", any).await?;
-    run(options, connection, startup, false).await
+    run(options, connection, startup, Answers::default()).await
 }
 
 /// What the arguments of `monitor` ask for.
@@ -67,6 +71,8 @@ pub async fn snoop(options: &Options, args: &[String], startup: Startup) -> Resu
 struct Wishes {
     miss_send_len: Option<u16>,
     invalid_ttl: bool,
+    /// Packets that pause go on at once.
+    resumes: bool,
     /// What stands behind each `watch:`.
     watch: Vec<String>,
 }
@@ -79,6 +85,10 @@ fn wishes(args: &[String]) -> Result<Wishes, Error> {
             wishes.miss_send_len = Some(len);
         } else if arg == "invalid_ttl" {
             wishes.invalid_ttl = true;
+        } else if arg == "resume" {
+            wishes.resumes = true;
+            // Asks for packets too.
+            wishes.miss_send_len = Some(u16::MAX);
         } else if let Some(spec) = arg.strip_prefix("watch:") {
             wishes.watch.push(spec.to_owned());
         } else {
@@ -178,6 +188,14 @@ impl Output {
     }
 }
 
+/// What is answered without being told to.
+#[derive(Clone, Copy, Default)]
+struct Answers {
+    echo: bool,
+    /// Packets that wait for their controller.
+    pauses: bool,
+}
+
 /// What the loop waits for.
 enum Event {
     Message(Result<crate::connection::Received, Error>),
@@ -188,7 +206,7 @@ async fn run(
     options: &Options,
     mut connection: Connection,
     startup: Startup,
-    answers_echo: bool,
+    answers: Answers,
 ) -> Result<(), Error> {
     let names = names_to_show(&mut connection, options).await?;
     let mut commands = Commands::new(&options.daemon.program);
@@ -232,8 +250,11 @@ async fn run(
                 }
                 text.push_str(&received.print(&names, options.verbosity(2)));
                 output.write(&text);
-                if answers_echo {
+                if answers.echo {
                     connection.answered_echo(&received).await?;
+                }
+                if answers.pauses {
+                    resume(&mut connection, &received).await?;
                 }
             }
             Event::Command(request) => match request.command.as_str() {
@@ -266,6 +287,19 @@ async fn run(
                 }
             },
         }
+    }
+}
+
+/// Sends a packet that waits back as it came.
+async fn resume(
+    connection: &mut Connection,
+    received: &crate::connection::Received,
+) -> Result<(), Error> {
+    match received.decode(connection).map(|decoded| decoded.message) {
+        Ok(Message::PacketIn(packet)) if packet.continuation.is_some() => {
+            connection.send(&Message::Resume(packet), next_xid()).await
+        }
+        _ => Ok(()),
     }
 }
 

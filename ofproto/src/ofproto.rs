@@ -48,7 +48,7 @@ pub struct Ofproto {
     next_bridge: u32,
     next_conn: u64,
     pub(crate) bundle_idle_timeout: Duration,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// What somebody else has to do, in order.

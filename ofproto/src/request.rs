@@ -10,6 +10,7 @@
 
 mod describe;
 mod groups;
+mod resume;
 
 pub(crate) use describe::table_desc;
 
@@ -28,9 +29,10 @@ use crate::bundle;
 use crate::conn::{Conn, ConnId};
 use crate::meter;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
+use crate::packet_in;
 use crate::snapshot::{BridgeId, N_TABLES};
 use crate::table::Change;
-use crate::upcall;
+use crate::upcall::{self, Todo};
 
 /// Bits of a port's configuration that a port-mod may change.
 const SETTABLE: PortConfig = PortConfig(
@@ -124,6 +126,13 @@ impl Ofproto {
             Message::PacketOut(request) => {
                 conn.check_not_slave()?;
                 let effect = packet_out(bridge, conn, request)?;
+                self.effects.push_back(effect);
+                return Ok(None);
+            }
+            Message::Resume(request) => {
+                conn.check_not_slave()?;
+                let name = packet_in::bridge_uuid(self.seed, bridge.view.id);
+                let effect = resume::resume(bridge, conn, name, request)?;
                 self.effects.push_back(effect);
                 return Ok(None);
             }
@@ -511,10 +520,7 @@ pub(crate) fn packet_out(
         return Err(OfError::BrcBufferUnknown);
     }
     let in_port = request.in_port;
-    let is_special = matches!(in_port, OfPort::CONTROLLER | OfPort::ANY | OfPort::LOCAL);
-    if in_port > OfPort::MAX && !is_special {
-        return Err(OfError::BrcBadPort);
-    }
+    check_in_port(in_port)?;
     if request.metadata.iter().any(|f| !is_pipeline_field(f.field)) {
         return Err(OfError::BrcPipelineFieldsOnly);
     }
@@ -523,9 +529,17 @@ pub(crate) fn packet_out(
         bridge: bridge.view.id,
         in_port,
         metadata: request.metadata,
-        actions: request.actions,
+        todo: Todo::Actions(request.actions),
         data: request.data,
     }))
+}
+
+/// May a packet come from there, if a controller says so?
+fn check_in_port(port: OfPort) -> Result<(), OfError> {
+    match port > OfPort::MAX && !matches!(port, OfPort::CONTROLLER | OfPort::ANY | OfPort::LOCAL) {
+        true => Err(OfError::BrcBadPort),
+        false => Ok(()),
+    }
 }
 
 /// Is it one of the fields that a packet has beside its headers, and is it carried?

@@ -132,6 +132,10 @@ fn add_uses(actions: &[Action], found: &mut Vec<Uses>) {
         let used = match action {
             Action::Group(id) => Uses::Group(*id),
             Action::Meter(id) => Uses::Meter(*id),
+            Action::Controller(c) => match c.meter_id {
+                Some(id) => Uses::Meter(id),
+                None => continue,
+            },
             Action::WriteActions(list) => {
                 add_uses(list, found);
                 continue;

@@ -12,6 +12,7 @@
 
 mod asynchronous;
 mod bundle;
+mod continuation;
 mod controller_status;
 mod flow;
 mod flow_monitor;
@@ -30,6 +31,7 @@ pub use bundle::{
     BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
     BundleFlags, BundleTimes, Time,
 };
+pub use continuation::{Continuation, Frame};
 pub use controller_status::{ControllerStatus, ControllerStatusReason};
 pub use flow::{
     AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
@@ -115,6 +117,8 @@ pub enum Message {
     SetConfig(SwitchConfig),
 
     PacketIn(PacketIn),
+    /// `NXT_RESUME`: a packet-in with a continuation, back.
+    Resume(PacketIn),
     FlowRemoved(FlowRemoved),
     PortStatus(PortStatus),
     PacketOut(PacketOut),
@@ -270,6 +274,7 @@ impl Message {
             Message::GetConfigReply(_) => "OFPT_GET_CONFIG_REPLY",
             Message::SetConfig(_) => "OFPT_SET_CONFIG",
             Message::PacketIn(_) => "OFPT_PACKET_IN",
+            Message::Resume(_) => "NXT_RESUME",
             Message::FlowRemoved(_) => "OFPT_FLOW_REMOVED",
             Message::PortStatus(_) => "OFPT_PORT_STATUS",
             Message::PacketOut(_) => "OFPT_PACKET_OUT",

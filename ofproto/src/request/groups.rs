@@ -121,9 +121,15 @@ impl Ofproto {
         let stats = counted.iter().filter_map(|(meter_id, counted)| {
             let meter_id = *meter_id;
             let meter = state.meters.get(meter_id)?;
+            let here = state.meters.controller_stats(meter_id);
             let counted = match meter.place {
-                Place::Datapath(_) => *counted,
-                Place::Switch => state.meters.controller.as_ref()?.stats(),
+                Place::Datapath(_) => dpif::MeterStats {
+                    packets: counted.packets.saturating_add(here.packets),
+                    bytes: counted.bytes.saturating_add(here.bytes),
+                    dropped_packets: counted.dropped_packets.saturating_add(here.dropped_packets),
+                    dropped_bytes: counted.dropped_bytes.saturating_add(here.dropped_bytes),
+                },
+                Place::Switch => here,
             };
             Some(MeterStats {
                 meter_id,
@@ -182,12 +188,15 @@ pub(super) fn features(version: Version) -> Message {
     /// `OFPAT_*` of 1.1: output, the set actions but those of MPLS, push and pop of VLAN tags,
     /// group, set and decrement of the TTL.
     const ACTIONS_11: u32 = 0x7ff | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24;
-    /// `OFPAT_*` of 1.2 and later: output, push and pop of VLAN tags, group, set and decrement of
+    /// `OFPAT_*` of 1.2 to 1.4: output, push and pop of VLAN tags, group, set and decrement of
     /// the TTL, set-field.
     const ACTIONS_12: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 25;
+    /// `OFPAT_*` of 1.5: copy-field and meter too.
+    const ACTIONS_15: u32 = ACTIONS_12 | 1 << 28 | 1 << 29;
     let actions = match version {
         Version::Of10 => ACTIONS_10,
         Version::Of11 => ACTIONS_11,
+        Version::Of15 => ACTIONS_15,
         _ => ACTIONS_12,
     };
     Message::GroupFeaturesReply(GroupFeatures {

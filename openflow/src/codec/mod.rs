@@ -20,6 +20,7 @@
 
 mod action;
 mod bundle;
+mod continuation;
 mod controller_status;
 mod dispatch;
 mod flow;

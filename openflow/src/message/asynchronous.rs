@@ -141,6 +141,10 @@ pub struct PacketIn {
     /// The input port and other metadata.
     pub metadata: Match,
     pub data: Bytes,
+    /// What the action said; `NXT_PACKET_IN2` alone.
+    pub userdata: Bytes,
+    /// What the packet waits to go on with; `NXT_PACKET_IN2` and `NXT_RESUME`.
+    pub continuation: Option<Box<super::Continuation>>,
 }
 
 /// A controller's role.

@@ -86,7 +86,9 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         Message::TableStatsReply(tables) => tables::write_stats(out, tables, style),
         Message::Refused(_) => out.push_str(" (not supported by this version)"),
 
-        Message::PacketIn(packet_in) => asynchronous::write_packet_in(out, packet_in, style),
+        Message::PacketIn(packet_in) | Message::Resume(packet_in) => {
+            asynchronous::write_packet_in(out, packet_in, style)
+        }
         Message::PacketOut(packet_out) => asynchronous::write_packet_out(out, packet_out, style),
         Message::FlowRemoved(removed) => asynchronous::write_flow_removed(out, removed, style),
         Message::RoleRequest(role) | Message::RoleReply(role) => {

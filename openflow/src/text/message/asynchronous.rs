@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Style, write_hex_dump};
 use crate::field::Field;
 use crate::message::{
-    AsyncConfig, AsyncKind, AsyncMask, ControllerStatus, FlowFormat, FlowRemoved,
+    AsyncConfig, AsyncKind, AsyncMask, Continuation, ControllerStatus, FlowFormat, FlowRemoved,
     FlowRemovedReason, NO_BUFFER, PacketIn, PacketInFormat, PacketOut, Role, RoleMessage,
     RoleReason, RoleStatus,
 };
@@ -13,6 +13,7 @@ use crate::text::action_print;
 use crate::text::flow_print::write_duration;
 use crate::text::matches::{self, Context};
 use crate::text::packet_print;
+use crate::text::value;
 use crate::version::Version;
 
 /// From this verbosity on, the packet's bytes are shown.
@@ -43,7 +44,83 @@ pub fn write_packet_in(out: &mut String, p: &PacketIn, style: Style<'_>) {
         }
     }
     out.push('\n');
+    if !p.userdata.is_empty() {
+        out.push_str(" userdata=");
+        value::write_bytes(out, &p.userdata);
+        out.push('\n');
+    }
+    if let Some(continuation) = &p.continuation {
+        write_continuation(out, continuation, style);
+    }
     write_data(out, &p.data, style);
+}
+
+/// Open vSwitch takes the bytes for four numbers of the machine's own order.
+fn write_uuid(out: &mut String, bytes: &[u8; 16]) {
+    let number = |at: usize| {
+        let four = bytes.get(at..).and_then(|b| b.first_chunk());
+        u32::from_ne_bytes(*four.unwrap_or(&[0; 4]))
+    };
+    let (a, b, c, d) = (number(0), number(4), number(8), number(12));
+    let _ = write!(
+        out,
+        "{a:08x}-{:04x}-{:04x}-{:04x}-{:04x}{d:08x}",
+        b >> 16,
+        b & 0xffff,
+        c >> 16,
+        c & 0xffff
+    );
+}
+
+fn write_continuation(out: &mut String, c: &Continuation, style: Style<'_>) {
+    if c.bridge != [0; 16] {
+        out.push_str(" continuation.bridge=");
+        write_uuid(out, &c.bridge);
+        out.push('\n');
+    }
+    if !c.stack.is_empty() {
+        out.push_str(" continuation.stack=(top)");
+        for entry in &c.stack {
+            let digits: String = entry.iter().map(|b| format!("{b:02x}")).collect();
+            match digits.trim_start_matches('0') {
+                "" => out.push_str(" 0"),
+                digits => {
+                    let _ = write!(out, " 0x{digits}");
+                }
+            }
+        }
+        out.push_str(" (bottom)\n");
+    }
+    if c.mirrors != 0 {
+        let _ = writeln!(out, " continuation.mirrors=0x{:x}", c.mirrors);
+    }
+    if c.conntracked {
+        out.push_str(" continuation.conntracked=true\n");
+    }
+    for (n, frame) in c.frames.iter().enumerate() {
+        out.push_str(if n == 0 {
+            " continuation.actions="
+        } else {
+            ","
+        });
+        let _ = write!(
+            out,
+            "unroll_xlate(table={}, cookie={})",
+            frame.table_id, frame.cookie
+        );
+        for action in &frame.actions {
+            out.push(',');
+            action_print::write_one(out, action, style.version, style.names);
+        }
+    }
+    if !c.frames.is_empty() {
+        out.push('\n');
+    }
+    if !c.action_set.is_empty() {
+        out.push_str(" continuation.action_set=");
+        action_print::write(out, &c.action_set, style.version, style.names);
+        out.push('\n');
+    }
 }
 
 /// The packet in one line, and its bytes when asked for.
