@@ -13,7 +13,7 @@ use daemon::detach::Startup;
 use daemon::unixctl::{Commands, Request, Server};
 use openflow::Version;
 use openflow::message::{Message, PacketInFormat, SwitchConfig};
-use openflow::text::{self, ErrorKind, Names, flow, flow_monitor, value};
+use openflow::text::{self, ErrorKind, Names, flow, flow_monitor, message_bytes, value};
 
 use crate::connection::{Connection, next_xid};
 use crate::error::Error;
@@ -253,8 +253,11 @@ async fn run(
                 if answers.echo {
                     connection.answered_echo(&received).await?;
                 }
-                if answers.pauses {
-                    resume(&mut connection, &received).await?;
+                if answers.pauses
+                    && let Some(sent) = resume(&mut connection, &received).await?
+                {
+                    let text = message_bytes::print(&sent, &names, options.verbosity(2));
+                    output.write(&format!("send: {text}"));
                 }
             }
             Event::Command(request) => match request.command.as_str() {
@@ -290,16 +293,19 @@ async fn run(
     }
 }
 
-/// Sends a packet that waits back as it came.
+/// Sends a packet that waits back as it came; returns what was sent.
 async fn resume(
     connection: &mut Connection,
     received: &crate::connection::Received,
-) -> Result<(), Error> {
+) -> Result<Option<Vec<u8>>, Error> {
     match received.decode(connection).map(|decoded| decoded.message) {
         Ok(Message::PacketIn(packet)) if packet.continuation.is_some() => {
-            connection.send(&Message::Resume(packet), next_xid()).await
+            let message = Message::Resume(packet);
+            let bytes = openflow::codec::encode(&message, connection.dialect, 0)?;
+            connection.send_bytes(&bytes).await?;
+            Ok(Some(bytes))
         }
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
@@ -320,7 +326,7 @@ async fn send(
             openflow::codec::encode(&Message::PacketOut(packet), connection.dialect, next_xid())
                 .map_err(|e| e.to_string())?
         };
-        let text = openflow::text::message_bytes::print(&bytes, names, options.verbosity(2));
+        let text = message_bytes::print(&bytes, names, options.verbosity(2));
         output.write(&format!("send: {text}"));
         connection
             .send_bytes(&bytes)

@@ -51,7 +51,7 @@ fn limits_and_eviction() -> Result<()> {
     add(1, "")?;
     add(2, ",idle_timeout=900")?;
     add(3, ",idle_timeout=800")?;
-    let refused = add(4, "").unwrap_err().to_string();
+    let refused = format!("{:#}", add(4, "").unwrap_err());
     assert!(refused.contains("OFPFMFC_TABLE_FULL"), "{refused}");
     // One that takes another's place needs no room, and other tables have their own.
     add(3, ",idle_timeout=800")?;
@@ -75,7 +75,7 @@ fn limits_and_eviction() -> Result<()> {
         "Flow_Table",
         "first",
         "flow_limit=3",
-        "groups=NXM_OF_ETH_TYPE[]",
+        "groups=\"NXM_OF_ETH_TYPE[]\"",
     ])?;
     ofctl(&s, &["del-flows", "br0", "table=1"])?;
     for flow in [

@@ -43,6 +43,7 @@ fn monitors_let_packets_go_on() -> Result<()> {
         "fail_mode=secure",
     ])?;
     for version in ["OpenFlow10", "OpenFlow13", "OpenFlow15"] {
+        let mut said = Vec::new();
         for is_stock in [true, false] {
             s.ofctl(&["del-flows", "br0"])?;
             for flow in FLOWS {
@@ -54,7 +55,10 @@ fn monitors_let_packets_go_on() -> Result<()> {
             };
             let mgmt = s.mgmt("br0");
             command.args(["-O", version, "-P", "nxt_packet_in2", "monitor"]);
-            let mut monitor = Background::spawn(command.args([&mgmt, "resume"]))?;
+            command.args([&mgmt, "resume"]);
+            let path = s.dir().join(format!("monitor.{version}.{is_stock}"));
+            command.stderr(std::fs::File::create(&path)?);
+            let mut monitor = Background::spawn(&mut command)?;
             let send = || {
                 let packet = "in_port=7 packet=020000000002020000000001ffff actions=TABLE";
                 s.ofctl(&["packet-out", "br0", packet])
@@ -71,7 +75,16 @@ fn monitors_let_packets_go_on() -> Result<()> {
             assert_eq!(all[1..], [all[1].clone(), all[1].clone(), all[1].clone()]);
             assert!(monitor.running(), "{version} {is_stock}");
             monitor.kill();
+            said.push(std::fs::read_to_string(&path)?);
         }
+        let first = |text: &str| -> Vec<String> {
+            let from = text.lines().skip_while(|line| !line.contains("userdata"));
+            let to = from.take_while(|line| !line.contains("table_id=2"));
+            to.filter(|line| !line.contains("bridge="))
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(first(&said[1]), first(&said[0]), "{version}");
     }
     Ok(())
 }
