@@ -1,4 +1,4 @@
-//! bundle, and the flow commands with `--bundle`: messages that a switch carries out all or not
+//! bundle, and the commands about flows and groups with `--bundle`: messages that a switch carries out all or not
 //! at all.
 //!
 //! The messages go out in one stream with a barrier behind them; when none was refused, the
@@ -13,13 +13,14 @@ use openflow::codec::encode;
 use openflow::message::{
     BundleAdd, BundleControl, BundleControlKind, BundleFlags, ErrorMessage, Message,
 };
-use openflow::text::{Names, flow, message_bytes};
+use openflow::text::{Names, flow, group, message_bytes};
 use openflow::{Version, VersionBitmap};
 
 use crate::connection::{Connection, Received, next_xid, reserve_xids};
 use crate::error::Error;
 use crate::flow_files::FlowFile;
 use crate::flow_mods::warn_of_normalization;
+use crate::groups;
 use crate::lookup::{parse_with_names, skip_xids};
 use crate::options::Options;
 
@@ -55,6 +56,11 @@ pub async fn bundle(options: &Options, args: &[String]) -> Result<(), Error> {
                 line: *line,
                 source,
             },
+            Error::Group(source) => Error::GroupFile {
+                file: file.name().to_owned(),
+                line: *line,
+                source,
+            },
             other => other,
         };
         let text = text.trim_start();
@@ -67,6 +73,13 @@ pub async fn bundle(options: &Options, args: &[String]) -> Result<(), Error> {
             let parsed = parsed.await.map_err(in_file)?;
             warn_of_normalization(&parsed);
             Message::FlowMod(parsed.value)
+        } else if "group".starts_with(word) {
+            let parsed = groups::parse(&mut connection, options, &mut names, |names| {
+                group::parse_line(rest, names)
+            });
+            let parsed = parsed.await.map_err(in_file)?;
+            groups::check_bundled(&connection, options, &parsed)?;
+            Message::GroupMod(parsed)
         } else if "packet-out".starts_with(word) {
             let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
                 flow::parse_packet_out(rest.trim_start(), names)

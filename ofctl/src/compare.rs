@@ -252,7 +252,7 @@ fn as_carried(fm: FlowMod, dialect: Dialect) -> Result<FlowMod, openflow::codec:
 pub async fn replace(options: &Options, args: &[String]) -> Result<(), Error> {
     let [target, name] = args else { return Ok(()) };
     let Source { table, connection } =
-        from_switch(options, target, options.flow_versions()).await?;
+        from_switch(options, target, options.bundle_versions()).await?;
     let Some(mut connection) = connection else {
         return Ok(());
     };

@@ -34,7 +34,7 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
         return file(options, target, flow, command).await;
     }
     skip_xids(options);
-    let mut connection = Connection::open(target, options.flow_versions()).await?;
+    let mut connection = Connection::open(target, options.bundle_versions()).await?;
     let mut names = None;
     let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
         flow::parse_flow_mod(flow, command, names)
@@ -78,7 +78,7 @@ async fn file(
 ) -> Result<(), Error> {
     let mut file = FlowFile::open_whole(name)?;
     skip_xids(options);
-    let mut connection = Connection::open(target, options.flow_versions()).await?;
+    let mut connection = Connection::open(target, options.bundle_versions()).await?;
     let mut names = None;
     let mut spool = Spool::new(connection.dialect);
     let mut bundled = Vec::new();

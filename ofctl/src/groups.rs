@@ -1,13 +1,14 @@
 //! Commands about groups.
 //!
 //! Group-mods are sent one by one, each with a barrier behind it, and the first that is refused
-//! ends the command, as in ovs-ofctl.
+//! ends the command, as in ovs-ofctl; with `--bundle` they are carried out all or not at all.
 
 use openflow::Version;
 use openflow::message::{GROUP_ALL, GroupCommand, GroupMod, Message};
 use openflow::text::Names;
 use openflow::text::group::{self, GroupError};
 
+use crate::bundle;
 use crate::connection::Connection;
 use crate::dump::stream;
 use crate::error::Error;
@@ -17,6 +18,8 @@ use crate::options::Options;
 
 /// Flow formats that the commands about buckets can be said in.
 const BUCKET_FORMATS: &str = "OpenFlow10,NXM,OXM-OpenFlow15";
+/// Those of them that have bundles.
+const BUNDLED_BUCKET_FORMATS: &str = "OXM-OpenFlow15";
 
 fn target(args: &[String]) -> &str {
     args.first().map_or("", String::as_str)
@@ -30,13 +33,14 @@ pub async fn one(options: &Options, args: &[String], command: GroupCommand) -> R
         return file(options, target(args), text, Some(command)).await;
     }
     skip_xids(options);
-    let mut connection = Connection::open(target(args), options.versions).await?;
+    let mut connection = Connection::open(target(args), options.bundle_versions()).await?;
     let mut known = None;
     let parsed = parse(&mut connection, options, &mut known, |names| {
         group::parse(text, command, names)
     })
     .await?;
-    send(&mut connection, options, parsed, &known.unwrap_or_default()).await
+    let known = known.unwrap_or_default();
+    send_all(&mut connection, options, vec![parsed], &known).await
 }
 
 /// `add-groups`: the lines of a file, which may begin with commands of their own.
@@ -57,7 +61,7 @@ async fn file(
         lines.push(line);
     }
     skip_xids(options);
-    let mut connection = Connection::open(target, options.versions).await?;
+    let mut connection = Connection::open(target, options.bundle_versions()).await?;
     let mut known = None;
     let mut groups = Vec::with_capacity(lines.len());
     for (line, text) in &lines {
@@ -79,15 +83,11 @@ async fn file(
             other => other,
         })?);
     }
-    let known = known.unwrap_or_default();
-    for group_mod in groups {
-        send(&mut connection, options, group_mod, &known).await?;
-    }
-    Ok(())
+    send_all(&mut connection, options, groups, &known.unwrap_or_default()).await
 }
 
 /// Parses with `parse`, asking the switch for names only when the text needs them.
-async fn parse(
+pub async fn parse(
     connection: &mut Connection,
     options: &Options,
     known: &mut Option<Names>,
@@ -110,24 +110,61 @@ async fn parse(
     }
 }
 
-async fn send(
+async fn send_all(
     connection: &mut Connection,
     options: &Options,
-    group_mod: GroupMod,
+    groups: Vec<GroupMod>,
     names: &Names,
+) -> Result<(), Error> {
+    if options.bundle {
+        for group_mod in &groups {
+            check_bundled(connection, options, group_mod).map_err(|error| {
+                // With buckets, ovs-ofctl finds it out only when it writes the message.
+                match group_mod.command {
+                    GroupCommand::InsertBucket => Error::NeedsVersion {
+                        command: "insert-bucket",
+                        version: Version::Of15,
+                    },
+                    _ => error,
+                }
+            })?;
+        }
+        let messages = groups.into_iter().map(Message::GroupMod);
+        return bundle::send(connection, options, messages.collect(), names).await;
+    }
+    for group_mod in groups {
+        check_format(connection, options, &group_mod, BUCKET_FORMATS)?;
+        let message = Message::GroupMod(group_mod);
+        if let Some(error) = connection.transact_noreply(&message).await? {
+            return Err(Error::Refused(error.print(names, options.verbosity(2))));
+        }
+    }
+    Ok(())
+}
+
+/// Has the connection's version the command, in a bundle?
+pub fn check_bundled(
+    connection: &Connection,
+    options: &Options,
+    group_mod: &GroupMod,
+) -> Result<(), Error> {
+    check_format(connection, options, group_mod, BUNDLED_BUCKET_FORMATS)
+}
+
+fn check_format(
+    connection: &Connection,
+    options: &Options,
+    group_mod: &GroupMod,
+    usable: &str,
 ) -> Result<(), Error> {
     let version = connection.version();
     let is_between = version > Version::Of10 && version < Version::Of15;
-    if group_mod.command.is_about_buckets() && is_between {
-        return Err(Error::NoUsableFormat {
-            usable: BUCKET_FORMATS.to_owned(),
+    match group_mod.command.is_about_buckets() && is_between {
+        false => Ok(()),
+        true => Err(Error::NoUsableFormat {
+            usable: usable.to_owned(),
             allowed: options.formats.of(version).to_string(),
-        });
-    }
-    let message = Message::GroupMod(group_mod);
-    match connection.transact_noreply(&message).await? {
-        None => Ok(()),
-        Some(error) => Err(Error::Refused(error.print(names, options.verbosity(2)))),
+        }),
     }
 }
 

@@ -13,7 +13,7 @@ use daemon::detach::Startup;
 use daemon::unixctl::{Commands, Request, Server};
 use openflow::Version;
 use openflow::message::{Message, PacketInFormat, SwitchConfig};
-use openflow::text::{self, ErrorKind, Names, flow, flow_monitor, value};
+use openflow::text::{self, ErrorKind, Names, flow, flow_monitor, message_bytes, value};
 
 use crate::connection::{Connection, next_xid};
 use crate::error::Error;
@@ -50,7 +50,11 @@ pub async fn monitor(options: &Options, args: &[String], startup: Startup) -> Re
         watch(options, &mut connection, id, spec).await?;
     }
     choose_packet_in_format(&mut connection, options).await?;
-    run(options, connection, startup, true).await
+    let answers = Answers {
+        echo: true,
+        pauses: wishes.resumes,
+    };
+    run(options, connection, startup, answers).await
 }
 
 /// `snoop`: what a switch and its controller say to each other.
@@ -59,7 +63,7 @@ pub async fn snoop(options: &Options, args: &[String], startup: Startup) -> Resu
     // The switch says which version its controller speaks; any will do.
     let any = openflow::VersionBitmap::supported();
     let connection = Connection::open_socket(target, "snoop", any).await?;
-    run(options, connection, startup, false).await
+    run(options, connection, startup, Answers::default()).await
 }
 
 /// What the arguments of `monitor` ask for.
@@ -67,6 +71,8 @@ pub async fn snoop(options: &Options, args: &[String], startup: Startup) -> Resu
 struct Wishes {
     miss_send_len: Option<u16>,
     invalid_ttl: bool,
+    /// Packets that pause go on at once.
+    resumes: bool,
     /// What stands behind each `watch:`.
     watch: Vec<String>,
 }
@@ -79,6 +85,10 @@ fn wishes(args: &[String]) -> Result<Wishes, Error> {
             wishes.miss_send_len = Some(len);
         } else if arg == "invalid_ttl" {
             wishes.invalid_ttl = true;
+        } else if arg == "resume" {
+            wishes.resumes = true;
+            // Asks for packets too.
+            wishes.miss_send_len = Some(u16::MAX);
         } else if let Some(spec) = arg.strip_prefix("watch:") {
             wishes.watch.push(spec.to_owned());
         } else {
@@ -178,6 +188,14 @@ impl Output {
     }
 }
 
+/// What is answered without being told to.
+#[derive(Clone, Copy, Default)]
+struct Answers {
+    echo: bool,
+    /// Packets that wait for their controller.
+    pauses: bool,
+}
+
 /// What the loop waits for.
 enum Event {
     Message(Result<crate::connection::Received, Error>),
@@ -188,7 +206,7 @@ async fn run(
     options: &Options,
     mut connection: Connection,
     startup: Startup,
-    answers_echo: bool,
+    answers: Answers,
 ) -> Result<(), Error> {
     let names = names_to_show(&mut connection, options).await?;
     let mut commands = Commands::new(&options.daemon.program);
@@ -232,8 +250,14 @@ async fn run(
                 }
                 text.push_str(&received.print(&names, options.verbosity(2)));
                 output.write(&text);
-                if answers_echo {
+                if answers.echo {
                     connection.answered_echo(&received).await?;
+                }
+                if answers.pauses
+                    && let Some(sent) = resume(&mut connection, &received).await?
+                {
+                    let text = message_bytes::print(&sent, &names, options.verbosity(2));
+                    output.write(&format!("send: {text}"));
                 }
             }
             Event::Command(request) => match request.command.as_str() {
@@ -269,6 +293,22 @@ async fn run(
     }
 }
 
+/// Sends a packet that waits back as it came; returns what was sent.
+async fn resume(
+    connection: &mut Connection,
+    received: &crate::connection::Received,
+) -> Result<Option<Vec<u8>>, Error> {
+    match received.decode(connection).map(|decoded| decoded.message) {
+        Ok(Message::PacketIn(packet)) if packet.continuation.is_some() => {
+            let message = Message::Resume(packet);
+            let bytes = openflow::codec::encode(&message, connection.dialect, 0)?;
+            connection.send_bytes(&bytes).await?;
+            Ok(Some(bytes))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// `ofctl/send` and `ofctl/packet-out`.
 async fn send(
     connection: &mut Connection,
@@ -286,7 +326,7 @@ async fn send(
             openflow::codec::encode(&Message::PacketOut(packet), connection.dialect, next_xid())
                 .map_err(|e| e.to_string())?
         };
-        let text = openflow::text::message_bytes::print(&bytes, names, options.verbosity(2));
+        let text = message_bytes::print(&bytes, names, options.verbosity(2));
         output.write(&format!("send: {text}"));
         connection
             .send_bytes(&bytes)

@@ -45,7 +45,7 @@ pub struct Options {
     pub daemon: DaemonOptions,
     pub timeout: Option<u32>,
     pub strict: bool,
-    /// Flow commands are bundles.
+    /// Commands about flows and groups are bundles.
     pub bundle: bool,
     pub read_only: bool,
     pub readd: bool,
@@ -163,8 +163,8 @@ impl Options {
         Ok(())
     }
 
-    /// The versions that flow commands may use.
-    pub fn flow_versions(&self) -> VersionBitmap {
+    /// The versions that commands about flows and groups may use, which can be bundles.
+    pub fn bundle_versions(&self) -> VersionBitmap {
         match self.bundle {
             true => bundle::versions(self.versions),
             false => self.versions,

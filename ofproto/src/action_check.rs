@@ -83,6 +83,24 @@ pub fn check_bucket(actions: &[Action], version: Version) -> Result<(), OfError>
     check.list(actions)
 }
 
+/// Checks what a rule of table `table_id` has left to do for a packet.
+///
+/// Errors: as for [`check_packet_out`], and `OFPBIC_BAD_TABLE_ID`.
+pub fn check_rest(
+    actions: &[Action],
+    table_id: u8,
+    version: Version,
+    known: Known<'_>,
+) -> Result<(), OfError> {
+    let mut check = Check {
+        wanted: None,
+        table_id: Some(table_id),
+        version,
+    };
+    check.list(actions)?;
+    known.check(actions)
+}
+
 /// The groups and meters that actions can name.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {

@@ -1,9 +1,9 @@
 //! Bundles: messages that are kept until their controller commits them, and then carried out
 //! together or not at all.
 //!
-//! Committing stages each message: flow-mods change the tables at once, port-mods and packet-outs
-//! are only checked. When one fails, what the flow-mods did is undone; nothing was published or
-//! told in between. When none does, ports change, packets go out (on the tables as the whole
+//! Committing stages each message: flow-mods and group-mods change tables and groups at once,
+//! port-mods and packet-outs are only checked. When one fails, what was changed is undone; nothing
+//! was published or told in between. When none does, ports change, packets go out (on the tables as the whole
 //! bundle left them) and controllers hear of it. So every bundle is atomic and ordered, whatever
 //! its flags say, and packets see it as one snapshot.
 //!
@@ -13,12 +13,15 @@
 //! Source: OpenFlow 1.4.1, 6.8 and 7.3.9; errors and timeout are those of ovs-vswitchd 3.1.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openflow::codec::{self, Dialect, Header};
 use openflow::message::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, ErrorMessage, FlowMod, PortMod,
+    BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
+    BundleFlags, ErrorMessage, FlowMod, PortMod,
 };
 use openflow::{Message, OfError, Version};
 
@@ -157,11 +160,40 @@ impl Bundles {
 /// What a commit does once nothing can fail any more, in the order of the messages.
 enum Finish {
     /// These of the table changes, made by a request of this transaction id.
-    Flows(u32, std::ops::Range<usize>),
+    Flows(u32, Range<usize>),
+    /// A group-mod with its transaction id; these of the table changes go with it.
+    Group(u32, Message, Range<usize>),
     Port(PortMod),
     Packet(Effect),
     /// The message was carried out, and its sender is to know something all the same.
     Error(u32, Bytes, OfError),
+}
+
+/// What bundles can do here: they are atomic and ordered, whatever their flags say, and committed
+/// when the commit comes.
+///
+/// Errors: `OFPBFC_SCHED_NOT_SUPPORTED` for a request to set how commits are scheduled, and those
+/// of properties that are not known.
+pub(crate) fn features(request: &BundleFeaturesRequest) -> Result<BundleFeatures, OfError> {
+    if let Some(property) = request.other.first() {
+        return Err(property.refusal());
+    }
+    if request.flags & BundleFeaturesRequest::SET_SCHED != 0 {
+        return Err(OfError::BfcSchedNotSupported);
+    }
+    Ok(BundleFeatures {
+        capabilities: BundleFlags::ATOMIC | BundleFlags::ORDERED,
+        time: None,
+        other: Vec::new(),
+    })
+}
+
+/// Errors: `OFPBFC_SCHED_NOT_SUPPORTED` for a bundle that is to be committed at a given time.
+fn check_flags(flags: BundleFlags, version: Version) -> Result<(), OfError> {
+    match version >= Version::Of15 && flags.0 & BundleFlags::TIME.0 != 0 {
+        true => Err(OfError::BfcSchedNotSupported),
+        false => Ok(()),
+    }
 }
 
 /// A commit under way.
@@ -186,6 +218,7 @@ impl Ofproto {
             kind,
             flags,
         } = request;
+        check_flags(flags, conn.version)?;
         let bundles = &mut conn.bundles;
         match kind {
             BundleControlKind::OpenRequest => bundles.open(bundle_id, flags, raw, now)?,
@@ -218,6 +251,7 @@ impl Ofproto {
     ) -> Result<(), OfError> {
         let conn = self.conns.get_mut(&id).ok_or(OfError::BrcEperm)?;
         conn.check_not_slave()?;
+        check_flags(request.flags, conn.version)?;
         if let Message::FlowMod(fm) = &*request.message {
             crate::action_check::check_flow_mod_alone(fm, conn.version)?;
         }
@@ -233,9 +267,10 @@ impl Ofproto {
         bundle: Bundle,
         now: Instant,
     ) -> Result<(), OfError> {
-        let Some(mark) = self.tables(bridge).map(|t| t.mark()) else {
+        let Some(state) = self.bridges.get(&bridge) else {
             return Err(OfError::BfcUnknown);
         };
+        let (mark, groups) = (state.tables.mark(), state.view.groups.clone());
         let mut staged = Staged::default();
         for raw in bundle.messages {
             let xid = Header::decode(&raw).map_or(0, |h| h.xid);
@@ -244,6 +279,9 @@ impl Ofproto {
             };
             if let Some(state) = self.bridges.get_mut(&bridge) {
                 state.tables.roll_back(staged.changes, mark);
+                if !state.view.groups.is_same(&groups) {
+                    Arc::make_mut(&mut state.view).groups = groups;
+                }
             }
             self.send_error(id, xid, error, raw);
             return Err(OfError::BfcMsgFailed);
@@ -263,13 +301,21 @@ impl Ofproto {
         let decoded = codec::decode(raw, &Dialect::from(version)).map_err(|e| e.error())?;
         match decoded.message {
             Message::FlowMod(fm) => {
-                let Some(conn) = self.conns.get(&id) else {
-                    return Err(OfError::BrcEperm);
-                };
+                let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
                 let changes = self.flow_mod_start(conn.bridge, &fm, version, now)?;
                 let start = staged.changes.len();
                 staged.changes.extend(changes);
                 staged.flows(decoded.header.xid, start, &fm, raw);
+            }
+            Message::GroupMod(request) => {
+                let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
+                let changes = self.group_mod_start(conn.bridge, &request, version, now)?;
+                let start = staged.changes.len();
+                staged.changes.extend(changes);
+                let range = start..staged.changes.len();
+                let request = Message::GroupMod(request);
+                let xid = decoded.header.xid;
+                staged.finish.push(Finish::Group(xid, request, range));
             }
             Message::PortMod(request) => {
                 self.check_port_mod(id, &request)?;
@@ -292,6 +338,12 @@ impl Ofproto {
                 Finish::Flows(xid, range) => {
                     let changes = staged.changes.get(range).unwrap_or_default();
                     self.flows_changed(bridge, changes, Some((id, xid)), now);
+                }
+                Finish::Group(xid, request, range) => {
+                    let changes = staged.changes.get(range).unwrap_or_default();
+                    self.flows_changed(bridge, changes, None, now);
+                    self.mark_dirty();
+                    self.forward_request(id, xid, request);
                 }
                 Finish::Port(request) => self.port_mod(id, &request),
                 Finish::Packet(effect) => self.effects.push_back(effect),

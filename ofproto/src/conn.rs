@@ -7,10 +7,10 @@
 //! Source: OpenFlow 1.3.5, 6.3; ovs-vswitchd 3.1 where its extensions are concerned.
 
 use openflow::message::{
-    AsyncConfig, FlowFormat, FlowRemovedReason, PacketInFormat, PacketInReason, PortReason, Role,
-    RoleReason,
+    AsyncConfig, ControllerStatusReason, FlowFormat, FlowRemovedReason, PacketInFormat,
+    PacketInReason, PortReason, Role, RoleReason, TableReason,
 };
-use openflow::{OfError, Version};
+use openflow::{Message, OfError, Version};
 
 use crate::bundle::Bundles;
 use crate::flow_monitor::Monitors;
@@ -43,6 +43,10 @@ pub struct Conn {
     pub kind: ConnKind,
     pub version: Version,
     pub role: Role,
+    /// What others know the controller by (1.5); 0 for none.
+    pub short_id: u16,
+    /// The controller's place, if it is one that the configuration names.
+    pub target: Option<String>,
     /// `None` until the controller sets one.
     pub async_config: Option<AsyncConfig>,
     pub packet_in_format: PacketInFormat,
@@ -65,6 +69,8 @@ impl Conn {
             kind,
             version,
             role: Role::Equal,
+            short_id: 0,
+            target: None,
             async_config: None,
             packet_in_format: PacketInFormat::Standard,
             flow_format: FlowFormat::OpenFlow10,
@@ -160,6 +166,30 @@ impl Conn {
     pub fn wants_role_status(&self, reason: RoleReason) -> bool {
         let mask = self.async_config().role_status;
         self.version >= Version::Of14 && self.is_listening() && mask.wants(self.role, reason.wire())
+    }
+
+    /// Only 1.4 and later have the message.
+    pub fn wants_table_status(&self, reason: TableReason) -> bool {
+        let mask = self.async_config().table_status;
+        self.version >= Version::Of14 && self.is_listening() && mask.wants(self.role, reason.wire())
+    }
+
+    /// Only 1.5 has the message.
+    pub fn wants_controller_status(&self, reason: ControllerStatusReason) -> bool {
+        let mask = self.async_config().controller_status;
+        self.version >= Version::Of15 && self.is_listening() && mask.wants(self.role, reason.wire())
+    }
+
+    /// Does the connection want to know of others' group-mods or meter-mods? Only 1.4 and later
+    /// have the message.
+    pub(crate) fn wants_request(&self, request: &Message) -> bool {
+        let reason = match request {
+            Message::GroupMod(_) => 0,
+            Message::MeterMod(_) => 1,
+            _ => return false,
+        };
+        let mask = self.async_config().requestforward;
+        self.version >= Version::Of14 && self.is_listening() && mask.wants(self.role, reason)
     }
 
     /// Service connections get nothing unasked until they ask, by a miss length that is not zero.

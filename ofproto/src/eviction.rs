@@ -16,12 +16,12 @@ use openflow::Subfield;
 
 use crate::rule::Rule;
 
-/// The `n` rules that give way first, or nothing when there are not as many.
+/// The `n` rules that give way first; fewer when there are not as many.
 pub(crate) fn victims<'a>(
     rules: impl Iterator<Item = &'a Arc<Rule>>,
     groups: &[Subfield],
     n: usize,
-) -> Option<Vec<Arc<Rule>>> {
+) -> Vec<Arc<Rule>> {
     let mut by_group: BTreeMap<Vec<u128>, Group> = BTreeMap::new();
     for rule in rules.filter(|r| !r.is_hidden()) {
         let flow = rule.pattern.flow();
@@ -43,15 +43,17 @@ pub(crate) fn victims<'a>(
     let mut victims = Vec::new();
     while victims.len() < n {
         let candidates = by_group.values_mut().filter(|g| !g.evictable.is_empty());
-        let group = candidates.max_by(|a, b| {
+        let largest = candidates.max_by(|a, b| {
             let first = |g: &Group| g.evictable.last().map(|e| (e.0, e.1, e.2));
             a.size.cmp(&b.size).then_with(|| first(b).cmp(&first(a)))
-        })?;
-        let (.., rule) = group.evictable.pop()?;
-        group.size -= 1;
-        victims.push(rule);
+        });
+        let Some(group) = largest else { break };
+        if let Some((.., rule)) = group.evictable.pop() {
+            group.size -= 1;
+            victims.push(rule);
+        }
     }
-    Some(victims)
+    victims
 }
 
 #[derive(Default)]

@@ -13,6 +13,7 @@ mod classifier_map;
 pub mod classifier_pattern;
 mod classifier_trie;
 pub mod conn;
+mod controller_status;
 mod eviction;
 pub mod flow;
 pub mod flow_field;

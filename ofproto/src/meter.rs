@@ -3,7 +3,7 @@
 //! The datapath does the metering; a bridge's meter is one of the datapath's, under a number that
 //! all bridges share. What the datapath is to be told comes back as a value. Two numbers are
 //! meters of the switch itself, as in Open vSwitch: for packets that go to controllers, which is
-//! kept here ([`ControllerMeter`]), and for packets that userspace handles for the datapath.
+//! kept here ([`ControllerMeter`]), as are those that `controller(meter_id=...)` names, and for packets that userspace handles for the datapath.
 //!
 //! Source: OpenFlow 1.3.5, 5.7 and 7.3.4.4; the errors are those of ovs-vswitchd 3.1.
 
@@ -79,7 +79,9 @@ impl Numbers {
 #[derive(Default, Debug)]
 pub struct Meters {
     by_id: BTreeMap<u32, Meter>,
-    pub controller: Option<ControllerMeter>,
+    /// The meters that packets to controllers have gone through: [`METER_CONTROLLER`], and those
+    /// that actions name.
+    for_controllers: BTreeMap<u32, ControllerMeter>,
 }
 
 impl Meters {
@@ -143,12 +145,31 @@ impl Meters {
         self.by_id.insert(id, meter);
         let changes = match place {
             Place::Datapath(number) => vec![Change::Set(number, config)],
-            Place::Switch => {
-                self.controller = Some(ControllerMeter::new(config, now));
-                Vec::new()
-            }
+            Place::Switch => Vec::new(),
         };
+        self.for_controllers.remove(&id);
         Ok((changes, Vec::new()))
+    }
+
+    /// May a packet of so many bytes go to controllers? `id` is the meter that the action names, if
+    /// it does; the one for all such packets counts otherwise. Where there is no meter, it may.
+    pub fn admits(&mut self, id: Option<u32>, bytes: usize, now: Instant) -> bool {
+        let id = id.unwrap_or(METER_CONTROLLER);
+        let Some(meter) = self.by_id.get(&id) else {
+            return true;
+        };
+        let Ok(config) = check(&meter.config) else {
+            return true;
+        };
+        let new = || ControllerMeter::new(config, now);
+        let meter = self.for_controllers.entry(id).or_insert_with(new);
+        meter.admits(bytes, now)
+    }
+
+    /// What a meter has counted of packets for controllers.
+    pub fn controller_stats(&self, id: u32) -> dpif::MeterStats {
+        let meter = self.for_controllers.get(&id);
+        meter.map_or_else(Default::default, ControllerMeter::stats)
     }
 
     fn delete(&mut self, id: u32, numbers: &mut Numbers) -> (Vec<Change>, Vec<u32>) {
@@ -158,13 +179,13 @@ impl Meters {
         };
         let mut changes = Vec::new();
         for meter in gone.values() {
-            match meter.place {
-                Place::Datapath(number) => {
-                    numbers.give_back(number);
-                    changes.push(Change::Delete(number));
-                }
-                Place::Switch => self.controller = None,
+            if let Place::Datapath(number) = meter.place {
+                numbers.give_back(number);
+                changes.push(Change::Delete(number));
             }
+        }
+        for id in gone.keys() {
+            self.for_controllers.remove(id);
         }
         (changes, gone.into_keys().collect())
     }
@@ -230,8 +251,9 @@ pub fn features() -> MeterFeatures {
     }
 }
 
-/// The meter for packets that go to controllers: it may not keep a packet from being forwarded
-/// too, so it is asked where packet-ins are made.
+/// A meter for packets that go to controllers: it may not keep a packet from being forwarded
+/// too, so it is asked where packet-ins are made. A meter of the datapath has a rate there and one
+/// here.
 #[derive(Clone, Debug)]
 pub struct ControllerMeter {
     entry: MeterEntry,

@@ -13,12 +13,12 @@
 mod fail_mode;
 mod ports;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::HashMap;
-use openflow::message::{Desc, FlowRemoved};
+use openflow::message::{Desc, FlowRemoved, TableStatus};
 use openflow::{Message, Version};
 use packet::{DpMeter, DpPort, EthAddr, OfPort};
 
@@ -48,7 +48,7 @@ pub struct Ofproto {
     next_bridge: u32,
     next_conn: u64,
     pub(crate) bundle_idle_timeout: Duration,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// What somebody else has to do, in order.
@@ -107,6 +107,8 @@ pub(crate) struct BridgeState {
     pub tlv_maps: TlvMaps,
     pub port_added: BTreeMap<OfPort, Instant>,
     pub generation: Generation,
+    /// Of the controllers that it is to have.
+    pub targets: BTreeSet<String>,
     controllers: Controllers,
 }
 
@@ -257,6 +259,7 @@ impl Ofproto {
             tlv_maps: TlvMaps::default(),
             port_added: BTreeMap::new(),
             generation: Generation::default(),
+            targets: BTreeSet::new(),
             controllers: Controllers {
                 configured: 0,
                 grace: Duration::ZERO,
@@ -323,14 +326,16 @@ impl Ofproto {
         Ok(())
     }
 
-    /// Configures a flow table.
+    /// Configures a flow table; flows beyond a lowered limit give way, where flows may.
     pub fn set_table_conf(
         &mut self,
         id: BridgeId,
         table_id: u8,
         conf: TableConf,
+        now: Instant,
     ) -> Result<(), Error> {
-        self.state(id)?.tables.set_conf(table_id, conf);
+        let evicted = self.state(id)?.tables.set_conf(table_id, conf);
+        self.flows_removed(id, evicted, now);
         Ok(())
     }
 
@@ -416,6 +421,7 @@ impl Ofproto {
         {
             bridge.controllers.gone_since = now;
         }
+        self.controller_gone(&conn);
         self.conns_changed(conn.bridge, now);
     }
 
@@ -457,6 +463,7 @@ impl Ofproto {
         now: Instant,
     ) {
         self.monitor_changes(id, changes, by);
+        self.tell_vacancies(id, changes);
         for Removed { rule, reason } in changes.iter().filter_map(Change::removed) {
             if !rule.flags.send_flow_rem || rule.is_hidden() {
                 continue;
@@ -481,6 +488,29 @@ impl Ofproto {
                         byte_count: rule.stats.bytes(),
                     }),
                 });
+            }
+        }
+    }
+
+    /// Tells the controllers that want to know about tables that got full or empty.
+    fn tell_vacancies(&mut self, id: BridgeId, changes: &[Change]) {
+        let Some(bridge) = self.bridges.get_mut(&id) else {
+            return;
+        };
+        let tables: BTreeSet<u8> = changes.iter().map(Change::table_id).collect();
+        for table_id in tables {
+            let Some(reason) = bridge.tables.vacancy_event(table_id) else {
+                continue;
+            };
+            let table = crate::request::table_desc(&bridge.tables, table_id);
+            for conn in self.conns.values().filter(|c| c.bridge == id) {
+                if conn.wants_table_status(reason) {
+                    self.effects.push_back(Effect::Send {
+                        conn: conn.id,
+                        xid: 0,
+                        message: Message::TableStatus(TableStatus { reason, table }),
+                    });
+                }
             }
         }
     }

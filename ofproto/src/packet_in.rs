@@ -19,6 +19,7 @@ use packet::OfPort;
 use crate::conn::{Conn, ConnId};
 use crate::flow::Flow;
 use crate::ofproto::{Effect, Ofproto};
+use crate::snapshot::BridgeId;
 use crate::xlate::{Miss, PacketIn as XlatedPacketIn};
 
 /// Packets per second that a connection is sent, and how many may wait.
@@ -74,18 +75,18 @@ impl Ofproto {
     /// controller that got a part of one could do nothing about the rest.
     pub fn handle_packet_in(&mut self, event: &XlatedPacketIn, packet: &Bytes, now: Instant) {
         if let Some(bridge) = self.bridges.get_mut(&event.bridge)
-            && let Some(meter) = &mut bridge.meters.controller
-            && !meter.admits(packet.len(), now)
+            && !bridge.meters.admits(event.meter_id, packet.len(), now)
         {
             return;
         }
+        let name = bridge_uuid(self.seed, event.bridge);
         for conn in self.conns.values_mut().filter(|c| c.bridge == event.bridge) {
             let reason = reason_for(event, conn.version);
             let is_implicit = event.miss == Miss::Implicit;
             if !conn.wants_packet_in(reason, event.controller_id, is_implicit) {
                 continue;
             }
-            let message = PacketIn {
+            let mut message = PacketIn {
                 reason,
                 table_id: event.table_id,
                 buffer_id: NO_BUFFER,
@@ -93,7 +94,12 @@ impl Ofproto {
                 cookie: event.cookie,
                 metadata: metadata(&event.flow),
                 data: packet.clone(),
+                userdata: event.userdata.clone(),
+                continuation: event.continuation.clone(),
             };
+            if let Some(continuation) = &mut message.continuation {
+                continuation.bridge = name;
+            }
             let is_miss = event.miss != Miss::No;
             let port = event.flow.in_port();
             if let Some(message) = conn.limiters.offer(is_miss, port, message, now) {
@@ -137,6 +143,16 @@ impl Ofproto {
         let conns = self.conns.values();
         conns.filter_map(|c: &Conn| c.limiters.next_timeout()).min()
     }
+}
+
+/// What continuations call a bridge: no other process, and no other bridge of this one, has the
+/// same.
+pub(crate) fn bridge_uuid(seed: u64, id: BridgeId) -> [u8; 16] {
+    let state = ahash::RandomState::with_seeds(seed, !seed, 1, 2);
+    let [high, low] = [0u8, 1].map(|half| u128::from(state.hash_one((id, half))));
+    // Version 4, as what is random has.
+    let number = (high << 64 | low) & !(0xf << 76 | 0x3 << 62) | 4 << 76 | 2 << 62;
+    number.to_be_bytes()
 }
 
 fn send(conn: ConnId, message: PacketIn) -> Effect {
@@ -305,6 +321,8 @@ mod tests {
             cookie: n,
             metadata: Match::new(),
             data: Bytes::new(),
+            userdata: Bytes::new(),
+            continuation: None,
         }
     }
 

@@ -10,24 +10,29 @@
 
 mod describe;
 mod groups;
+mod resume;
+
+pub(crate) use describe::table_desc;
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use openflow::message::{
-    ErrorMessage, FlowMod, FlowModCommand, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortMod,
-    PortStats, QUEUE_ALL, Role, RoleMessage, RoleReason, RoleStatus, SwitchConfig, TABLE_ALL,
-    TableMod,
+    ControllerStatusReason, ErrorMessage, FlowMod, FlowModCommand, FragHandling, NO_BUFFER,
+    PacketOut, PortConfig, PortMod, PortStats, QUEUE_ALL, RequestForward, Role, RoleMessage,
+    RoleReason, RoleStatus, SwitchConfig, TABLE_ALL, TableMod,
 };
 use openflow::{Field, Message, OfError, OfPort, Version};
 
 use crate::action_check;
+use crate::bundle;
 use crate::conn::{Conn, ConnId};
 use crate::meter;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
+use crate::packet_in;
 use crate::snapshot::{BridgeId, N_TABLES};
 use crate::table::Change;
-use crate::upcall;
+use crate::upcall::{self, Todo};
 
 /// Bits of a port's configuration that a port-mod may change.
 const SETTABLE: PortConfig = PortConfig(
@@ -124,6 +129,13 @@ impl Ofproto {
                 self.effects.push_back(effect);
                 return Ok(None);
             }
+            Message::Resume(request) => {
+                conn.check_not_slave()?;
+                let name = packet_in::bridge_uuid(self.seed, bridge.view.id);
+                let effect = resume::resume(bridge, conn, name, request)?;
+                self.effects.push_back(effect);
+                return Ok(None);
+            }
             Message::FlowMod(request) => {
                 conn.check_not_slave()?;
                 let (bridge, version) = (conn.bridge, conn.version);
@@ -136,12 +148,14 @@ impl Ofproto {
                 conn.check_not_slave()?;
                 let (bridge, version) = (conn.bridge, conn.version);
                 self.group_mod(bridge, &request, version, now)?;
+                self.forward_request(id, xid, Message::GroupMod(request));
                 return Ok(None);
             }
             Message::MeterMod(request) => {
                 conn.check_not_slave()?;
                 let bridge = conn.bridge;
                 self.meter_mod(bridge, &request, now)?;
+                self.forward_request(id, xid, Message::MeterMod(request));
                 return Ok(None);
             }
             Message::PortMod(request) => {
@@ -182,6 +196,10 @@ impl Ofproto {
                     self.conns_changed(bridge, now);
                 }
                 reply
+            }
+            Message::ControllerStatusRequest => {
+                let bridge = conn.bridge;
+                Message::ControllerStatusReply(self.controller_statuses(bridge))
             }
             Message::GetAsyncRequest => Message::GetAsyncReply(conn.async_config()),
             Message::SetAsync { config, .. } => {
@@ -254,6 +272,9 @@ impl Ofproto {
             }
             Message::MeterConfigRequest { meter_id } => groups::meter_configs(bridge, meter_id)?,
             Message::MeterFeaturesRequest => Message::MeterFeaturesReply(meter::features()),
+            Message::BundleFeaturesRequest(request) => {
+                Message::BundleFeaturesReply(bundle::features(&request)?)
+            }
             Message::BundleControl(request) => self.bundle_control(id, request, raw, now)?,
             Message::BundleAdd(request) => {
                 self.bundle_add(id, request, now)?;
@@ -276,11 +297,15 @@ impl Ofproto {
             | Message::RoleReply(_)
             | Message::GetAsyncReply(_)
             | Message::RoleStatus(_)
+            | Message::RequestForward(_)
+            | Message::ControllerStatus(_)
             | Message::TableStatus(_)
             | Message::TlvTableReply(_)
             | Message::FlowMonitorPaused
             | Message::FlowMonitorResumed => return Err(OfError::BrcBadType),
-            Message::DescReply(_)
+            Message::BundleFeaturesReply(_)
+            | Message::ControllerStatusReply(_)
+            | Message::DescReply(_)
             | Message::FlowStatsReply(_)
             | Message::FlowCountsReply(_)
             | Message::FlowMonitorReply(_)
@@ -361,7 +386,31 @@ impl Ofproto {
         });
     }
 
-    /// Source: OpenFlow 1.3.5, 6.3.6.
+    /// Tells the other controllers that want to know what one of them asked for.
+    pub(crate) fn forward_request(&mut self, from: ConnId, xid: u32, request: Message) {
+        let Some(bridge) = self.conns.get(&from).map(|c| c.bridge) else {
+            return;
+        };
+        let others = self
+            .conns
+            .values()
+            .filter(|c| c.bridge == bridge && c.id != from);
+        let forward = RequestForward {
+            xid,
+            request: Box::new(request),
+        };
+        for conn in others.filter(|c| c.wants_request(&forward.request)) {
+            self.effects.push_back(Effect::Send {
+                conn: conn.id,
+                xid: 0,
+                message: Message::RequestForward(forward.clone()),
+            });
+        }
+    }
+
+    /// Errors: `OFPRRFC_STALE`, `OFPRRFC_ID_IN_USE`; then nothing has changed.
+    ///
+    /// Source: OpenFlow 1.3.5, 6.3.6; OpenFlow 1.5.1, 7.3.8.
     fn role(&mut self, id: ConnId, request: RoleMessage) -> Result<Message, OfError> {
         let Some(conn) = self.conns.get(&id) else {
             return Err(OfError::BrcEperm);
@@ -370,6 +419,16 @@ impl Ofproto {
         let role = match request.role {
             Role::NoChange => conn.role,
             role => role,
+        };
+        let short_id = match request.short_id {
+            0 => conn.short_id,
+            wanted => {
+                let mut others = self.conns.values().filter(|c| c.bridge == bridge);
+                if others.any(|c| c.id != id && c.short_id == wanted) {
+                    return Err(OfError::RrfcIdInUse);
+                }
+                wanted
+            }
         };
         let Some(state) = self.bridges.get_mut(&bridge) else {
             return Err(OfError::BrcEperm);
@@ -380,11 +439,13 @@ impl Ofproto {
             state.generation.update(generation)?;
         }
         let generation_id = state.generation.last();
+        let mut changed = Vec::new();
         if request.role == Role::Master {
             for other in self.conns.values_mut() {
                 if other.bridge == bridge && other.id != id && other.role == Role::Master {
                     let is_told = other.wants_role_status(RoleReason::MasterRequest);
                     other.role = Role::Slave;
+                    changed.push((other.id, ControllerStatusReason::Role));
                     if is_told {
                         self.effects.push_back(Effect::Send {
                             conn: other.id,
@@ -400,11 +461,20 @@ impl Ofproto {
             }
         }
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.role = role;
+            if std::mem::replace(&mut conn.role, role) != role {
+                changed.push((id, ControllerStatusReason::Role));
+            }
+            if std::mem::replace(&mut conn.short_id, short_id) != short_id {
+                changed.push((id, ControllerStatusReason::ShortId));
+            }
+        }
+        for (conn, reason) in changed {
+            self.controller_changed(conn, reason);
         }
         Ok(Message::RoleReply(RoleMessage {
             flavor: request.flavor,
             role,
+            short_id,
             generation_id,
         }))
     }
@@ -450,10 +520,7 @@ pub(crate) fn packet_out(
         return Err(OfError::BrcBufferUnknown);
     }
     let in_port = request.in_port;
-    let is_special = matches!(in_port, OfPort::CONTROLLER | OfPort::ANY | OfPort::LOCAL);
-    if in_port > OfPort::MAX && !is_special {
-        return Err(OfError::BrcBadPort);
-    }
+    check_in_port(in_port)?;
     if request.metadata.iter().any(|f| !is_pipeline_field(f.field)) {
         return Err(OfError::BrcPipelineFieldsOnly);
     }
@@ -462,9 +529,17 @@ pub(crate) fn packet_out(
         bridge: bridge.view.id,
         in_port,
         metadata: request.metadata,
-        actions: request.actions,
+        todo: Todo::Actions(request.actions),
         data: request.data,
     }))
+}
+
+/// May a packet come from there, if a controller says so?
+fn check_in_port(port: OfPort) -> Result<(), OfError> {
+    match port > OfPort::MAX && !matches!(port, OfPort::CONTROLLER | OfPort::ANY | OfPort::LOCAL) {
+        true => Err(OfError::BrcBadPort),
+        false => Ok(()),
+    }
 }
 
 /// Is it one of the fields that a packet has beside its headers, and is it carried?
@@ -474,7 +549,7 @@ fn is_pipeline_field(field: Field) -> bool {
 }
 
 /// What to do with packets that miss (1.1, 1.2) is taken and has no effect: a table-miss flow says
-/// it. Eviction is carried out; vacancy events are not.
+/// it.
 ///
 /// Errors: `OFPTMFC_BAD_TABLE`, `OFPTMFC_EPERM` for the table that is the switch's own,
 /// `OFPTMFC_BAD_CONFIG`.
@@ -487,7 +562,7 @@ fn table_mod(bridge: &mut BridgeState, request: TableMod, v: Version) -> Result<
         _ => {}
     }
     let allowed = match v >= Version::Of14 {
-        true => TableMod::EVICTION,
+        true => TableMod::EVICTION | TableMod::VACANCY,
         // Two bits that 1.3 keeps without an effect.
         false => TableMod::MISS_MASK,
     };
@@ -497,6 +572,8 @@ fn table_mod(bridge: &mut BridgeState, request: TableMod, v: Version) -> Result<
     }
     if v >= Version::Of14 {
         let evicts = request.config & TableMod::EVICTION != 0;
+        let watches = request.config & TableMod::VACANCY != 0;
+        let percent = request.vacancy.map_or((0, 0), |v| (v.down, v.up));
         let all = 0..OWN;
         let one = request.table_id..request.table_id.saturating_add(1);
         let tables = if request.table_id == TABLE_ALL {
@@ -506,6 +583,7 @@ fn table_mod(bridge: &mut BridgeState, request: TableMod, v: Version) -> Result<
         };
         for id in tables {
             bridge.tables.set_evicts(id, evicts);
+            bridge.tables.set_vacancy(id, watches.then_some(percent));
         }
     }
     Ok(())

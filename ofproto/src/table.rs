@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use openflow::message::{
     FlowMod, FlowModCommand, FlowModFlags, FlowRemovedReason, FlowStatsRequest, GROUP_ANY,
-    TABLE_ALL,
+    TABLE_ALL, TableReason, Vacancy,
 };
 use openflow::{Action, Match, OfError, Subfield, Version};
 use packet::OfPort;
@@ -83,6 +83,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// The table that the rule is or was in.
+    pub fn table_id(&self) -> u8 {
+        match self {
+            Change::Added { rule, .. } | Change::Modified { rule, .. } => rule.table_id,
+            Change::Removed(removed) => removed.rule.table_id,
+        }
+    }
+
     /// The rule and why, for one that is gone.
     pub fn removed(&self) -> Option<&Removed> {
         match self {
@@ -124,6 +132,10 @@ fn add_uses(actions: &[Action], found: &mut Vec<Uses>) {
         let used = match action {
             Action::Group(id) => Uses::Group(*id),
             Action::Meter(id) => Uses::Meter(*id),
+            Action::Controller(c) => match c.meter_id {
+                Some(id) => Uses::Meter(id),
+                None => continue,
+            },
             Action::WriteActions(list) => {
                 add_uses(list, found);
                 continue;
@@ -182,8 +194,18 @@ struct Table {
     conf: TableConf,
     /// A controller asked for eviction, whatever the configuration says.
     evicts: bool,
+    vacancy: Option<VacancyWatch>,
     /// Hidden rules do not count against the limit.
     hidden: usize,
+}
+
+/// When controllers are told how full a table is: falling below `down` percent of free space, and
+/// after that rising above `up`, in turn.
+#[derive(Debug)]
+struct VacancyWatch {
+    down: u8,
+    up: u8,
+    next: TableReason,
 }
 
 /// Which rules a request is about.
@@ -248,10 +270,11 @@ impl FlowTables {
             .map_or_else(TableConf::default, |t| t.conf.clone())
     }
 
-    /// Configures a table; rules beyond a lowered limit stay.
-    pub fn set_conf(&mut self, table_id: u8, conf: TableConf) {
+    /// Configures a table; returns the rules that give way to a lowered limit. Those that may not
+    /// stay.
+    pub fn set_conf(&mut self, table_id: u8, conf: TableConf) -> Vec<Removed> {
         if usize::from(table_id) >= N_TABLES {
-            return;
+            return Vec::new();
         }
         let table = self.table_mut(table_id);
         if table.conf.prefixes != conf.prefixes {
@@ -261,6 +284,12 @@ impl FlowTables {
         } else {
             table.conf = conf;
         }
+        let table = self.table_mut(table_id);
+        let excess = table.visible().saturating_sub(table.conf.max_rules);
+        let victims = table.victims(excess).into_iter();
+        victims
+            .filter_map(|rule| self.remove(&rule, FlowRemovedReason::Eviction))
+            .collect()
     }
 
     /// Does a full table make room for new flows?
@@ -273,6 +302,52 @@ impl FlowTables {
         if usize::from(table_id) < N_TABLES && (evicts || self.tables.contains_key(&table_id)) {
             self.table_mut(table_id).evicts = evicts;
         }
+    }
+
+    /// Says at which percentages of free space controllers are told, or that they are not.
+    ///
+    /// Which of the two is told first: rising above `up` where less than that is free now, as in
+    /// ovs-vswitchd.
+    pub fn set_vacancy(&mut self, table_id: u8, vacancy: Option<(u8, u8)>) {
+        if usize::from(table_id) >= N_TABLES
+            || vacancy.is_none() && !self.tables.contains_key(&table_id)
+        {
+            return;
+        }
+        let table = self.table_mut(table_id);
+        table.vacancy = vacancy.map(|(down, up)| VacancyWatch {
+            down,
+            up,
+            next: match table.free_percent() < up {
+                true => TableReason::VacancyUp,
+                false => TableReason::VacancyDown,
+            },
+        });
+    }
+
+    /// At which percentages controllers are told, and how much is free.
+    pub fn vacancy(&self, table_id: u8) -> Option<Vacancy> {
+        let table = self.tables.get(&table_id)?;
+        let watch = table.vacancy.as_ref()?;
+        Some(Vacancy {
+            down: watch.down,
+            up: watch.up,
+            now: table.free_percent(),
+        })
+    }
+
+    /// What is to be told of a table that changed.
+    pub fn vacancy_event(&mut self, table_id: u8) -> Option<TableReason> {
+        let table = self.tables.get_mut(&table_id)?;
+        let free = table.free_percent();
+        let watch = table.vacancy.as_mut()?;
+        let reason = watch.next;
+        watch.next = match reason {
+            TableReason::VacancyDown if free < watch.down => TableReason::VacancyUp,
+            TableReason::VacancyUp if free > watch.up => TableReason::VacancyDown,
+            _ => return None,
+        };
+        Some(reason)
     }
 
     /// Carries out a flow-mod; returns what it did, in order.
@@ -577,14 +652,11 @@ impl FlowTables {
         let Some(excess) = table.visible().checked_sub(table.conf.max_rules) else {
             return Ok(());
         };
-        let victims = match table.makes_room() && table.conf.max_rules > 0 {
-            true => {
-                let rules = table.editor.view().iter();
-                eviction::victims(rules, &table.conf.groups, excess + 1)
-            }
-            false => None,
-        };
-        for rule in victims.ok_or(OfError::FmfcTableFull)? {
+        let victims = table.victims(excess + 1);
+        if table.conf.max_rules == 0 || victims.len() <= excess {
+            return Err(OfError::FmfcTableFull);
+        }
+        for rule in victims {
             let removed = self.remove(&rule, FlowRemovedReason::Eviction);
             changes.extend(removed.map(Change::Removed));
         }
@@ -730,6 +802,7 @@ impl FlowTables {
             editor: Editor::new(seed),
             conf: TableConf::default(),
             evicts: false,
+            vacancy: None,
             hidden: 0,
         })
     }
@@ -738,6 +811,21 @@ impl FlowTables {
 impl Table {
     fn makes_room(&self) -> bool {
         self.evicts || self.conf.evicts
+    }
+
+    /// The rules that give way first, `n` or as many as may.
+    fn victims(&self, n: usize) -> Vec<Arc<Rule>> {
+        match n > 0 && self.makes_room() {
+            true => eviction::victims(self.editor.view().iter(), &self.conf.groups, n),
+            false => Vec::new(),
+        }
+    }
+
+    /// Of the rules that the table may hold, how many percent are free.
+    fn free_percent(&self) -> u8 {
+        let max = self.conf.max_rules.max(1);
+        let free = max.saturating_sub(self.visible());
+        u8::try_from(free.saturating_mul(100) / max).unwrap_or(100)
     }
 
     fn visible(&self) -> usize {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use dpif::edit::{self, Editor};
 use dpif::{DpOp, Error, Packet, Upcall, UpcallKind};
 use openflow::Match;
+use openflow::message::Continuation;
 use packet::action::{SetField, SlowReason};
 use packet::{Action, DpPort, DropReason, FlowKey, OfPort};
 
@@ -124,11 +125,19 @@ pub struct PacketOut {
     pub in_port: OfPort,
     /// Other pipeline fields that the packet begins with.
     pub metadata: Match,
-    pub actions: Vec<openflow::Action>,
+    pub todo: Todo,
     pub data: Bytes,
 }
 
-/// Runs a packet-out's actions on its packet.
+/// What is to be done with a packet that a controller sends.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Todo {
+    Actions(Vec<openflow::Action>),
+    /// It comes back after a pause.
+    Resume(Box<Continuation>),
+}
+
+/// Does what is to be done with the packet of a packet-out.
 pub fn packet_out(
     snapshot: &Snapshot,
     request: &PacketOut,
@@ -155,7 +164,10 @@ pub fn packet_out(
     let input = XlateIn {
         bridge: request.bridge,
         flow,
-        start: Start::Actions(&request.actions),
+        start: match &request.todo {
+            Todo::Actions(actions) => Start::Actions(actions),
+            Todo::Resume(continuation) => Start::Resumed(continuation),
+        },
         max_actions: settings.max_actions,
     };
     let xlated = xlate(snapshot, &input);

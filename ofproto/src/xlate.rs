@@ -15,6 +15,7 @@
 //! | [`action_set`] | the order in which an action set is carried out |
 //! | [`group`] | groups: which buckets a packet goes through |
 //! | [`output`] | ports, patch ports, controllers |
+//! | [`pause`] | pausing until a controller resumes |
 //! | [`crate::normal`] | the NORMAL action |
 //! | [`crate::trace`] | the text of `ofproto/trace` |
 //!
@@ -26,6 +27,7 @@
 pub(crate) mod action_set;
 mod group;
 pub(crate) mod output;
+mod pause;
 pub(crate) mod pipeline;
 mod vlan;
 pub(crate) mod working;
@@ -41,7 +43,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use openflow::message::{METER_SLOWPATH, PacketInReason};
+use bytes::Bytes;
+use openflow::message::{Continuation, METER_SLOWPATH, PacketInReason};
 use packet::action::SlowReason;
 use packet::{Action, DropReason, EthAddr, FlowKey, FlowMask, OfPort};
 
@@ -85,6 +88,8 @@ pub enum Start<'a> {
     Received,
     /// A packet-out's actions.
     Actions(&'a [openflow::Action]),
+    /// Where a pause was.
+    Resumed(&'a Continuation),
 }
 
 /// The result of a translation.
@@ -135,6 +140,12 @@ pub struct PacketIn {
     pub flow: Flow,
     /// The packet to send is the one received, changed by this many of [`Xlated::actions`].
     pub after: usize,
+    /// What the action said.
+    pub userdata: Bytes,
+    /// The meter that the action names.
+    pub meter_id: Option<u32>,
+    /// What the packet waits to go on with; the bridge is not in it.
+    pub continuation: Option<Box<Continuation>>,
 }
 
 /// Is a packet-in about a packet that no rule wanted?
@@ -294,6 +305,7 @@ fn run(snapshot: &Snapshot, input: &XlateIn<'_>, trace: Option<Trace>) -> (Xlate
         nesting: 0,
         resubmits: 0,
         exit: false,
+        pausing: None,
         error: None,
         slow: None,
         drop: DropReason::Policy,
@@ -306,6 +318,7 @@ fn run(snapshot: &Snapshot, input: &XlateIn<'_>, trace: Option<Trace>) -> (Xlate
     match input.start {
         Start::Received => ctx.receive(),
         Start::Actions(actions) => ctx.packet_out(actions),
+        Start::Resumed(continuation) => ctx.resume(continuation),
     }
     ctx.finish(input.max_actions)
 }
@@ -328,6 +341,9 @@ pub(crate) struct Ctx<'a> {
     resubmits: u32,
     /// An exit action ended everything.
     exit: bool,
+    /// A packet-in that pauses: until it is sent, the lists of actions that end put down here what
+    /// they had left.
+    pausing: Option<Box<PacketIn>>,
     error: Option<Error>,
     slow: Option<SlowReason>,
     /// Why nothing was sent, should that be so at the end: the last reason found.

@@ -13,6 +13,7 @@ use openflow::message::{
     FlowUpdate, GROUP_ANY, NO_BUFFER, PacketOut, PortConfig, PortFeatures, PortMod, TABLE_ALL,
 };
 use openflow::text::flow::parse_flow_mod_line;
+use openflow::text::group::parse_line as parse_group_line;
 use openflow::text::{Names, message_bytes};
 use openflow::{Action, Match, Message, OfError, OfPort, Version, codec};
 use packet::{DpPort, EthAddr};
@@ -58,12 +59,16 @@ impl Talk {
         std::iter::from_fn(|| self.ofproto.poll_effect()).collect()
     }
 
+    fn version(&self, conn: ConnId) -> Version {
+        self.ofproto.conn(conn).unwrap().version
+    }
+
     fn send(&mut self, conn: ConnId, message: Message) -> Vec<Effect> {
         self.send_xid(conn, 7, message)
     }
 
     fn send_xid(&mut self, conn: ConnId, xid: u32, message: Message) -> Vec<Effect> {
-        let raw = codec::encode(&message, Version::Of13, xid).map(Bytes::from);
+        let raw = codec::encode(&message, self.version(conn), xid).map(Bytes::from);
         self.ofproto
             .handle_message(conn, xid, message, &raw.unwrap_or_default(), self.now);
         self.effects()
@@ -81,7 +86,7 @@ impl Talk {
     }
 
     fn add(&mut self, conn: ConnId, xid: u32, message: Message) -> Vec<Effect> {
-        let raw = codec::encode(&message, Version::Of13, xid).unwrap();
+        let raw = codec::encode(&message, self.version(conn), xid).unwrap();
         let add = BundleAdd {
             bundle_id: 1,
             flags: BOTH,
@@ -91,10 +96,10 @@ impl Talk {
         self.send_xid(conn, xid, Message::BundleAdd(add))
     }
 
-    /// Adds flows, one to a line.
+    /// Adds flows and groups, one to a line.
     fn add_flows(&mut self, conn: ConnId, text: &str) {
         for (n, line) in (100..).zip(text.lines()) {
-            assert_eq!(self.add(conn, n, flow_mod(line)), [], "{line}");
+            assert_eq!(self.add(conn, n, modification(line)), [], "{line}");
         }
     }
 
@@ -102,7 +107,7 @@ impl Talk {
         self.control(conn, BundleControlKind::CommitRequest, BOTH)
     }
 
-    /// The flows, sorted.
+    /// The flows and groups, sorted.
     fn dump(&self) -> Vec<String> {
         let tables = self.ofproto.tables(self.bridge).unwrap();
         let rules = tables.stats(&FlowStatsRequest::all()).unwrap();
@@ -119,6 +124,11 @@ impl Talk {
                 )
             })
             .collect();
+        let groups = &self.ofproto.bridge(self.bridge).unwrap().groups;
+        lines.extend(groups.iter().map(|g| {
+            let buckets: Vec<_> = g.buckets.iter().map(|b| &b.bucket).collect();
+            format!("group {} {:?} {buckets:?}", g.id, g.group_type)
+        }));
         lines.sort();
         lines
     }
@@ -178,9 +188,17 @@ fn error(effect: &Effect) -> (u32, OfError) {
 
 fn flow_mod(line: &str) -> Message {
     let mut fm = parse_flow_mod_line(line, &Names::none()).unwrap().value;
-    // As the encoding of 1.3 has it.
+    // As the encoding of 1.3 and later has it.
     fm.modify_cookie = false;
     Message::FlowMod(fm)
+}
+
+/// A flow-mod, or a group-mod behind the word for it.
+fn modification(line: &str) -> Message {
+    match line.strip_prefix("group ") {
+        Some(line) => Message::GroupMod(parse_group_line(line, &Names::none()).unwrap()),
+        None => flow_mod(line),
+    }
 }
 
 fn port_down(port: u32, hw_addr: EthAddr) -> Message {
@@ -311,6 +329,60 @@ fn ports_and_packets_go_with_the_flows() {
 }
 
 #[test]
+fn groups_go_with_the_flows() {
+    let mut t = Talk::new();
+    let c = t.open(Version::Of13);
+    t.add_flows(
+        c,
+        "group add group_id=1,type=all,bucket=actions=output:1\n\
+         group add group_id=2,type=indirect,bucket=actions=group:1\n\
+         add in_port=1,send_flow_rem,actions=group:2",
+    );
+    assert_eq!(t.commit(c), Said::Done(CommitReply));
+    let before = t.dump();
+    assert_eq!(before.len(), 3);
+    // Deleting groups takes flows along; all of it comes back when a later message is wrong.
+    let published = t.ofproto.publish().version;
+    t.add_flows(
+        c,
+        "group mod group_id=1,type=select,bucket=weight:5,actions=output:2\n\
+         add in_port=2,actions=group:1\n\
+         group delete group_id=2\n\
+         group delete\n\
+         add in_port=2,actions=group:1",
+    );
+    let failed = Said::Failed(104, OfError::BacBadOutGroup, OfError::BfcMsgFailed);
+    assert_eq!(t.commit(c), failed);
+    assert_eq!(t.dump(), before);
+    assert_eq!(t.ofproto.publish().version, published, "nothing to publish");
+
+    let same = "group add group_id=2,type=all";
+    t.add_flows(c, &format!("group delete group_id=1\n{same}"));
+    let failed = Said::Failed(101, OfError::GmfcGroupExists, OfError::BfcMsgFailed);
+    assert_eq!(t.commit(c), failed);
+    assert_eq!(t.dump(), before);
+
+    let listener = t
+        .ofproto
+        .conn_open(t.bridge, ConnKind::Controller, Version::Of13, t.now)
+        .unwrap();
+    t.add_flows(c, &format!("group delete group_id=2\n{same}"));
+    let commit = Message::BundleControl(BundleControl {
+        bundle_id: 1,
+        kind: CommitRequest,
+        flags: BOTH,
+    });
+    let effects = t.send(c, commit);
+    let told = t.told(&effects, listener, Version::Of13);
+    assert!(
+        told.starts_with("OFPT_FLOW_REMOVED (OF1.3) (xid=0x0): in_port=1 reason=group_delete"),
+        "{told}"
+    );
+    assert_eq!(t.dump().len(), 2);
+    assert!(t.ofproto.publish().version > published);
+}
+
+#[test]
 fn bundles_end_with_time_and_connection() {
     let mut t = Talk::new();
     let c = t.open(Version::Of13);
@@ -348,6 +420,35 @@ fn bundles_end_with_time_and_connection() {
     }
 }
 
+fn any_modification() -> impl Strategy<Value = String> {
+    prop_oneof![3 => any_flow_mod(), 1 => any_group_mod()]
+}
+
+fn any_group_mod() -> impl Strategy<Value = String> {
+    let command = prop::sample::select(vec![
+        "add",
+        "add",
+        "add",
+        "mod",
+        "add_or_mod",
+        "delete",
+        "insert_bucket",
+        "remove_bucket",
+    ]);
+    let action = prop::sample::select(vec!["output:1", "output:2", "group:1", "group:2"]);
+    (command, 1..4u32, action).prop_map(|(command, id, action)| match command {
+        "delete" if id == 3 => "group delete".to_owned(),
+        "delete" => format!("group delete group_id={id}"),
+        "insert_bucket" => format!(
+            "group insert_bucket group_id={id},command_bucket_id=last,\
+             bucket=bucket_id={},actions={action}",
+            id + 5
+        ),
+        "remove_bucket" => format!("group remove_bucket group_id={id},command_bucket_id=first"),
+        _ => format!("group {command} group_id={id},type=all,bucket=actions={action}"),
+    })
+}
+
 fn any_flow_mod() -> impl Strategy<Value = String> {
     let fields = prop::sample::select(vec!["in_port=1", "in_port=2", "tcp", "udp", "arp", "ip"]);
     let command = prop::sample::select(vec![
@@ -360,9 +461,13 @@ fn any_flow_mod() -> impl Strategy<Value = String> {
         "delete",
         "delete_strict",
     ]);
-    (command, fields, 0..2u8, 0..2u16, 0..3u8).prop_map(
+    (command, fields, 0..2u8, 0..2u16, 0..5u8).prop_map(
         |(command, fields, table, priority, output)| {
             let table = if output == 2 { table + 253 } else { table };
+            let action = match output {
+                3 | 4 => format!("group:{}", output - 2),
+                _ => (output + 1).to_string(),
+            };
             match command {
                 "delete" => format!("delete table={table},{fields}"),
                 "delete_strict" => {
@@ -371,8 +476,7 @@ fn any_flow_mod() -> impl Strategy<Value = String> {
                 _ => {
                     let (word, flag) = command.split_once(' ').unwrap_or((command, ""));
                     format!(
-                        "{word} {flag},table={table},priority={priority},{fields},actions={}",
-                        output + 1
+                        "{word} {flag},table={table},priority={priority},{fields},actions={action}"
                     )
                 }
             }
@@ -386,14 +490,14 @@ proptest! {
     /// After each bundle the tables are as if all its messages had come one by one, or, when one
     /// of those would have failed, as before.
     #[test]
-    fn all_or_nothing(bundles in prop::collection::vec(prop::collection::vec(any_flow_mod(), 1..8), 1..6)) {
+    fn all_or_nothing(bundles in prop::collection::vec(prop::collection::vec(any_modification(), 1..8), 1..6)) {
         let mut t = Talk::new();
-        let c = t.open(Version::Of13);
+        let c = t.open(Version::Of15);
         let mut done: Vec<String> = Vec::new();
         for bundle in bundles {
             let mut refused = false;
             for (xid, line) in (1..).zip(&bundle) {
-                refused |= !t.add(c, xid, flow_mod(line)).is_empty();
+                refused |= !t.add(c, xid, modification(line)).is_empty();
             }
             if refused {
                 t.control(c, DiscardRequest, BOTH);
@@ -401,12 +505,12 @@ proptest! {
             }
             let committed = matches!(t.commit(c), Said::Done(_));
             let mut reference = Talk::new();
-            let d = reference.open(Version::Of13);
+            let d = reference.open(Version::Of15);
             for line in &done {
-                prop_assert_eq!(reference.send(d, flow_mod(line)), []);
+                prop_assert_eq!(reference.send(d, modification(line)), []);
             }
             let before = reference.dump();
-            let all_good = bundle.iter().all(|l| reference.send(d, flow_mod(l)).is_empty());
+            let all_good = bundle.iter().all(|l| reference.send(d, modification(l)).is_empty());
             prop_assert_eq!(committed, all_good, "{:?}", bundle);
             prop_assert_eq!(t.dump(), if all_good { reference.dump() } else { before });
             if all_good {

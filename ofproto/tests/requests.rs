@@ -119,6 +119,7 @@ fn add(fields: Match) -> FlowMod {
 
 fn role(role: Role, generation_id: Option<u64>) -> Message {
     Message::RoleRequest(RoleMessage {
+        short_id: 0,
         flavor: Flavor::Standard,
         role,
         generation_id,
@@ -139,6 +140,7 @@ fn roles_in_every_version() {
         };
         let generation_id = (flavor == Flavor::Standard).then_some(n as u64);
         let request = RoleMessage {
+            short_id: 0,
             flavor,
             role: Role::Master,
             generation_id,
@@ -247,6 +249,7 @@ fn roles() {
     let is = |message, role, generation_id| {
         let flavor = Flavor::Standard;
         let want = RoleMessage {
+            short_id: 0,
             flavor,
             role,
             generation_id,

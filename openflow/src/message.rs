@@ -12,6 +12,8 @@
 
 mod asynchronous;
 mod bundle;
+mod continuation;
+mod controller_status;
 mod flow;
 mod flow_monitor;
 mod group;
@@ -23,9 +25,14 @@ mod tlv;
 
 pub use asynchronous::{
     AsyncConfig, AsyncKind, AsyncMask, AsyncProperty, FlowRemovedReason, PacketIn, PacketInFormat,
-    PacketInReason, PortReason, Role, RoleMessage, RoleReason, RoleStatus,
+    PacketInReason, PortReason, RequestForward, Role, RoleMessage, RoleReason, RoleStatus,
 };
-pub use bundle::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
+pub use bundle::{
+    BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
+    BundleFlags, BundleTimes, Time,
+};
+pub use continuation::{Continuation, Frame};
+pub use controller_status::{ControllerStatus, ControllerStatusReason};
 pub use flow::{
     AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
     FlowStats, FlowStatsReply, FlowStatsRequest, PacketOut,
@@ -110,6 +117,8 @@ pub enum Message {
     SetConfig(SwitchConfig),
 
     PacketIn(PacketIn),
+    /// `NXT_RESUME`: a packet-in with a continuation, back.
+    Resume(PacketIn),
     FlowRemoved(FlowRemoved),
     PortStatus(PortStatus),
     PacketOut(PacketOut),
@@ -147,6 +156,9 @@ pub enum Message {
 
     BundleControl(BundleControl),
     BundleAdd(BundleAdd),
+    /// 1.5
+    BundleFeaturesRequest(BundleFeaturesRequest),
+    BundleFeaturesReply(BundleFeatures),
 
     FlowMonitorRequest(Vec<FlowMonitorRequest>),
     FlowMonitorReply(Vec<FlowUpdate>),
@@ -164,6 +176,12 @@ pub enum Message {
     SetAsyncProperties(Vec<AsyncProperty>),
     /// 1.4 and later.
     RoleStatus(RoleStatus),
+    /// 1.4 and later.
+    RequestForward(RequestForward),
+    /// 1.5
+    ControllerStatus(ControllerStatus),
+    ControllerStatusRequest,
+    ControllerStatusReply(Vec<ControllerStatus>),
 
     /// 1.4 and later.
     TableStatus(TableStatus),
@@ -256,6 +274,7 @@ impl Message {
             Message::GetConfigReply(_) => "OFPT_GET_CONFIG_REPLY",
             Message::SetConfig(_) => "OFPT_SET_CONFIG",
             Message::PacketIn(_) => "OFPT_PACKET_IN",
+            Message::Resume(_) => "NXT_RESUME",
             Message::FlowRemoved(_) => "OFPT_FLOW_REMOVED",
             Message::PortStatus(_) => "OFPT_PORT_STATUS",
             Message::PacketOut(_) => "OFPT_PACKET_OUT",
@@ -276,6 +295,8 @@ impl Message {
             Message::SetAsync { .. } => "OFPT_SET_ASYNC",
             Message::BundleControl(_) => "OFPT_BUNDLE_CONTROL",
             Message::BundleAdd(_) => "OFPT_BUNDLE_ADD_MESSAGE",
+            Message::BundleFeaturesRequest(_) => "OFPMP_BUNDLE_FEATURES request",
+            Message::BundleFeaturesReply(_) => "OFPMP_BUNDLE_FEATURES reply",
             Message::FlowMonitorRequest(_) => "OFPST_FLOW_MONITOR request",
             Message::FlowMonitorReply(_) => "OFPST_FLOW_MONITOR reply",
             Message::FlowMonitorCancel { .. } => "NXT_FLOW_MONITOR_CANCEL",
@@ -283,6 +304,10 @@ impl Message {
             Message::FlowMonitorResumed => "NXT_FLOW_MONITOR_RESUMED",
             Message::SetAsyncProperties(_) => "OFPT_SET_ASYNC",
             Message::RoleStatus(_) => "OFPT_ROLE_STATUS",
+            Message::RequestForward(_) => "OFPT_REQUESTFORWARD",
+            Message::ControllerStatus(_) => "OFPT_CONTROLLER_STATUS",
+            Message::ControllerStatusRequest => "OFPMP_CONTROLLER_STATUS request",
+            Message::ControllerStatusReply(_) => "OFPMP_CONTROLLER_STATUS reply",
             Message::TableStatus(_) => "OFPT_TABLE_STATUS",
             Message::TableDescRequest => "OFPST_TABLE_DESC request",
             Message::TableDescReply(_) => "OFPST_TABLE_DESC reply",

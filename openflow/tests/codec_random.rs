@@ -8,11 +8,11 @@ use openflow::codec::{self, Dialect};
 use openflow::field::Maskable;
 use openflow::frame::FrameReader;
 use openflow::message::{
-    AggregateStats, AsyncConfig, AsyncMask, CustomCounter, Flavor, FlowCounts, FlowFormat, FlowMod,
-    FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, FlowStats, FlowStatsReply,
-    FlowStatsRequest, GROUP_ANY, PacketIn, PacketInFormat, PacketInReason, PacketOut, PortConfig,
-    PortDesc, PortFeatures, PortMod, PortState, PortStats, Property, QUEUE_ALL, QueueConfig,
-    QueueStats, TableFeatures, TableStats,
+    AggregateStats, AsyncConfig, AsyncMask, Continuation, CustomCounter, Flavor, FlowCounts,
+    FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved, FlowRemovedReason, FlowStats,
+    FlowStatsReply, FlowStatsRequest, Frame, GROUP_ANY, PacketIn, PacketInFormat, PacketInReason,
+    PacketOut, PortConfig, PortDesc, PortFeatures, PortMod, PortState, PortStats, Property,
+    QUEUE_ALL, QueueConfig, QueueStats, TableFeatures, TableStats,
 };
 use openflow::reassembly::Reassembler;
 use openflow::{Action, EthAddr, Field, Match, Message, OfPort, Version};
@@ -553,7 +553,7 @@ proptest! {
                 buffer_id: u32::MAX,
                 in_port,
                 metadata: Match::new(),
-                actions: in_version(list, version),
+                actions: in_version(list.clone(), version),
                 data: data.clone(),
             }),
             version,
@@ -564,18 +564,38 @@ proptest! {
         if !standard || version >= Version::Of12 {
             metadata.set_exact(Field::Reg3, reg.into());
         }
+        let has_more = format == PacketInFormat::Nxt2;
+        let frame = |table_id, actions| Frame { table_id, cookie, actions };
+        let continuation = Continuation {
+            bridge: [7; 16],
+            stack: vec![data.slice(..data.len().min(9)), Bytes::from_static(&[1])],
+            mirrors: reg,
+            conntracked: reg % 2 == 0,
+            frames: vec![
+                frame(3, vec![Action::output(in_port), Action::GotoTable(4)]),
+                frame(0, in_version(list.clone(), version)),
+            ],
+            action_set: vec![Action::Group(5)],
+        };
+        let packet_in = PacketIn {
+            reason: PacketInReason::Action,
+            table_id: if standard && version == Version::Of10 { 0 } else { 7 },
+            buffer_id: u32::MAX,
+            total_len: data.len() as u16,
+            cookie: if has_cookie { cookie } else { u64::MAX },
+            metadata,
+            userdata: if has_more { data.slice(..data.len() / 2) } else { Bytes::new() },
+            continuation: has_more.then_some(Box::new(continuation)),
+            data,
+        };
         check(
-            Message::PacketIn(PacketIn {
-                reason: PacketInReason::Action,
-                table_id: if standard && version == Version::Of10 { 0 } else { 7 },
-                buffer_id: u32::MAX,
-                total_len: data.len() as u16,
-                cookie: if has_cookie { cookie } else { u64::MAX },
-                metadata,
-                data,
-            }),
+            Message::PacketIn(packet_in.clone()),
             Dialect { packet_in_format: format, ..Dialect::from(version) },
         );
+        if has_more {
+            let userdata = Bytes::new();
+            check(Message::Resume(PacketIn { userdata, ..packet_in }), version);
+        }
     }
 
     #[test]

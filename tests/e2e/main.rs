@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod barrier;
+mod flow_tables;
 mod forwarding;
 mod groups;
 mod ports;

@@ -65,11 +65,11 @@ fn what_is_not_supported_is_refused_by_name() -> Result<()> {
                 "--id=@t",
                 "create",
                 "Flow_Table",
-                "flow_limit=5",
+                "prefixes=tun_id",
             ],
             &["clear", "Bridge", "br0", "flow_tables"],
             "br0",
-            "flow_limit=5",
+            "prefixes=tun_id",
         ),
         (
             &[

@@ -6,6 +6,7 @@ mod appctl;
 mod controllers;
 mod database;
 mod openflow;
+mod resume;
 mod versions;
 
 use std::process::Command;

@@ -116,6 +116,9 @@ impl Switch {
                         queue_size,
                     },
                 );
+                if let Some(target) = controller.and_then(|uuid| self.target(&bridge, uuid)) {
+                    self.ofproto.set_conn_target(conn, &target);
+                }
                 self.dirty.status |= controller.is_some();
             }
             NetEvent::Received {
@@ -153,6 +156,11 @@ impl Switch {
             .get(bridge)
             .and_then(|bridge| bridge.controllers.get(&uuid))
             .is_some_and(|controller| matches!(controller.method, Ok(Method::Active(_))))
+    }
+
+    fn target(&self, bridge: &str, uuid: Uuid) -> Option<String> {
+        let controller = self.desired.bridges.get(bridge)?.controllers.get(&uuid)?;
+        Some(controller.target.clone())
     }
 
     fn rate_limit(&self, bridge: &str, uuid: Uuid) -> Option<RateLimit> {

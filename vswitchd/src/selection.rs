@@ -64,6 +64,16 @@ const CONFIGURATION: &[(&str, &[&str])] = &[
             "mac",
         ],
     ),
+    (
+        "Flow_Table",
+        &[
+            "name",
+            "flow_limit",
+            "overflow_policy",
+            "groups",
+            "prefixes",
+        ],
+    ),
     ("Manager", &["target"]),
     (
         "Controller",

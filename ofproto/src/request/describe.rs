@@ -12,6 +12,7 @@ use crate::conn::ConnId;
 use crate::ofproto::{BridgeState, Effect};
 use crate::port::port_desc;
 use crate::snapshot::N_TABLES;
+use crate::table::FlowTables;
 
 /// All ports, or the one that is asked for.
 pub(super) fn port_descs(bridge: &BridgeState, wanted: OfPort) -> Vec<PortDesc> {
@@ -150,16 +151,21 @@ fn features_of_table(bridge: &BridgeState, table_id: u8) -> TableFeatures {
 }
 
 pub(super) fn table_descs(bridge: &BridgeState) -> Message {
-    let tables = (0..N_TABLES as u8).map(|table_id| TableMod {
-        table_id,
-        config: match bridge.tables.evicts(table_id) {
-            true => TableMod::EVICTION,
-            false => 0,
-        },
-        eviction_flags: Some(TableMod::EVICTION_FLAGS),
-        vacancy: None,
-    });
+    let tables = (0..N_TABLES as u8).map(|table_id| table_desc(&bridge.tables, table_id));
     Message::TableDescReply(tables.collect())
+}
+
+/// How a table is configured.
+pub(crate) fn table_desc(tables: &FlowTables, table_id: u8) -> TableMod {
+    let vacancy = tables.vacancy(table_id);
+    let bit = |bit, on| if on { bit } else { 0 };
+    TableMod {
+        table_id,
+        config: bit(TableMod::EVICTION, tables.evicts(table_id))
+            | bit(TableMod::VACANCY, vacancy.is_some()),
+        eviction_flags: Some(TableMod::EVICTION_FLAGS),
+        vacancy,
+    }
 }
 
 pub(super) fn read_port_stats(

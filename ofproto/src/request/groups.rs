@@ -1,5 +1,6 @@
 //! Requests about groups and meters.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openflow::message::{
@@ -15,7 +16,7 @@ use crate::group::MAX_GROUPS;
 use crate::meter::Place;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::snapshot::BridgeId;
-use crate::table::Uses;
+use crate::table::{Change, Uses};
 
 impl BridgeState {
     /// What actions can name.
@@ -39,27 +40,36 @@ impl Ofproto {
         version: Version,
         now: Instant,
     ) -> Result<(), OfError> {
+        let changes = self.group_mod_start(bridge, request, version, now)?;
+        self.flows_changed(bridge, &changes, None, now);
+        self.mark_dirty();
+        Ok(())
+    }
+
+    /// Changes the groups and the tables, and tells nobody; returns what became of flows.
+    pub(crate) fn group_mod_start(
+        &mut self,
+        bridge: BridgeId,
+        request: &GroupMod,
+        version: Version,
+        now: Instant,
+    ) -> Result<Vec<Change>, OfError> {
         let Some(state) = self.bridges.get_mut(&bridge) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         for bucket in &request.buckets {
             action_check::check_bucket(&bucket.actions, version)?;
         }
         let mut groups = state.view.groups.clone();
         let gone = groups.group_mod(request, now)?;
-        std::sync::Arc::make_mut(&mut state.view).groups = groups;
-        let mut removed = Vec::new();
+        Arc::make_mut(&mut state.view).groups = groups;
+        let mut changes = Vec::new();
         for id in gone {
-            let user = Uses::Group(id);
-            removed.extend(
-                state
-                    .tables
-                    .remove_users(user, FlowRemovedReason::GroupDelete),
-            );
+            let reason = FlowRemovedReason::GroupDelete;
+            let removed = state.tables.remove_users(Uses::Group(id), reason);
+            changes.extend(removed.into_iter().map(Change::Removed));
         }
-        self.flows_removed(bridge, removed, now);
-        self.mark_dirty();
-        Ok(())
+        Ok(changes)
     }
 
     /// Carries out a meter-mod; the flows that use a meter go with it.
@@ -77,7 +87,7 @@ impl Ofproto {
         let (changes, gone) = state
             .meters
             .meter_mod(request, &mut self.meter_numbers, now)?;
-        std::sync::Arc::make_mut(&mut state.view).meters = state.meters.view();
+        Arc::make_mut(&mut state.view).meters = state.meters.view();
         let mut removed = Vec::new();
         for id in gone {
             let user = Uses::Meter(id);
@@ -111,9 +121,15 @@ impl Ofproto {
         let stats = counted.iter().filter_map(|(meter_id, counted)| {
             let meter_id = *meter_id;
             let meter = state.meters.get(meter_id)?;
+            let here = state.meters.controller_stats(meter_id);
             let counted = match meter.place {
-                Place::Datapath(_) => *counted,
-                Place::Switch => state.meters.controller.as_ref()?.stats(),
+                Place::Datapath(_) => dpif::MeterStats {
+                    packets: counted.packets.saturating_add(here.packets),
+                    bytes: counted.bytes.saturating_add(here.bytes),
+                    dropped_packets: counted.dropped_packets.saturating_add(here.dropped_packets),
+                    dropped_bytes: counted.dropped_bytes.saturating_add(here.dropped_bytes),
+                },
+                Place::Switch => here,
             };
             Some(MeterStats {
                 meter_id,
@@ -172,12 +188,15 @@ pub(super) fn features(version: Version) -> Message {
     /// `OFPAT_*` of 1.1: output, the set actions but those of MPLS, push and pop of VLAN tags,
     /// group, set and decrement of the TTL.
     const ACTIONS_11: u32 = 0x7ff | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24;
-    /// `OFPAT_*` of 1.2 and later: output, push and pop of VLAN tags, group, set and decrement of
+    /// `OFPAT_*` of 1.2 to 1.4: output, push and pop of VLAN tags, group, set and decrement of
     /// the TTL, set-field.
     const ACTIONS_12: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 25;
+    /// `OFPAT_*` of 1.5: copy-field and meter too.
+    const ACTIONS_15: u32 = ACTIONS_12 | 1 << 28 | 1 << 29;
     let actions = match version {
         Version::Of10 => ACTIONS_10,
         Version::Of11 => ACTIONS_11,
+        Version::Of15 => ACTIONS_15,
         _ => ACTIONS_12,
     };
     Message::GroupFeaturesReply(GroupFeatures {

@@ -27,6 +27,7 @@ pub fn in_order(written: &[Action]) -> Vec<Action> {
     list.extend(last(|a| matches!(a, Action::PushVlan(_))));
     list.extend(last(|a| matches!(a, Action::DecTtl(_))));
     list.extend(written.iter().filter(|a| is_set(a)).cloned());
+    list.extend(last(|a| matches!(a, Action::Meter(_))));
     list.extend(last(|a| matches!(a, Action::SetQueue(_))));
     list.push(end);
     list

@@ -85,6 +85,7 @@ impl Ctx<'_> {
         let before: View = self.w.view.clone();
         let number = bucket.bucket.id;
         self.within(|| Node::Bucket(number), |ctx| ctx.actions(&bucket.actions));
+        self.finish_pause();
         self.w.view = before;
     }
 

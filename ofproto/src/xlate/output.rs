@@ -1,5 +1,6 @@
 //! Output: to ports by number, to the reserved ports, through patch ports, to controllers.
 
+use bytes::Bytes;
 use openflow::message::{PacketInReason, PortConfig};
 use packet::action::SlowReason;
 use packet::{Action, DropReason, OfPort};
@@ -84,10 +85,21 @@ impl Ctx<'_> {
 
     /// Sends the packet, as the tables see it, to controllers.
     pub(crate) fn packet_in(&mut self, reason: PacketInReason, controller_id: u16, max_len: u16) {
+        let packet_in = self.new_packet_in(reason, controller_id, max_len);
+        self.effect(Effect::PacketIn(Box::new(packet_in)));
+    }
+
+    /// The packet as it is now, for controllers.
+    pub(super) fn new_packet_in(
+        &mut self,
+        reason: PacketInReason,
+        controller_id: u16,
+        max_len: u16,
+    ) -> PacketIn {
         self.w.commit();
         self.slow = Some(SlowReason::Controller);
         self.sent = true;
-        let packet_in = PacketIn {
+        PacketIn {
             bridge: self.bridge.id,
             controller_id,
             reason,
@@ -97,8 +109,10 @@ impl Ctx<'_> {
             table_id: self.table_id,
             flow: self.w.view.flow,
             after: self.w.actions.len(),
-        };
-        self.effect(Effect::PacketIn(Box::new(packet_in)));
+            userdata: Bytes::new(),
+            meter_id: None,
+            continuation: None,
+        }
     }
 
     /// False once translation was given up or has grown too large.

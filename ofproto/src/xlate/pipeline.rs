@@ -67,6 +67,7 @@ impl Ctx<'_> {
         let first = self.trace.as_ref().and_then(|t| t.last_child(outer));
         self.leave(first.or(outer));
         self.do_action_set();
+        self.finish_paused_pipeline();
         self.leave(outer);
     }
 
@@ -78,6 +79,7 @@ impl Ctx<'_> {
             |ctx| {
                 ctx.actions(actions);
                 ctx.do_action_set();
+                ctx.finish_paused_pipeline();
             },
         );
     }
@@ -198,6 +200,9 @@ impl Ctx<'_> {
     }
 
     pub(crate) fn do_action_set(&mut self) {
+        if self.pausing.is_some() {
+            return;
+        }
         let set = std::mem::take(&mut self.action_set);
         if set.is_empty() || self.exit || self.error.is_some() {
             return;
@@ -236,6 +241,10 @@ impl Ctx<'_> {
                 || Node::Action(action.clone()),
                 |ctx| flow = ctx.action(action),
             );
+            if self.pausing.is_some() {
+                self.pause_list(actions.get(n + 1..).unwrap_or_default());
+                return None;
+            }
             if flow.is_break() {
                 return None;
             }
@@ -267,7 +276,7 @@ impl Ctx<'_> {
     fn action(&mut self, action: &Action) -> Flow {
         match action {
             Action::Output { port, max_len } => self.output(*port, *max_len),
-            Action::Controller(c) => self.packet_in(c.reason, c.controller_id, c.max_len),
+            Action::Controller(c) => self.controller(c),
             Action::OutputReg { src, max_len } => {
                 // Values above are no port numbers of the 16-bit space that registers hold.
                 let value = self.read(*src);

@@ -75,7 +75,7 @@ forms! {
     Output10 ["output"] Supported [Standard 1..=1 (0)];
     Output11 ["output"] Supported [Standard 2..=6 (0)];
     Controller ["controller"] Supported [Nicira 1..=6 (20)];
-    Controller2 ["controller"] NotYet [Nicira 1..=6 (37)];
+    Controller2 ["controller"] Supported [Nicira 1..=6 (37)];
     OutputReg ["output_reg"] Supported [Nicira 1..=6 (15)];
     OutputReg2 ["output_reg"] Supported [Nicira 1..=6 (32)];
     OutputTrunc ["output_trunc"] NotYet [Nicira 1..=6 (39)];

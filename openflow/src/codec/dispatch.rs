@@ -10,8 +10,9 @@ use super::flow_stats;
 use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, bundle, flow_mod, flow_monitor, flow_removed, group, meter, packet_in, port,
-    port_stats, queue, role, switch, table_desc, table_features, table_stats, tlv,
+    Dialect, Header, bundle, controller_status, flow_mod, flow_monitor, flow_removed, group, meter,
+    packet_in, port, port_stats, queue, request_forward, role, switch, table_desc, table_features,
+    table_stats, tlv,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -164,7 +165,8 @@ pub(super) fn decode_body(
         Kind::SetConfig => Message::SetConfig(switch::decode_config(r, v)?),
         Kind::PacketIn => Message::PacketIn(packet_in::decode(r, v)?),
         Kind::NxPacketIn => Message::PacketIn(packet_in::decode_nx(r)?),
-        Kind::NxPacketIn2 => Message::PacketIn(packet_in::decode_nx2(r)?),
+        Kind::NxPacketIn2 => Message::PacketIn(packet_in::decode_nx2(r, v, true)?),
+        Kind::Resume => Message::Resume(packet_in::decode_nx2(r, v, false)?),
         Kind::FlowRemoved => Message::FlowRemoved(flow_removed::decode(r, v)?),
         Kind::NxFlowRemoved => Message::FlowRemoved(flow_removed::decode_nx_flow_removed(r)?),
         Kind::PortStatus => Message::PortStatus(port::decode_status(r, v)?),
@@ -178,15 +180,21 @@ pub(super) fn decode_body(
         Kind::QueueGetConfigRequest | Kind::QueueDescRequest => queue::decode_request(r, v)?,
         Kind::QueueGetConfigReply => queue::decode(r, v)?,
         Kind::QueueDescReply => queue::decode_desc(r, v)?,
-        Kind::RoleRequest => Message::RoleRequest(role::decode(r)?),
-        Kind::RoleReply => Message::RoleReply(role::decode_reply(r)?),
+        Kind::RoleRequest => Message::RoleRequest(role::decode(r, v)?),
+        Kind::RoleReply => Message::RoleReply(role::decode_reply(r, v)?),
         Kind::NxRoleRequest => Message::RoleRequest(role::decode_nx(r)?),
         Kind::NxRoleReply => Message::RoleReply(role::decode_nx(r)?),
         Kind::GetAsyncRequest => Message::GetAsyncRequest,
         Kind::GetAsyncReply => Message::GetAsyncReply(role::decode_async_reply(r, v)?),
-        Kind::NxSetAsyncConfig2 => Message::SetAsyncProperties(role::decode_properties(r)?),
+        Kind::NxSetAsyncConfig2 => Message::SetAsyncProperties(role::decode_properties(r, v)?),
         Kind::SetAsync if v >= Version::Of14 => {
-            Message::SetAsyncProperties(role::decode_properties(r)?)
+            Message::SetAsyncProperties(role::decode_properties(r, v)?)
+        }
+        Kind::RequestForward => Message::RequestForward(request_forward::decode(r, v, dialect)?),
+        Kind::ControllerStatus => Message::ControllerStatus(controller_status::decode(r)?),
+        Kind::ControllerStatusRequest => Message::ControllerStatusRequest,
+        Kind::ControllerStatusReply => {
+            Message::ControllerStatusReply(list(r, controller_status::decode)?)
         }
         Kind::RoleStatus => Message::RoleStatus(role::decode_status(r)?),
         Kind::TableStatus => Message::TableStatus(table_desc::decode_status(r, v)?),
@@ -207,6 +215,10 @@ pub(super) fn decode_body(
         Kind::BundleControl | Kind::OnfBundleControl => {
             Message::BundleControl(bundle::decode_control(r, v)?)
         }
+        Kind::BundleFeaturesRequest => {
+            Message::BundleFeaturesRequest(bundle::decode_features_request(r)?)
+        }
+        Kind::BundleFeaturesReply => Message::BundleFeaturesReply(bundle::decode_features(r)?),
         Kind::FlowMonitorRequest | Kind::OnfFlowMonitorRequest | Kind::NxFlowMonitorRequest => {
             Message::FlowMonitorRequest(flow_monitor::decode_requests(r, v)?)
         }
@@ -359,6 +371,7 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::GetConfigReply(c) => switch::encode_config(o, Kind::GetConfigReply, c),
         Message::SetConfig(c) => switch::encode_config(o, Kind::SetConfig, c),
         Message::PacketIn(pin) => packet_in::encode(o, pin),
+        Message::Resume(pin) => packet_in::encode_resume(o, pin),
         Message::FlowRemoved(fr) => flow_removed::encode_flow_removed(o, fr),
         Message::PortStatus(status) => port::encode_status(o, status),
         Message::PacketOut(po) => flow_mod::encode_packet_out(o, po),
@@ -380,6 +393,10 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::GetAsyncReply(config) => role::encode_async_reply(o, config),
         Message::SetAsync { flavor, config } => role::encode_set_async(o, *flavor, config),
         Message::SetAsyncProperties(properties) => role::encode_set_properties(o, properties),
+        Message::RequestForward(forward) => request_forward::encode(o, forward),
+        Message::ControllerStatus(status) => controller_status::encode(o, status),
+        Message::ControllerStatusRequest => plain(o, Kind::ControllerStatusRequest, &[]),
+        Message::ControllerStatusReply(all) => controller_status::encode_reply(o, all),
         Message::RoleStatus(status) => role::encode_status(o, status),
         Message::TableStatus(status) => table_desc::encode_status(o, status),
         Message::TableDescRequest => plain(o, Kind::TableDescRequest, &[]),
@@ -390,6 +407,8 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::FlowAge => plain(o, Kind::FlowAge, &[]),
         Message::BundleControl(control) => bundle::encode_control(o, control),
         Message::BundleAdd(add) => bundle::encode_add(o, add),
+        Message::BundleFeaturesRequest(request) => bundle::encode_features_request(o, request),
+        Message::BundleFeaturesReply(features) => bundle::encode_features(o, features),
         Message::FlowMonitorRequest(requests) => flow_monitor::encode_requests(o, requests),
         Message::FlowMonitorReply(updates) => flow_monitor::encode_updates(o, updates),
         Message::FlowMonitorCancel { id } => {

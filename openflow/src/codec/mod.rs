@@ -20,6 +20,8 @@
 
 mod action;
 mod bundle;
+mod continuation;
+mod controller_status;
 mod dispatch;
 mod flow;
 mod flow_mod;
@@ -42,6 +44,7 @@ mod port;
 mod port_stats;
 mod property;
 mod queue;
+mod request_forward;
 mod role;
 mod switch;
 mod table_desc;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use packet::OfPort;
 
+use super::continuation;
 use super::flow::{decode_match, encode_match};
 use super::kind::Kind;
 use super::nxm::{self, CookieMatch, Unknown};
@@ -25,6 +26,8 @@ const NXPINT_TABLE_ID: u16 = 3;
 const NXPINT_COOKIE: u16 = 4;
 const NXPINT_REASON: u16 = 5;
 const NXPINT_METADATA: u16 = 6;
+const NXPINT_USERDATA: u16 = 7;
+const NXPINT_CONTINUATION: u16 = 8;
 
 const COOKIE_NONE: u64 = u64::MAX;
 
@@ -63,6 +66,8 @@ fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
         cookie: COOKIE_NONE,
         metadata: Match::new().with(Field::InPort16, in_port.into()),
         data: rest(r)?,
+        userdata: Bytes::new(),
+        continuation: None,
     })
 }
 
@@ -83,6 +88,8 @@ fn decode_11(r: &mut Reader) -> Result<PacketIn, DecodeError> {
         cookie: COOKIE_NONE,
         metadata: Match::new().with(Field::InPort, in_port.into()),
         data: rest(r)?,
+        userdata: Bytes::new(),
+        continuation: None,
     })
 }
 
@@ -107,6 +114,8 @@ fn decode_12(r: &mut Reader, v: Version) -> Result<PacketIn, DecodeError> {
         cookie,
         metadata,
         data: rest(r)?,
+        userdata: Bytes::new(),
+        continuation: None,
     })
 }
 
@@ -130,13 +139,21 @@ pub(super) fn decode_nx(r: &mut Reader) -> Result<PacketIn, DecodeError> {
         cookie,
         metadata,
         data: rest(r)?,
+        userdata: Bytes::new(),
+        continuation: None,
     })
 }
 
-/// Properties: type(2), length(2) with this header, value, padding to 8.
+/// `NXT_PACKET_IN2` and `NXT_RESUME`: properties of type(2), length(2) with this header, value,
+/// padding to 8.
 ///
-/// Errors: `OFPBPC_BAD_LEN`, and `OFPBPC_BAD_TYPE` for a property that is not known.
-pub(super) fn decode_nx2(r: &mut Reader) -> Result<PacketIn, DecodeError> {
+/// Errors: `OFPBPC_BAD_LEN`, and `OFPBPC_BAD_TYPE` for a property that is not known. In a
+/// continuation, that is only an error when it is not `loose`: a switch has to know all of it.
+pub(super) fn decode_nx2(
+    r: &mut Reader,
+    version: Version,
+    loose: bool,
+) -> Result<PacketIn, DecodeError> {
     const LEN: OfError = OfError::BpcBadLen;
     let mut pin = PacketIn {
         reason: PacketInReason::NoMatch,
@@ -146,6 +163,8 @@ pub(super) fn decode_nx2(r: &mut Reader) -> Result<PacketIn, DecodeError> {
         cookie: COOKIE_NONE,
         metadata: Match::new(),
         data: Bytes::new(),
+        userdata: Bytes::new(),
+        continuation: None,
     };
     let mut has_packet = false;
     while !r.is_empty() {
@@ -168,6 +187,12 @@ pub(super) fn decode_nx2(r: &mut Reader) -> Result<PacketIn, DecodeError> {
                 let n = p.remaining();
                 let mut entries = p.sub(n, OfError::BmcBadLen)?;
                 pin.metadata = nxm::decode_entries(&mut entries, Unknown::Skip, None)?;
+            }
+            NXPINT_USERDATA => pin.userdata = rest(&mut p)?,
+            NXPINT_CONTINUATION => {
+                p.skip(4)?;
+                let continuation = continuation::decode(&mut p, version, loose)?;
+                pin.continuation = Some(Box::new(continuation));
             }
             _ => return bad("property of a packet-in", OfError::BpcBadType),
         }
@@ -203,7 +228,13 @@ pub(super) fn encode(o: &mut MessageWriter, pin: &PacketIn) {
             o.w.zeros(2);
             o.w.bytes(&pin.data);
         }
-        (_, PacketInFormat::Nxt2) => encode_nx2(o, pin),
+        (_, PacketInFormat::Nxt2) => {
+            o.begin(Kind::NxPacketIn2);
+            properties(o, pin);
+            if !pin.userdata.is_empty() {
+                property::write(&mut o.w, NXPINT_USERDATA, |w| w.bytes(&pin.userdata));
+            }
+        }
         (Version::Of10, PacketInFormat::Standard) => {
             o.begin(Kind::PacketIn);
             o.w.u32(pin.buffer_id);
@@ -262,8 +293,13 @@ fn reason_number(reason: PacketInReason, version: Version) -> u8 {
     }
 }
 
-fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
-    o.begin(Kind::NxPacketIn2);
+pub(super) fn encode_resume(o: &mut MessageWriter, pin: &PacketIn) {
+    o.begin(Kind::Resume);
+    properties(o, pin);
+    o.end();
+}
+
+fn properties(o: &mut MessageWriter, pin: &PacketIn) {
     property::write(&mut o.w, NXPINT_PACKET, |w| w.bytes(&pin.data));
     // Less than there is makes no sense, and 0 would be read as if it were not there.
     if usize::from(pin.total_len) > pin.data.len() {
@@ -286,4 +322,13 @@ fn encode_nx2(o: &mut MessageWriter, pin: &PacketIn) {
     property::write(&mut o.w, NXPINT_METADATA, |w| {
         nxm::encode_entries(w, &pin.metadata, version, CookieMatch::default());
     });
+    if let Some(continuation) = &pin.continuation {
+        let start = o.w.len();
+        o.w.u16(NXPINT_CONTINUATION);
+        o.w.u16(0);
+        o.w.zeros(4);
+        continuation::encode(o, continuation);
+        o.w.patch_len(start + 2, start);
+        o.w.pad8(start);
+    }
 }

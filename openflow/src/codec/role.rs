@@ -21,8 +21,8 @@ const GENERATION_NONE: u64 = u64::MAX;
 /// Of a property of an asynchronous configuration.
 const PROPERTY_LEN: u16 = 8;
 
-/// role(4), pad(4), generation_id(8).
-pub(super) fn decode(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
+/// role(4), in 1.5 short id(2), pad(2 or 4), generation_id(8).
+pub(super) fn decode(r: &mut Reader, v: Version) -> Result<RoleMessage, DecodeError> {
     let role = match r.u32()? {
         0 => Role::NoChange,
         1 => Role::Equal,
@@ -30,18 +30,20 @@ pub(super) fn decode(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
         3 => Role::Slave,
         _ => return bad("role", OfError::RrfcBadRole),
     };
-    r.skip(4)?;
+    let short_id = r.u16()?;
+    r.skip(2)?;
     let generation = r.u64()?;
     Ok(RoleMessage {
         flavor: Flavor::Standard,
         role,
+        short_id: if v >= Version::Of15 { short_id } else { 0 },
         generation_id: (role != Role::NoChange).then_some(generation),
     })
 }
 
 /// As [`decode`], but a switch that was never given a generation id says so by all ones.
-pub(super) fn decode_reply(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
-    let mut message = decode(r)?;
+pub(super) fn decode_reply(r: &mut Reader, v: Version) -> Result<RoleMessage, DecodeError> {
+    let mut message = decode(r, v)?;
     message.generation_id = message.generation_id.filter(|id| *id != GENERATION_NONE);
     Ok(message)
 }
@@ -57,8 +59,29 @@ pub(super) fn decode_nx(r: &mut Reader) -> Result<RoleMessage, DecodeError> {
     Ok(RoleMessage {
         flavor: Flavor::Nicira,
         role,
+        short_id: 0,
         generation_id: None,
     })
+}
+
+/// The number of a role, but in Nicira's messages.
+pub(super) fn wire(role: Role) -> u32 {
+    match role {
+        Role::NoChange => 0,
+        Role::Equal => 1,
+        Role::Master => 2,
+        Role::Slave => 3,
+    }
+}
+
+/// role(4) that a controller has.
+pub(super) fn decode_current(r: &mut Reader) -> Result<Role, DecodeError> {
+    match r.u32()? {
+        1 => Ok(Role::Equal),
+        2 => Ok(Role::Master),
+        3 => Ok(Role::Slave),
+        _ => bad("role", OfError::RrfcBadRole),
+    }
 }
 
 pub(super) fn encode(o: &mut MessageWriter, m: &RoleMessage, is_reply: bool) {
@@ -85,13 +108,12 @@ pub(super) fn encode(o: &mut MessageWriter, m: &RoleMessage, is_reply: bool) {
     } else {
         Kind::RoleRequest
     });
-    o.w.u32(match m.role {
-        Role::NoChange => 0,
-        Role::Equal => 1,
-        Role::Master => 2,
-        Role::Slave => 3,
-    });
-    o.w.zeros(4);
+    o.w.u32(wire(m.role));
+    match o.version() >= Version::Of15 {
+        true => o.w.u16(m.short_id),
+        false => o.w.zeros(2),
+    }
+    o.w.zeros(2);
     let none = if is_reply { GENERATION_NONE } else { 0 };
     o.w.u64(m.generation_id.unwrap_or(none));
     o.end();
@@ -115,7 +137,7 @@ pub(super) fn decode_async(r: &mut Reader) -> Result<AsyncConfig, DecodeError> {
 
 pub(super) fn encode_set_async(o: &mut MessageWriter, flavor: Flavor, config: &AsyncConfig) {
     if flavor == Flavor::Standard && o.version() >= Version::Of14 {
-        return encode_set_properties(o, &config.properties());
+        return encode_set_properties(o, &config.properties(o.version()));
     }
     o.begin(match flavor {
         Flavor::Nicira => Kind::NxSetAsyncConfig,
@@ -127,8 +149,9 @@ pub(super) fn encode_set_async(o: &mut MessageWriter, flavor: Flavor, config: &A
 
 pub(super) fn encode_async_reply(o: &mut MessageWriter, config: &AsyncConfig) {
     o.begin(Kind::GetAsyncReply);
-    match o.version() >= Version::Of14 {
-        true => write_properties(&mut o.w, &config.properties()),
+    let version = o.version();
+    match version >= Version::Of14 {
+        true => write_properties(&mut o.w, &config.properties(version)),
         false => write_async(&mut o.w, config),
     }
     o.end();
@@ -140,7 +163,7 @@ pub(super) fn decode_async_reply(r: &mut Reader, v: Version) -> Result<AsyncConf
         return decode_async(r);
     }
     let mut config = AsyncConfig::none();
-    for property in decode_properties(r)? {
+    for property in decode_properties(r, v)? {
         config.set(property);
     }
     Ok(config)
@@ -150,7 +173,10 @@ pub(super) fn decode_async_reply(r: &mut Reader, v: Version) -> Result<AsyncConf
 ///
 /// Errors: `OFPBPC_BAD_LEN`; `OFPACFC_UNSUPPORTED` for messages and `OFPACFC_INVALID` for reasons
 /// that there are not.
-pub(super) fn decode_properties(r: &mut Reader) -> Result<Vec<AsyncProperty>, DecodeError> {
+pub(super) fn decode_properties(
+    r: &mut Reader,
+    v: Version,
+) -> Result<Vec<AsyncProperty>, DecodeError> {
     let mut properties = Vec::new();
     while !r.is_empty() {
         let kind = r.u16()?;
@@ -159,7 +185,8 @@ pub(super) fn decode_properties(r: &mut Reader) -> Result<Vec<AsyncProperty>, De
         }
         let mask = r.u32()?;
         let slave = kind % 2 == 0;
-        let Some(kind) = AsyncKind::ALL.get(usize::from(kind / 2)).copied() else {
+        let kind = AsyncKind::ALL.get(usize::from(kind / 2)).copied();
+        let Some(kind) = kind.filter(|kind| kind.is_in(v)) else {
             return bad("asynchronous property", OfError::AcfcUnsupported);
         };
         if mask & !kind.reasons() != 0 {
@@ -190,12 +217,7 @@ fn write_properties(w: &mut Writer, properties: &[AsyncProperty]) {
 
 /// role(4), reason(1), pad(3), generation_id(8); properties may follow and are not looked at.
 pub(super) fn decode_status(r: &mut Reader) -> Result<RoleStatus, DecodeError> {
-    let role = match r.u32()? {
-        1 => Role::Equal,
-        2 => Role::Master,
-        3 => Role::Slave,
-        _ => return bad("role", OfError::RrfcBadRole),
-    };
+    let role = decode_current(r)?;
     let Some(reason) = RoleReason::from_wire(r.u8()?) else {
         return bad("reason of a change of role", OfError::NxbrcBadReason);
     };
@@ -211,12 +233,7 @@ pub(super) fn decode_status(r: &mut Reader) -> Result<RoleStatus, DecodeError> {
 
 pub(super) fn encode_status(o: &mut MessageWriter, status: &RoleStatus) {
     o.begin(Kind::RoleStatus);
-    o.w.u32(match status.role {
-        Role::NoChange => 0,
-        Role::Equal => 1,
-        Role::Master => 2,
-        Role::Slave => 3,
-    });
+    o.w.u32(wire(status.role));
     o.w.u8(status.reason.wire());
     o.w.zeros(3);
     o.w.u64(status.generation_id);

@@ -12,8 +12,8 @@ use crate::wire::{DecodeError, Reader, Writer, bad};
 
 const EVICTION: u16 = 2;
 const VACANCY: u16 = 3;
-const VACANCY_DOWN: u8 = 3;
-const VACANCY_UP: u8 = 4;
+const VACANCY_DOWN: u8 = TableReason::VacancyDown.wire();
+const VACANCY_UP: u8 = TableReason::VacancyUp.wire();
 
 /// table(1), pad(3), config(4), properties in 1.4 and later.
 pub(super) fn decode_mod(r: &mut Reader, v: Version) -> Result<TableMod, DecodeError> {
@@ -140,10 +140,7 @@ pub(super) fn decode_status(r: &mut Reader, v: Version) -> Result<TableStatus, D
 pub(super) fn encode_status(o: &mut MessageWriter, status: &TableStatus) {
     let v = o.version();
     o.begin(Kind::TableStatus);
-    o.w.u8(match status.reason {
-        TableReason::VacancyDown => VACANCY_DOWN,
-        TableReason::VacancyUp => VACANCY_UP,
-    });
+    o.w.u8(status.reason.wire());
     o.w.zeros(7);
     write_desc(&mut o.w, &status.table, v);
     o.end();

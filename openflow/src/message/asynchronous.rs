@@ -141,6 +141,10 @@ pub struct PacketIn {
     /// The input port and other metadata.
     pub metadata: Match,
     pub data: Bytes,
+    /// What the action said; `NXT_PACKET_IN2` alone.
+    pub userdata: Bytes,
+    /// What the packet waits to go on with; `NXT_PACKET_IN2` and `NXT_RESUME`.
+    pub continuation: Option<Box<super::Continuation>>,
 }
 
 /// A controller's role.
@@ -160,6 +164,8 @@ pub struct RoleMessage {
     /// Nicira's extension has no `NoChange` and no generation id.
     pub flavor: super::Flavor,
     pub role: Role,
+    /// What others are to know the controller by, 1.5; 0 for none.
+    pub short_id: u16,
     /// Means something in requests for master and slave, and in replies.
     pub generation_id: Option<u64>,
 }
@@ -175,6 +181,9 @@ pub struct AsyncConfig {
     pub role_status: AsyncMask,
     pub table_status: AsyncMask,
     pub requestforward: AsyncMask,
+    /// 1.5, as the one below: statistics that a flow's trigger brings about.
+    pub flow_stats: AsyncMask,
+    pub controller_status: AsyncMask,
 }
 
 /// A message that is sent unasked.
@@ -186,17 +195,29 @@ pub enum AsyncKind {
     RoleStatus,
     TableStatus,
     RequestForward,
+    FlowStats,
+    ControllerStatus,
 }
 
 impl AsyncKind {
-    pub const ALL: [AsyncKind; 6] = [
+    pub const ALL: [AsyncKind; 8] = [
         AsyncKind::PacketIn,
         AsyncKind::PortStatus,
         AsyncKind::FlowRemoved,
         AsyncKind::RoleStatus,
         AsyncKind::TableStatus,
         AsyncKind::RequestForward,
+        AsyncKind::FlowStats,
+        AsyncKind::ControllerStatus,
     ];
+
+    /// Can it be configured in `version`?
+    ///
+    /// Versions before 1.4 do it by Nicira's extension.
+    pub fn is_in(self, version: Version) -> bool {
+        let is_new = matches!(self, AsyncKind::FlowStats | AsyncKind::ControllerStatus);
+        !is_new || version >= Version::Of15
+    }
 
     /// The reasons that there are, as bits.
     pub const fn reasons(self) -> u32 {
@@ -207,6 +228,8 @@ impl AsyncKind {
             AsyncKind::RoleStatus => 0b111,
             AsyncKind::TableStatus => 0b1_1000,
             AsyncKind::RequestForward => 0b11,
+            AsyncKind::FlowStats => 0b11,
+            AsyncKind::ControllerStatus => 0b111_1111,
         }
     }
 }
@@ -250,6 +273,14 @@ pub struct RoleStatus {
     pub role: Role,
     pub reason: RoleReason,
     pub generation_id: u64,
+}
+
+/// `OFPT_REQUESTFORWARD`: what another controller asked for, with its transaction id.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RequestForward {
+    pub xid: u32,
+    /// A group-mod or meter-mod.
+    pub request: Box<super::Message>,
 }
 
 /// Bits `1 << reason`.
@@ -316,6 +347,8 @@ impl AsyncConfig {
             AsyncKind::RoleStatus => self.role_status,
             AsyncKind::TableStatus => self.table_status,
             AsyncKind::RequestForward => self.requestforward,
+            AsyncKind::FlowStats => self.flow_stats,
+            AsyncKind::ControllerStatus => self.controller_status,
         }
     }
 
@@ -328,6 +361,8 @@ impl AsyncConfig {
             AsyncKind::RoleStatus => &mut self.role_status,
             AsyncKind::TableStatus => &mut self.table_status,
             AsyncKind::RequestForward => &mut self.requestforward,
+            AsyncKind::FlowStats => &mut self.flow_stats,
+            AsyncKind::ControllerStatus => &mut self.controller_status,
         };
         match property.slave {
             true => mask.slave = property.mask,
@@ -335,8 +370,8 @@ impl AsyncConfig {
         }
     }
 
-    /// All masks.
-    pub fn properties(&self) -> Vec<AsyncProperty> {
+    /// All masks that `version` has.
+    pub fn properties(&self, version: Version) -> Vec<AsyncProperty> {
         let both = |kind| {
             let mask = self.mask(kind);
             [(true, mask.slave), (false, mask.master)].map(|(slave, mask)| AsyncProperty {
@@ -345,6 +380,9 @@ impl AsyncConfig {
                 mask,
             })
         };
-        AsyncKind::ALL.into_iter().flat_map(both).collect()
+        let kinds = AsyncKind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_in(version));
+        kinds.flat_map(both).collect()
     }
 }

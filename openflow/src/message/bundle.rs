@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Message;
+use super::{Message, Property};
 
 /// What a bundle control message asks or answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,6 +58,8 @@ impl BundleFlags {
     pub const ATOMIC: BundleFlags = BundleFlags(1);
     /// In the order of the messages.
     pub const ORDERED: BundleFlags = BundleFlags(2);
+    /// At a time that the commit names; 1.5.
+    pub const TIME: BundleFlags = BundleFlags(4);
 }
 
 impl std::ops::BitOr for BundleFlags {
@@ -85,4 +87,46 @@ pub struct BundleAdd {
     pub message: Box<Message>,
     /// The same as it came on the wire, for error replies; empty in what is to be sent.
     pub raw: Bytes,
+}
+
+/// `OFPMP_BUNDLE_FEATURES` request, 1.5.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct BundleFeaturesRequest {
+    /// [`BundleFeaturesRequest::TIMESTAMP`] and [`BundleFeaturesRequest::SET_SCHED`]
+    pub flags: u32,
+    pub time: Option<BundleTimes>,
+    pub other: Vec<Property>,
+}
+
+impl BundleFeaturesRequest {
+    /// `time` has a timestamp.
+    pub const TIMESTAMP: u32 = 1;
+    /// `time` has how far ahead and back commits are to be scheduled.
+    pub const SET_SCHED: u32 = 2;
+}
+
+/// `OFPMP_BUNDLE_FEATURES` reply.
+#[derive(Clone, PartialEq, Debug)]
+pub struct BundleFeatures {
+    /// The flags that bundles may have.
+    pub capabilities: BundleFlags,
+    /// Of a switch that commits at a given time.
+    pub time: Option<BundleTimes>,
+    pub other: Vec<Property>,
+}
+
+/// What a switch can do about the times of commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BundleTimes {
+    pub accuracy: Time,
+    pub max_future: Time,
+    pub max_past: Time,
+    pub timestamp: Time,
+}
+
+/// Since 1970, or how long: `struct ofp_time`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Time {
+    pub seconds: u64,
+    pub nanoseconds: u32,
 }

@@ -148,6 +148,15 @@ pub enum TableReason {
     VacancyUp,
 }
 
+impl TableReason {
+    pub const fn wire(self) -> u8 {
+        match self {
+            TableReason::VacancyDown => 3,
+            TableReason::VacancyUp => 4,
+        }
+    }
+}
+
 /// `OFPMP_DESC`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Desc {

@@ -64,6 +64,7 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::TlvTableRequest
         | Message::TableDescRequest
         | Message::FlowAge
+        | Message::ControllerStatusRequest
         | Message::TableStatsRequest => {}
         Message::Hello(hello) => switch::write_hello(out, hello),
         Message::Error(error) => switch::write_error(out, error, style),
@@ -85,25 +86,46 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         Message::TableStatsReply(tables) => tables::write_stats(out, tables, style),
         Message::Refused(_) => out.push_str(" (not supported by this version)"),
 
-        Message::PacketIn(packet_in) => asynchronous::write_packet_in(out, packet_in, style),
+        Message::PacketIn(packet_in) | Message::Resume(packet_in) => {
+            asynchronous::write_packet_in(out, packet_in, style)
+        }
         Message::PacketOut(packet_out) => asynchronous::write_packet_out(out, packet_out, style),
         Message::FlowRemoved(removed) => asynchronous::write_flow_removed(out, removed, style),
         Message::RoleRequest(role) | Message::RoleReply(role) => {
             asynchronous::write_role(out, role);
         }
         Message::GetAsyncReply(config) | Message::SetAsync { config, .. } => {
-            asynchronous::write_async_config(out, config);
+            asynchronous::write_async_config(out, config, style.version);
         }
         Message::SetAsyncProperties(properties) => {
             let mut config = AsyncConfig::none();
             properties.iter().for_each(|p| config.set(*p));
-            asynchronous::write_async_config(out, &config);
+            asynchronous::write_async_config(out, &config, style.version);
+        }
+        Message::RequestForward(forward) => match &*forward.request {
+            Message::GroupMod(group_mod) => {
+                out.push_str(" reason=group_mod");
+                group::write_mod(out, group_mod, style);
+            }
+            Message::MeterMod(meter_mod) => {
+                out.push_str(" reason=meter_mod");
+                meter::write_mod(out, meter_mod);
+            }
+            _ => {}
+        },
+        Message::ControllerStatus(status) => asynchronous::write_controller(out, status),
+        Message::ControllerStatusReply(all) => {
+            for status in all {
+                asynchronous::write_controller(out, status);
+            }
         }
         Message::RoleStatus(status) => asynchronous::write_role_status(out, status),
         Message::TlvTableMod(tm) => tlv::write_mod(out, tm),
         Message::TlvTableReply(table) => tlv::write_table(out, table),
         Message::BundleControl(control) => bundle::write_control(out, control),
         Message::BundleAdd(add) => bundle::write_add(out, add, style),
+        Message::BundleFeaturesRequest(request) => bundle::write_features_request(out, request),
+        Message::BundleFeaturesReply(features) => bundle::write_features(out, features),
         Message::FlowMonitorRequest(requests) => {
             flow_monitor::write_requests(out, requests, style);
         }

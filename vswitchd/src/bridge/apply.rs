@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use dpif::{PortInfo, PortSpec};
 use ofproto::port::{PatchPeer, PortConf, PortLink, RowId};
 use ofproto::snapshot::FailMode;
+use ofproto::table::TableConf;
 use openflow::message::Desc;
 use packet::OfPort;
 
@@ -122,6 +123,15 @@ impl Switch {
             macs.set_aging(wanted.mac_aging_time);
             macs.set_limit(wanted.mac_table_size as usize);
         })?;
+        let before = have.settings.iter().flat_map(|old| old.flow_tables.keys());
+        for number in before.filter(|n| !wanted.flow_tables.contains_key(n)) {
+            let default = TableConf::default();
+            self.ofproto.set_table_conf(id, *number, default, now)?;
+        }
+        for (number, conf) in &wanted.flow_tables {
+            self.ofproto
+                .set_table_conf(id, *number, conf.clone(), now)?;
+        }
         have.settings = Some(settings(wanted));
         Ok(())
     }
@@ -246,7 +256,7 @@ impl Switch {
         }
     }
 
-    /// Tells the switch how many controllers each bridge has, and its address where that follows
+    /// Tells the switch which controllers each bridge has, and its address where that follows
     /// from its ports.
     pub(crate) fn set_controllers(&mut self, now: Instant) {
         for (name, wanted) in &self.desired.bridges {
@@ -262,6 +272,11 @@ impl Switch {
             let done = self
                 .ofproto
                 .set_controllers(id, wanted.controllers.len(), longest * 3, now)
+                .and_then(|()| {
+                    let controllers = wanted.controllers.values();
+                    let targets = controllers.map(|c| c.target.clone()).collect();
+                    self.ofproto.set_controller_targets(id, targets)
+                })
                 .and_then(|()| {
                     self.ofproto
                         .set_datapath_id(id, datapath_id(wanted, &self.links))

@@ -5,13 +5,17 @@
 //! [`Desired::problems`], which end up in the database's error and status columns and in the log:
 //! nothing is accepted and ignored.
 //!
-//! Source: ovs-vswitchd.conf.db(5), tables Open_vSwitch, Bridge, Port, Interface, Controller.
+//! Source: ovs-vswitchd.conf.db(5), tables Open_vSwitch, Bridge, Port, Interface, Controller,
+//! Flow_Table.
+
+pub mod flow_table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use daemon::stream::{Method, MethodError, OPENFLOW_PORT};
 use ofproto::port::PriorityTags;
+use ofproto::table::TableConf;
 use openflow::Version;
 use ovsdb::replica::{Replica, Row};
 use packet::EthAddr;
@@ -77,6 +81,8 @@ pub struct Bridge {
     pub protocols: BTreeSet<Version>,
     pub mac_aging_time: Duration,
     pub mac_table_size: u32,
+    /// Flow tables that are configured.
+    pub flow_tables: BTreeMap<u8, TableConf>,
     pub controllers: BTreeMap<Uuid, Controller>,
     pub ports: BTreeMap<String, Port>,
     pub unsupported: Vec<String>,
@@ -259,9 +265,7 @@ fn bridge(row: &Row<'_>, name: &str, taken: &mut Taken, problems: &mut Vec<Strin
             unsupported.push(format!("controller {error}"));
         }
     }
-    for (_, table) in row.reference_map("flow_tables") {
-        unsupported.extend(unsupported::of(&table));
-    }
+    let flow_tables = flow_table::flow_tables(row, &mut unsupported);
     let controllers = row
         .references("controller")
         .map(|controller_row| (controller_row.uuid(), controller(&controller_row, row)))
@@ -282,6 +286,7 @@ fn bridge(row: &Row<'_>, name: &str, taken: &mut Taken, problems: &mut Vec<Strin
         mac_table_size: u32::try_from(number(row, "other_config", "mac-table-size", 8192))
             .unwrap_or(u32::MAX)
             .clamp(10, 1_000_000),
+        flow_tables,
         controllers,
         ports: BTreeMap::new(),
         unsupported,

@@ -419,6 +419,7 @@ mod tests {
             protocols: BTreeSet::new(),
             mac_aging_time: Duration::from_secs(300),
             mac_table_size: 8192,
+            flow_tables: BTreeMap::new(),
             controllers: BTreeMap::new(),
             ports,
             unsupported: Vec::new(),

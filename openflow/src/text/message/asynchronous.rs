@@ -5,13 +5,16 @@ use std::fmt::Write;
 use super::{Style, write_hex_dump};
 use crate::field::Field;
 use crate::message::{
-    AsyncConfig, AsyncKind, FlowFormat, FlowRemoved, FlowRemovedReason, NO_BUFFER, PacketIn,
-    PacketInFormat, PacketOut, Role, RoleMessage, RoleReason, RoleStatus,
+    AsyncConfig, AsyncKind, AsyncMask, Continuation, ControllerStatus, FlowFormat, FlowRemoved,
+    FlowRemovedReason, NO_BUFFER, PacketIn, PacketInFormat, PacketOut, Role, RoleMessage,
+    RoleReason, RoleStatus,
 };
 use crate::text::action_print;
 use crate::text::flow_print::write_duration;
 use crate::text::matches::{self, Context};
 use crate::text::packet_print;
+use crate::text::value;
+use crate::version::Version;
 
 /// From this verbosity on, the packet's bytes are shown.
 const SHOW_BYTES: u8 = 3;
@@ -41,7 +44,83 @@ pub fn write_packet_in(out: &mut String, p: &PacketIn, style: Style<'_>) {
         }
     }
     out.push('\n');
+    if !p.userdata.is_empty() {
+        out.push_str(" userdata=");
+        value::write_bytes(out, &p.userdata);
+        out.push('\n');
+    }
+    if let Some(continuation) = &p.continuation {
+        write_continuation(out, continuation, style);
+    }
     write_data(out, &p.data, style);
+}
+
+/// Open vSwitch takes the bytes for four numbers of the machine's own order.
+fn write_uuid(out: &mut String, bytes: &[u8; 16]) {
+    let number = |at: usize| {
+        let four = bytes.get(at..).and_then(|b| b.first_chunk());
+        u32::from_ne_bytes(*four.unwrap_or(&[0; 4]))
+    };
+    let (a, b, c, d) = (number(0), number(4), number(8), number(12));
+    let _ = write!(
+        out,
+        "{a:08x}-{:04x}-{:04x}-{:04x}-{:04x}{d:08x}",
+        b >> 16,
+        b & 0xffff,
+        c >> 16,
+        c & 0xffff
+    );
+}
+
+fn write_continuation(out: &mut String, c: &Continuation, style: Style<'_>) {
+    if c.bridge != [0; 16] {
+        out.push_str(" continuation.bridge=");
+        write_uuid(out, &c.bridge);
+        out.push('\n');
+    }
+    if !c.stack.is_empty() {
+        out.push_str(" continuation.stack=(top)");
+        for entry in &c.stack {
+            let digits: String = entry.iter().map(|b| format!("{b:02x}")).collect();
+            match digits.trim_start_matches('0') {
+                "" => out.push_str(" 0"),
+                digits => {
+                    let _ = write!(out, " 0x{digits}");
+                }
+            }
+        }
+        out.push_str(" (bottom)\n");
+    }
+    if c.mirrors != 0 {
+        let _ = writeln!(out, " continuation.mirrors=0x{:x}", c.mirrors);
+    }
+    if c.conntracked {
+        out.push_str(" continuation.conntracked=true\n");
+    }
+    for (n, frame) in c.frames.iter().enumerate() {
+        out.push_str(if n == 0 {
+            " continuation.actions="
+        } else {
+            ","
+        });
+        let _ = write!(
+            out,
+            "unroll_xlate(table={}, cookie={})",
+            frame.table_id, frame.cookie
+        );
+        for action in &frame.actions {
+            out.push(',');
+            action_print::write_one(out, action, style.version, style.names);
+        }
+    }
+    if !c.frames.is_empty() {
+        out.push('\n');
+    }
+    if !c.action_set.is_empty() {
+        out.push_str(" continuation.action_set=");
+        action_print::write(out, &c.action_set, style.version, style.names);
+        out.push('\n');
+    }
 }
 
 /// The packet in one line, and its bytes when asked for.
@@ -121,16 +200,24 @@ pub fn write_role(out: &mut String, role: &RoleMessage) {
     if let Some(id) = role.generation_id {
         let _ = write!(out, " generation_id={id}");
     }
+    if role.short_id != 0 {
+        let _ = write!(out, " short_id={}", role.short_id);
+    }
 }
 
-pub fn write_async_config(out: &mut String, config: &AsyncConfig) {
+/// Masks that only 1.5 has are left out where they are empty: Open vSwitch does not know them.
+pub fn write_async_config(out: &mut String, config: &AsyncConfig, version: Version) {
     out.push('\n');
     for (n, title) in ["primary", "secondary"].into_iter().enumerate() {
         if n > 0 {
             out.push('\n');
         }
         let _ = writeln!(out, " {title}:");
-        for kind in AsyncKind::ALL {
+        let is_shown = |kind: &AsyncKind| {
+            let is_old = kind.is_in(Version::Of14);
+            is_old || kind.is_in(version) && config.mask(*kind) != AsyncMask::default()
+        };
+        for kind in AsyncKind::ALL.into_iter().filter(is_shown) {
             let (name, reasons) = async_names(kind);
             let _ = write!(out, "{name:>16}:");
             let mask = config.mask(kind);
@@ -180,6 +267,38 @@ fn async_names(kind: AsyncKind) -> (&'static str, &'static [(u8, &'static str)])
             "REQUESTFORWARD",
             &[(0, "group_mod_request"), (1, "meter_mod_request")],
         ),
+        AsyncKind::FlowStats => ("FLOW_STATS", &[(0, "request"), (1, "trigger")]),
+        AsyncKind::ControllerStatus => ("CONTROLLER_STATUS", &CONTROLLER_REASONS),
+    }
+}
+
+const CONTROLLER_REASONS: [(u8, &str); 7] = [
+    (0, "request"),
+    (1, "channel"),
+    (2, "role"),
+    (3, "added"),
+    (4, "removed"),
+    (5, "short_id"),
+    (6, "experimenter"),
+];
+
+/// Open vSwitch has no text for it.
+pub fn write_controller(out: &mut String, status: &ControllerStatus) {
+    let wire = status.reason.wire();
+    let reason = CONTROLLER_REASONS.iter().find(|(n, _)| *n == wire);
+    let _ = write!(
+        out,
+        "\n short_id={} role={} reason={} channel={}",
+        status.short_id,
+        role_name(status.role),
+        reason.map_or("", |(_, name)| name),
+        if status.is_up { "up" } else { "down" },
+    );
+    if let Some(uri) = &status.uri {
+        let _ = write!(out, " uri={uri:?}");
+    }
+    for property in &status.other {
+        let _ = write!(out, " property=0x{:x}", property.kind);
     }
 }
 

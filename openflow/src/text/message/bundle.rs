@@ -1,9 +1,14 @@
-//! Bundle control and bundle add messages.
+//! Bundle control and bundle add messages, and what bundles a switch takes.
+//!
+//! Open vSwitch does not know the last: their text is this program's own.
 
 use std::fmt::Write;
 
 use super::Style;
-use crate::message::{BundleAdd, BundleControl, BundleControlKind, BundleFlags};
+use crate::message::{
+    BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
+    BundleFlags, BundleTimes, Property, Time,
+};
 use crate::text::message_bytes;
 
 pub fn write_control(out: &mut String, control: &BundleControl) {
@@ -33,6 +38,37 @@ pub fn write_add(out: &mut String, add: &BundleAdd, style: Style<'_>) {
         style.names,
         style.verbosity,
     ));
+}
+
+pub fn write_features_request(out: &mut String, request: &BundleFeaturesRequest) {
+    let _ = write!(out, "\n flags=0x{:x}", request.flags);
+    write_properties(out, request.time.as_ref(), &request.other);
+}
+
+pub fn write_features(out: &mut String, features: &BundleFeatures) {
+    out.push_str("\n capabilities=");
+    write_flags(out, features.capabilities);
+    write_properties(out, features.time.as_ref(), &features.other);
+}
+
+fn write_properties(out: &mut String, times: Option<&BundleTimes>, other: &[Property]) {
+    if let Some(times) = times {
+        for (name, time) in [
+            ("accuracy", times.accuracy),
+            ("max_future", times.max_future),
+            ("max_past", times.max_past),
+            ("timestamp", times.timestamp),
+        ] {
+            let Time {
+                seconds,
+                nanoseconds,
+            } = time;
+            let _ = write!(out, "\n {name}={seconds}.{nanoseconds:09}s");
+        }
+    }
+    for property in other {
+        let _ = write!(out, "\n property 0x{:x}", property.kind);
+    }
 }
 
 fn write_id(out: &mut String, id: u32) {

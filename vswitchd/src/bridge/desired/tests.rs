@@ -292,3 +292,47 @@ fn queues_of_controllers() {
     );
     assert_eq!(sizes(map(&[("controller-queue-size", "x")])), [5, 100, 512]);
 }
+
+#[test]
+fn flow_tables() {
+    let d = desired(&replica(&json!({
+        "Open_vSwitch": {"root": {"bridges": refs(&["br"])}},
+        "Bridge": {"br": {"name": "br0", "flow_tables": ["map", [
+            [0, ["uuid", uuid("a")]], [7, ["uuid", uuid("b")]], [254, ["uuid", uuid("c")]],
+        ]]}},
+        "Flow_Table": {
+            "a": {
+                "name": "first", "flow_limit": 3, "overflow_policy": "evict",
+                "groups": ["set", ["NXM_OF_IN_PORT[]", "NXM_NX_REG0[0..3]", "nonsense[]"]],
+                "prefixes": ["set", ["nw_dst", "ipv6_src", "tun_id"]],
+            },
+            "b": {"prefixes": "none"},
+            "c": {"name": "beyond"},
+        },
+    })));
+    let tables = &d.bridges["br0"].flow_tables;
+    assert_eq!(tables.keys().copied().collect::<Vec<_>>(), [0, 7]);
+    let first = &tables[&0];
+    assert_eq!((first.name.as_str(), first.max_rules), ("first", 3));
+    assert!(first.evicts);
+    let groups: Vec<_> = first.groups.iter().map(|g| (g.offset, g.bits)).collect();
+    assert_eq!(groups, [(0, 4), (0, 16)]);
+    use ofproto::classifier_pattern::PrefixField;
+    assert_eq!(first.prefixes, [PrefixField::Ipv6Src, PrefixField::Ipv4Dst]);
+    let second = &tables[&7];
+    assert_eq!(second.prefixes, []);
+    let default = ofproto::table::TableConf::default();
+    assert_eq!(
+        (second.max_rules, second.evicts),
+        (default.max_rules, false)
+    );
+    assert_eq!(
+        d.problems,
+        [
+            "prefixes=tun_id of Flow_Table first is not supported (tunnels have no fields yet)",
+            "groups=nonsense[] of Flow_Table first is not supported (nonsense[]: unknown field \
+             `nonsense')",
+            "Flow_Table beyond of Bridge br0 is not supported (tables are 0 to 253)",
+        ]
+    );
+}

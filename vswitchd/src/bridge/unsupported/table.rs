@@ -4,6 +4,7 @@ use super::Support::{
     ByKey, Carried, Moot, NotWritten, Only, Others, PartOf, Refused as No, Written,
 };
 use super::{Column, col, key};
+use crate::bridge::desired::flow_table::PREFIXES;
 use crate::bridge::desired::{DATAPATH_TYPES, IFACE_TYPES};
 
 #[cfg(test)]
@@ -327,9 +328,9 @@ pub const COLUMNS: &[Column] = &[
     col("Manager", "target", Only(TARGETS, NO_TLS)),
     key("Manager", "other_config", "dscp", No(PLAIN)),
     col("Flow_Table", "external_ids", Others),
-    col("Flow_Table", "flow_limit", No("tables have no limit of their own; unset it")),
-    col("Flow_Table", "groups", PartOf("Flow_Table.flow_limit")),
-    col("Flow_Table", "name", No("name tables by number")),
-    col("Flow_Table", "overflow_policy", PartOf("Flow_Table.flow_limit")),
-    col("Flow_Table", "prefixes", Moot("a hint; the classifier always keeps address prefixes")),
+    col("Flow_Table", "flow_limit", Carried),
+    col("Flow_Table", "groups", Carried),
+    col("Flow_Table", "name", Carried),
+    col("Flow_Table", "overflow_policy", Carried),
+    col("Flow_Table", "prefixes", Only(&PREFIXES, "tunnels have no fields yet")),
 ];
