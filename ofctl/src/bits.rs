@@ -92,7 +92,11 @@ pub fn encode_hello(options: &Options, args: &[String]) -> Result<(), Error> {
     let bytes = encode(&hello, Dialect::from(Version::Of10), next_xid())?;
     dump(&bytes)?;
     let verbosity = options.verbosity(0);
-    print(&message_bytes::print(&bytes, &Names::none(), verbosity))
+    print(&message_bytes::print(
+        &bytes,
+        &options.plain_names(),
+        verbosity,
+    ))
 }
 
 fn dump(bytes: &[u8]) -> Result<(), Error> {
@@ -135,10 +139,11 @@ pub enum List {
 
 /// `parse-actions VERSION` and `parse-instructions VERSION`: lists in hexadecimal, each behind
 /// `TABLE,` if it is that of a flow.
-pub fn parse_lists(args: &[String], list: List) -> Result<(), Error> {
+pub fn parse_lists(options: &Options, args: &[String], list: List) -> Result<(), Error> {
     let name = args.first().map_or("", String::as_str);
     let version = version_named(name).ok_or_else(|| Error::NotAVersion(name.to_owned()))?;
     let any = Match::new();
+    let names = options.plain_names();
     let mut lines = FlowFile::open("-")?;
     while let Some((_, line)) = lines.next_line()? {
         let (table, text) = match line.split_once(',') {
@@ -157,7 +162,7 @@ pub fn parse_lists(args: &[String], list: List) -> Result<(), Error> {
         match decoded {
             Ok(actions) => {
                 out.push_str("actions=");
-                action_print::write(&mut out, &actions, version, &Names::none());
+                action_print::write(&mut out, &actions, version, &names);
                 out.push('\n');
                 let again = match list {
                     List::Actions => parts::encode_actions(&actions, version, &any)?,
@@ -273,7 +278,7 @@ fn collect(entries: Vec<Vec<u8>>, strict: bool, cookie: bool) -> Result<NxMatch,
 }
 
 /// `parse-ofp11-match`: matches of OpenFlow 1.1 in hexadecimal.
-pub fn parse_match11() -> Result<(), Error> {
+pub fn parse_match11(options: &Options) -> Result<(), Error> {
     let mut lines = FlowFile::open("-")?;
     while let Some((_, line)) = lines.next_line()? {
         let bytes = hex(&line)?;
@@ -286,7 +291,7 @@ pub fn parse_match11() -> Result<(), Error> {
         let mut out = String::new();
         match parts::decode_match(&bytes, Version::Of11) {
             Ok(fields) => {
-                matches::write(&mut out, &fields, &Names::none());
+                matches::write(&mut out, &fields, &options.plain_names());
                 out.push('\n');
                 write_differences(&mut out, "", &bytes, &parts::encode_match11(&fields));
             }

@@ -38,6 +38,8 @@ pub enum Error {
     UnknownPacketInFormat(String),
     #[error("{0}: unknown field name")]
     UnknownSortField(String),
+    #[error("incorrect value `{0}' for --color")]
+    Color(String),
     #[error("option {0} is not supported yet by this version")]
     OptionNotSupported(String),
     #[error(

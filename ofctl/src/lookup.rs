@@ -67,9 +67,10 @@ pub async fn names(connection: &mut Connection) -> Result<Names, Error> {
 /// The names to print with, when names are wanted.
 pub async fn names_to_show(connection: &mut Connection, options: &Options) -> Result<Names, Error> {
     if options.shows_names() {
-        names(connection).await
+        let names = names(connection).await?;
+        Ok(names.with_colors(options.colors.as_ref()))
     } else {
-        Ok(Names::none())
+        Ok(options.plain_names())
     }
 }
 

@@ -64,7 +64,7 @@ fn show(options: &Options, flows: Vec<FlowMod>) -> Result<(), Error> {
         let bytes = encode(&Message::FlowMod(fm), dialect, next_xid())?;
         print(&message_bytes::print(
             &bytes,
-            &Names::none(),
+            &options.plain_names(),
             options.verbosity(1),
         ))?;
     }
@@ -87,7 +87,11 @@ pub fn ofp_print(options: &Options, args: &[String]) -> Result<(), Error> {
         Some(text) => text.parse().map_err(|_| Error::NotANumber(text.clone()))?,
         None => options.verbosity(2),
     };
-    print(&message_bytes::print(&bytes, &Names::none(), verbosity))
+    print(&message_bytes::print(
+        &bytes,
+        &options.plain_names(),
+        verbosity,
+    ))
 }
 
 /// `ofp-parse FILE`: messages as they came over a connection.
@@ -117,7 +121,7 @@ pub fn ofp_parse(options: &Options, args: &[String]) -> Result<(), Error> {
         }
         print(&message_bytes::print(
             &bytes,
-            &Names::none(),
+            &options.plain_names(),
             options.verbosity(2),
         ))?;
     }

@@ -2,7 +2,7 @@
 //! `ovs-ofctl` prints, and datapath flows.
 //!
 //! - [`token`] splits text into pairs, [`value`] reads and prints numbers and addresses,
-//!   [`ports`] knows the names of ports and tables;
+//!   [`ports`] knows the names of ports and tables, [`colors`] what is coloured how;
 //! - [`fields`], [`flags`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
 //! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_monitor`] flow monitors,
@@ -20,6 +20,7 @@
 pub mod action_parse;
 pub mod action_print;
 pub mod argument;
+pub mod colors;
 pub mod dp;
 pub mod error;
 pub mod fields;
