@@ -128,6 +128,14 @@ pub enum Error {
     VacancyRange,
     #[error("invalid tlv mapping")]
     TlvMap,
+    #[error("invalid zone_id \"{0}\"")]
+    ZoneId(String),
+    #[error("Failed to parse zone")]
+    Zone,
+    #[error("Failed to parse ct-tuple: {0}")]
+    Tuple(#[from] text::ct_flush::TupleError),
+    #[error("{0}: a third tuple, where connections have two directions")]
+    ThirdTuple(String),
     #[error("{spec}: {source}")]
     Watch { spec: String, source: text::Error },
 

@@ -160,6 +160,91 @@ fn usage() {
     }
 }
 
+#[test]
+fn groups() {
+    let Some(tools) = Tools::new("groups") else {
+        return;
+    };
+    for group in [
+        "group_id=1,type=all,bucket=output:1",
+        "group_id=1,type=all",
+        "group_id=1,type=select,bucket=weight:5,output:1,bucket=actions=output:2",
+        "group_id=1,type=select,selection_method=hash,fields(ip_src),bucket=output:1",
+        "group_id=1,type=select,selection_method=dp_hash,bucket=weight:1,output:1",
+        "group_id=1,type=ff,bucket=watch_port:1,output:1",
+        "group_id=1,type=indirect,bucket=bucket_id:5,output:1",
+        "group_id=1,type=all,bucket=push_mpls:0x8847",
+        "group_id=1,type=all,bucket=output:1,bucket=drop",
+        "group_id=1",
+        "type=all",
+        "",
+        "foo",
+        "delete",
+        "add group_id=1,type=all",
+        "group_id=1,type=all,bucket=weight:5,output:1",
+        "group_id=1,type=foo",
+        "group_id=1,type=all,bucket=copy_field(src=reg0,dst=reg1)",
+        "group_id=1,type=all,bucket=write_actions(output:1)",
+    ] {
+        for options in [
+            &[][..],
+            &["-O", "OpenFlow11"],
+            &["-m", "-O", "OpenFlow13"],
+            &["-O", "OpenFlow10,OpenFlow15"],
+            &["-F", "nxm"],
+        ] {
+            tools.compare(&[options, &["parse-group", group]].concat(), b"");
+        }
+    }
+}
+
+/// What is wrong with connections to flush; the arguments come first.
+#[test]
+fn connections_to_flush() {
+    let Some(tools) = Tools::new("connections_to_flush") else {
+        return;
+    };
+    let target = "unix:/nonexistent";
+    for args in [
+        &[][..],
+        &["zone=x"],
+        &["zone="],
+        &["ct_nw_src=1"],
+        &["ct_nw_src"],
+        &["ct_tp_src=1"],
+        &["ct_nw_proto=300"],
+        &["icmp_type=1"],
+        &["ct_nw_proto=6,icmp_type=1"],
+        &["ct_nw_proto=1,icmp_type=1"],
+        &["foo=1"],
+        &["zone=1", "zone=2"],
+        &["zone=1", "ct_nw_proto=6", "ct_nw_src=1.1.1.1"],
+        &["ct_nw_src=1.1.1.1,ct_ipv6_src=::1"],
+        &["ct_nw_src=1.1.1.1", "ct_ipv6_src=::1"],
+        &["ct_nw_src=1.1.1.1,ct_nw_src=1.1.1.2"],
+        &["ct_ipv6_src=1"],
+        &["ct_nw_proto=6,ct_tp_src=70000"],
+        &["ct_nw_proto=1,icmp_id=70000"],
+        &["zone=1", "x", "y", "z"],
+    ] {
+        tools.compare(&[&["ct-flush", target], args].concat(), b"");
+    }
+    for zone in ["5", "0x5", "70000", "x", "-1"] {
+        tools.compare(&["ct-flush-zone", target, zone], b"");
+    }
+    // The stock tool cuts or ignores these.
+    for args in [
+        &["zone=70000"][..],
+        &["zone=5,ct_nw_proto=6"],
+        &["ct_nw_proto=6", "", "ct_nw_src=1.1.1.1"],
+        &["ct_nw_proto=1,ct_tp_src=8"],
+    ] {
+        let said = tools.ours(&[&["ct-flush", target], args].concat(), b"");
+        assert_eq!(said.status, Some(1));
+        assert!(!said.stderr.contains("connecting"), "{said:?}");
+    }
+}
+
 /// Lists whose every difference shows: what is not canonical, and what is wrong.
 #[test]
 fn actions_and_instructions() {

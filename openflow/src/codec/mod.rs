@@ -1,9 +1,9 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`bundle`], [`flow_mod`], [`flow_monitor`], [`flow_removed`], [`flow_stats`],
-//! [`group`], [`meter`], [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_desc`], [`table_stats`],
-//! [`table_features`] and [`tlv`], found by [`dispatch`] in the table of [`kind`]; below them
+//! [`switch`], [`bundle`], [`ct_flush`], [`flow_mod`], [`flow_monitor`], [`flow_removed`],
+//! [`flow_stats`], [`group`], [`ipfix`], [`meter`], [`packet_in`], [`port`], [`port_stats`],
+//! [`queue`], [`role`], [`table_desc`], [`table_stats`], [`table_features`] and [`tlv`], found by [`dispatch`] in the table of [`kind`]; below them
 //! [`flow`], [`oxs`], [`property`], [`action`], [`nx_action`], [`learn`], [`instruction`],
 //! [`match10`], [`match11`] and [`nxm`]. [`parts`] gives access to matches, actions and
 //! instructions alone.
@@ -20,6 +20,7 @@
 
 mod action;
 mod bundle;
+mod ct_flush;
 mod dispatch;
 mod flow;
 mod flow_mod;
@@ -28,6 +29,7 @@ mod flow_removed;
 mod flow_stats;
 mod group;
 mod instruction;
+mod ipfix;
 mod kind;
 mod learn;
 mod match10;

@@ -11,7 +11,7 @@
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
 //! - [`nx_match`] has matches by the names of their entries on the wire;
-//! - [`tlv`] reads mappings of Geneve options;
+//! - [`tlv`] reads mappings of Geneve options, [`ct_flush`] which connections to flush;
 //! - [`dp`] is the text of datapath flows.
 //!
 //! What Open vSwitch knows and this version does not carry is refused by its name. No file here
@@ -21,6 +21,7 @@ pub mod action_parse;
 pub mod action_print;
 pub mod argument;
 pub mod colors;
+pub mod ct_flush;
 pub mod dp;
 pub mod error;
 pub mod fields;
