@@ -55,7 +55,7 @@ mod writer;
 use thiserror::Error;
 
 use crate::error::OfError;
-use crate::message::{FlowFormat, Message, PacketInFormat};
+use crate::message::{BundleFlags, FlowFormat, Message, PacketInFormat};
 use crate::version::Version;
 pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
@@ -176,6 +176,20 @@ pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
     body.skip(HEADER_LEN).ok()?;
     let (kind, _) = dispatch::kind(&header, version, &mut body).ok()?;
     Some(kind)
+}
+
+/// `OFPT_BUNDLE_ADD_MESSAGE` with a message that is encoded already, whatever transaction id that
+/// has.
+pub fn encode_bundle_add(
+    bundle_id: u32,
+    flags: BundleFlags,
+    message: &[u8],
+    version: Version,
+    xid: u32,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut w = MessageWriter::new(version.into(), xid, false);
+    bundle::encode_add_of(&mut w, bundle_id, flags, message);
+    w.finish()
 }
 
 /// A message of this kind without a body: what says what it is and nothing else.
