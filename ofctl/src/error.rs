@@ -148,15 +148,15 @@ pub enum Error {
         source: text::Error,
     },
     #[error("{0}")]
-    Group(#[from] text::group::GroupError),
+    Group(#[from] text::At<text::group::GroupError>),
     #[error("{file}:{line}: {source}")]
     GroupFile {
         file: String,
         line: usize,
-        source: text::group::GroupError,
+        source: text::At<text::group::GroupError>,
     },
     #[error("{0}")]
-    Meter(#[from] text::meter::MeterError),
+    Meter(#[from] text::At<text::meter::MeterError>),
     #[error("{file}: open failed ({})", reason(.source))]
     OpenFile { file: String, source: io::Error },
     #[error("{file}: read failed ({})", reason(.source))]

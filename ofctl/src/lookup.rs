@@ -84,9 +84,9 @@ pub fn skip_xids(options: &Options) {
 }
 
 /// Could `error` go away when the names are known?
-pub fn wants_names(error: &text::Error) -> bool {
+pub fn wants_names(kind: &ErrorKind) -> bool {
     matches!(
-        error.kind,
+        kind,
         ErrorKind::UnknownTable(_)
             | ErrorKind::InvalidPort(_)
             | ErrorKind::FieldPort { .. }
@@ -109,7 +109,7 @@ pub async fn parse_with_names<T>(
         return Ok(parse(names)?);
     }
     match parse(&Names::none()) {
-        Err(e) if options.accepts_names() && wants_names(&e) => {
+        Err(e) if options.accepts_names() && wants_names(&e.kind) => {
             let names = known.insert(names(connection).await?);
             Ok(parse(names)?)
         }

@@ -71,6 +71,16 @@ impl Tools {
         assert_eq!(ours.status, stock.status, "{args:?} {shown}");
     }
 
+    /// Asserts that both say the same; where a text is wrong is said by ours only.
+    fn compare_but_for_columns(&self, args: &[&str]) {
+        let stock = self.run("ovs-ofctl", args, b"");
+        let mut ours = self.ours(args, b"");
+        if let Some((text, _)) = ours.stderr.rsplit_once(" (column ") {
+            ours.stderr = format!("{text}\n");
+        }
+        assert_eq!(ours, stock, "{args:?}");
+    }
+
     /// Asserts that both say the same.
     fn compare(&self, args: &[&str], input: &[u8]) {
         let stock = self.run("ovs-ofctl", args, input);
@@ -193,7 +203,7 @@ fn groups() {
             &["-O", "OpenFlow10,OpenFlow15"],
             &["-F", "nxm"],
         ] {
-            tools.compare(&[options, &["parse-group", group]].concat(), b"");
+            tools.compare_but_for_columns(&[options, &["parse-group", group]].concat());
         }
     }
 }

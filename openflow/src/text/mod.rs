@@ -42,5 +42,5 @@ pub mod tlv;
 pub mod token;
 pub mod value;
 
-pub use error::{Error, ErrorKind};
+pub use error::{At, Error, ErrorKind};
 pub use ports::Names;
