@@ -140,6 +140,7 @@ pub const COMMANDS: &[Command] = &[
     hidden("parse-oxm", 1, 1),
     hidden("parse-actions", 1, 1),
     hidden("parse-instructions", 1, 1),
+    hidden("parse-ofp10-match", 0, 0),
     hidden("parse-ofp11-match", 0, 0),
     hidden("parse-pcap", 1, usize::MAX),
     hidden("check-vlan", 2, 2),
@@ -152,7 +153,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// Commands of ovs-ofctl that are to come.
-const NOT_SUPPORTED: &[&str] = &["compose-packet", "parse-ofp10-match"];
+const NOT_SUPPORTED: &[&str] = &["compose-packet"];
 
 /// Finds a command and checks its arguments.
 pub fn find(options: &Options, name: &str, args: &[String]) -> Result<&'static Command, Error> {
@@ -265,6 +266,7 @@ pub async fn run(
         "parse-oxm" => bits::parse_entries(options, args.first().map(String::as_str))?,
         "parse-actions" => bits::parse_lists(options, args, List::Actions)?,
         "parse-instructions" => bits::parse_lists(options, args, List::Instructions)?,
+        "parse-ofp10-match" => bits::parse_match10(options)?,
         "parse-ofp11-match" => bits::parse_match11(options)?,
         "check-vlan" => bits::check_vlan(args)?,
         "parse-pcap" => return pcap::parse_pcap(options, args),

@@ -370,6 +370,21 @@ fn fixed_matches() {
     ] {
         tools.compare(&["check-vlan", tci, mask], b"");
     }
+    let series: &[u8] = b"# comment\n\n\
+        003820fe fffe xxxxxxxxxxxx xxxxxxxxxxxx xxxx xx 00 xxxx xx xx 0000 xxxxxxxx xxxxxxxx xxxx xxxx\n\
+        003820fd xxxx xxxxxxxxxxxx xxxxxxxxxxxx 0009 xx 00 xxxx xx xx 0000 xxxxxxxx xxxxxxxx xxxx xxxx\n\
+        003820fd 0000 000000000000 000000000000 ffff 05 00 0000 00 00 0000 00000000 00000000 0000 0000\n\
+        002020ef 0001 000000000000 000000000000 0000 07 11 0800 fe 06 2233 c0a80001 c0a80002 0050 0051\n\
+        00000000 0001 010203040506 0708090a0b0c 0005 07 11 0800 ff 06 2233 c0a80001 c0a80002 0050 0051\n\
+        00000000 0001 010203040506 0708090a0b0c 0005 07 11 0806 ff 06 2233 c0a80001 c0a80002 0050 0051\n\
+        00000000 0001 010203040506 0708090a0b0c 0005 07 11 0800 ff 01 2233 c0a80001 c0a80002 0050 0051\n\
+        00000000 0001 010203040506 0708090a0b0c 0005 07 11 05ff ff 01 2233 c0a80001 c0a80002 0050 0051\n\
+        ffffffff 0001 010203040506 0708090a0b0c 0005 07 11 0800 ff 06 2233 c0a80001 c0a80002 0050 0051\n\
+        00000000 0001 010203040506 0708090a0b0c ffff 07 00 0800 fc 06 0000 c0a80001 c0a80002 0050 0051\n\
+        00000810 0001 010203040506 0708090a0b0c 0005 07 00 0800 fc 11 0000 c0a80001 c0a80002 0050 0051\n";
+    tools.compare_output(&["parse-ofp10-match"], series);
+    tools.compare(&["parse-ofp10-match"], b"00\n");
+    tools.compare(&["parse-ofp10-match"], b"z\n");
     let any = "000000000000ffffffffffff 000000000000ffffffffffff 0000 00 00";
     let end = "0000 0000 00000000 00 000000 0000000000000000ffffffffffffffff";
     let free = "00000000ffffffff";
