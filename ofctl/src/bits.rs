@@ -1,6 +1,6 @@
 //! Commands that show how things look on the wire, for tests: print-error, encode-error-reply,
 //! encode-hello, parse-key-value, parse-actions, parse-instructions, parse-nxm, parse-oxm,
-//! parse-ofp11-match and check-vlan.
+//! parse-ofp10-match, parse-ofp11-match and check-vlan.
 //!
 //! The series among them read standard input line by line; of what they print, a line for each
 //! byte that is another one after reading and writing it again.
@@ -9,7 +9,7 @@
 use std::fmt::Write;
 use std::io::BufRead;
 
-use openflow::codec::parts::{self, MATCH11_LEN, NxMatch};
+use openflow::codec::parts::{self, MATCH10_LEN, MATCH11_LEN, NxMatch};
 use openflow::codec::{Dialect, Header, encode};
 use openflow::error::OfError;
 use openflow::message::{ErrorMessage, FlowModCommand, Hello, Message};
@@ -92,7 +92,11 @@ pub fn encode_hello(options: &Options, args: &[String]) -> Result<(), Error> {
     let bytes = encode(&hello, Dialect::from(Version::Of10), next_xid())?;
     dump(&bytes)?;
     let verbosity = options.verbosity(0);
-    print(&message_bytes::print(&bytes, &Names::none(), verbosity))
+    print(&message_bytes::print(
+        &bytes,
+        &options.plain_names(),
+        verbosity,
+    ))
 }
 
 fn dump(bytes: &[u8]) -> Result<(), Error> {
@@ -135,10 +139,11 @@ pub enum List {
 
 /// `parse-actions VERSION` and `parse-instructions VERSION`: lists in hexadecimal, each behind
 /// `TABLE,` if it is that of a flow.
-pub fn parse_lists(args: &[String], list: List) -> Result<(), Error> {
+pub fn parse_lists(options: &Options, args: &[String], list: List) -> Result<(), Error> {
     let name = args.first().map_or("", String::as_str);
     let version = version_named(name).ok_or_else(|| Error::NotAVersion(name.to_owned()))?;
     let any = Match::new();
+    let names = options.plain_names();
     let mut lines = FlowFile::open("-")?;
     while let Some((_, line)) = lines.next_line()? {
         let (table, text) = match line.split_once(',') {
@@ -157,7 +162,7 @@ pub fn parse_lists(args: &[String], list: List) -> Result<(), Error> {
         match decoded {
             Ok(actions) => {
                 out.push_str("actions=");
-                action_print::write(&mut out, &actions, version, &Names::none());
+                action_print::write(&mut out, &actions, version, &names);
                 out.push('\n');
                 let again = match list {
                     List::Actions => parts::encode_actions(&actions, version, &any)?,
@@ -272,8 +277,54 @@ fn collect(entries: Vec<Vec<u8>>, strict: bool, cookie: bool) -> Result<NxMatch,
     parts::decode_nx_match(&kept, cookie).map_err(|e| e.error())
 }
 
+/// `parse-ofp10-match`: matches of OpenFlow 1.0 in hexadecimal. A digit `x` stands for one that
+/// must not matter, and is another one in each run.
+pub fn parse_match10(options: &Options) -> Result<(), Error> {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new();
+    let mut lines = FlowFile::open("-")?;
+    while let Some((number, line)) = lines.next_line()? {
+        let expected = hex(&line.replace('x', "0"))?;
+        if expected.len() != MATCH10_LEN {
+            return Err(Error::InputSize {
+                got: expected.len(),
+                wanted: MATCH10_LEN,
+            });
+        }
+        let digit = |n: usize| char::from_digit((random.hash_one((number, n)) & 15) as u32, 16);
+        let given: String = line
+            .chars()
+            .enumerate()
+            .map(|(n, c)| match c {
+                'x' => digit(n).unwrap_or('0'),
+                c => c,
+            })
+            .collect();
+        let failed = |source| Error::Decode {
+            target: "parse-ofp10-match".to_owned(),
+            source,
+        };
+        let given = hex(&given)?;
+        let (fields, again) = parts::whole_match10(&given).map_err(failed)?;
+        let mut out = String::new();
+        matches::write(&mut out, &fields, &options.plain_names());
+        out.push('\n');
+        write_differences(&mut out, "", &expected, &again);
+        let normal = parts::decode_match(&given, Version::Of10).map_err(failed)?;
+        write_differences(
+            &mut out,
+            "normal: ",
+            &again,
+            &parts::encode_match10(&normal),
+        );
+        out.push('\n');
+        print(&out)?;
+    }
+    Ok(())
+}
+
 /// `parse-ofp11-match`: matches of OpenFlow 1.1 in hexadecimal.
-pub fn parse_match11() -> Result<(), Error> {
+pub fn parse_match11(options: &Options) -> Result<(), Error> {
     let mut lines = FlowFile::open("-")?;
     while let Some((_, line)) = lines.next_line()? {
         let bytes = hex(&line)?;
@@ -286,7 +337,7 @@ pub fn parse_match11() -> Result<(), Error> {
         let mut out = String::new();
         match parts::decode_match(&bytes, Version::Of11) {
             Ok(fields) => {
-                matches::write(&mut out, &fields, &Names::none());
+                matches::write(&mut out, &fields, &options.plain_names());
                 out.push('\n');
                 write_differences(&mut out, "", &bytes, &parts::encode_match11(&fields));
             }

@@ -1,5 +1,5 @@
-//! bundle, and the commands about flows and groups with `--bundle`: messages that a switch carries out all or not
-//! at all.
+//! bundle, and the commands about flows and groups with `--bundle`: messages that a switch carries
+//! out all or not at all.
 //!
 //! The messages go out in one stream with a barrier behind them; when none was refused, the
 //! bundle is committed, else discarded. What was refused is shown with the message that it is
@@ -7,12 +7,11 @@
 //!
 //! Source: ovs-ofctl(8), "bundle" and `--bundle`; the texts are those of ovs-ofctl 3.1.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 
-use openflow::codec::encode;
-use openflow::message::{
-    BundleAdd, BundleControl, BundleControlKind, BundleFlags, ErrorMessage, Message,
-};
+use openflow::codec::encode_bundle_add;
+use openflow::message::{BundleControl, BundleControlKind, BundleFlags, ErrorMessage, Message};
 use openflow::text::{Names, flow, group, message_bytes};
 use openflow::{Version, VersionBitmap};
 
@@ -23,8 +22,10 @@ use crate::flow_mods::warn_of_normalization;
 use crate::groups;
 use crate::lookup::{parse_with_names, skip_xids};
 use crate::options::Options;
+use crate::spool::{Messages, Spool};
 
 const BUNDLE_ID: u32 = 0;
+const FLAGS: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
 
 /// The versions for bundles: those of the user that have them, or 1.4.
 pub fn versions(allowed: VersionBitmap) -> VersionBitmap {
@@ -48,7 +49,7 @@ pub async fn bundle(options: &Options, args: &[String]) -> Result<(), Error> {
     skip_xids(options);
     let mut connection = Connection::open(target, versions(options.versions)).await?;
     let mut names = None;
-    let mut messages = Vec::with_capacity(lines.len());
+    let mut spool = Spool::new(connection.dialect);
     for (line, text) in &lines {
         let in_file = |e| match e {
             Error::Text(source) => Error::File {
@@ -92,39 +93,21 @@ pub async fn bundle(options: &Options, args: &[String]) -> Result<(), Error> {
                 word: word.to_owned(),
             });
         };
-        messages.push(message);
+        spool.push_message(*line, &message, file.name())?;
     }
-    send(
-        &mut connection,
-        options,
-        messages,
-        &names.unwrap_or_default(),
-    )
-    .await
+    let names = names.unwrap_or_default();
+    send(&mut connection, options, spool, &names).await
 }
 
 /// Sends messages as one bundle and commits it.
 pub async fn send(
     connection: &mut Connection,
     options: &Options,
-    messages: Vec<Message>,
+    mut spool: Spool,
     names: &Names,
 ) -> Result<(), Error> {
-    let flags = BundleFlags::ATOMIC | BundleFlags::ORDERED;
-    let first = reserve_xids(u32::try_from(messages.len()).unwrap_or(u32::MAX));
-    let mut stream = Vec::new();
-    let mut sent = HashMap::new();
-    for (n, message) in messages.into_iter().enumerate() {
-        let xid = first.wrapping_add(n as u32);
-        sent.insert(xid, encode(&message, connection.dialect, xid)?);
-        let add = Message::BundleAdd(BundleAdd {
-            bundle_id: BUNDLE_ID,
-            flags,
-            message: Box::new(message),
-            raw: Default::default(),
-        });
-        stream.extend_from_slice(&encode(&add, connection.dialect, xid)?);
-    }
+    let first = reserve_xids(u32::try_from(spool.len()).unwrap_or(u32::MAX));
+    let flags = FLAGS;
     let mut errors = Vec::new();
     control(
         connection,
@@ -135,7 +118,15 @@ pub async fn send(
     .await?;
     if errors.is_empty() {
         connection
-            .pipeline(&mut stream.as_slice(), |received| errors.push(received))
+            .pipeline(
+                &mut Additions {
+                    messages: spool.messages()?,
+                    version: connection.version(),
+                    xid: first,
+                    current: io::Cursor::default(),
+                },
+                |received| errors.push(received),
+            )
             .await?;
         let end = match errors.is_empty() {
             true => BundleControlKind::CommitRequest,
@@ -146,6 +137,7 @@ pub async fn send(
     if errors.is_empty() {
         return Ok(());
     }
+    let sent = those_refused(&mut spool, first, &errors)?;
     let mut shown = String::new();
     for error in &errors {
         write_error(&mut shown, error, &sent, connection, names, options);
@@ -154,6 +146,62 @@ pub async fn send(
         shown,
         method: connection.method.clone(),
     })
+}
+
+/// The messages of a spool as additions to the bundle.
+struct Additions<'a> {
+    messages: Messages<'a>,
+    version: Version,
+    /// Of the next one.
+    xid: u32,
+    /// The one that is being read.
+    current: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Additions<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut got = 0;
+        while let Some(free) = buffer.get_mut(got..).filter(|free| !free.is_empty()) {
+            let n = self.current.read(free)?;
+            got += n;
+            if n > 0 {
+                continue;
+            }
+            let Some(message) = self.messages.next()? else {
+                break;
+            };
+            let add = encode_bundle_add(BUNDLE_ID, FLAGS, &message, self.version, self.xid);
+            self.current = io::Cursor::new(add.map_err(io::Error::other)?);
+            self.xid = self.xid.wrapping_add(1);
+        }
+        Ok(got)
+    }
+}
+
+/// The messages that `errors` are about, as they were sent, by transaction id.
+fn those_refused(
+    spool: &mut Spool,
+    first: u32,
+    errors: &[Received],
+) -> Result<BTreeMap<u32, Vec<u8>>, Error> {
+    const XID: std::ops::Range<usize> = 4..8;
+    let mut sent: BTreeMap<u32, Vec<u8>> = errors
+        .iter()
+        .map(|received| (received.header.xid, Vec::new()))
+        .collect();
+    let mut messages = spool.messages()?;
+    let mut xid = first;
+    while let Some(mut message) = messages.next().map_err(Error::Spool)? {
+        if let Some(wanted) = sent.get_mut(&xid) {
+            if let Some(field) = message.get_mut(XID) {
+                field.copy_from_slice(&xid.to_be_bytes());
+            }
+            *wanted = message;
+        }
+        xid = xid.wrapping_add(1);
+    }
+    sent.retain(|_, message| !message.is_empty());
+    Ok(sent)
 }
 
 /// Sends a bundle control message and waits for its answer; errors that come until then are
@@ -190,7 +238,7 @@ async fn control(
 fn write_error(
     out: &mut String,
     received: &Received,
-    sent: &HashMap<u32, Vec<u8>>,
+    sent: &BTreeMap<u32, Vec<u8>>,
     connection: &Connection,
     names: &Names,
     options: &Options,

@@ -8,7 +8,8 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::output::print;
 use crate::{
-    bundle, compare, dump, flow_mods, groups, meters, monitor, parse, pcap, switch, tables, tlv,
+    bundle, compare, conntrack, dump, flow_mods, groups, meters, monitor, parse, pcap, switch,
+    tables, tlv,
 };
 
 /// A command line after its options.
@@ -118,17 +119,28 @@ pub const COMMANDS: &[Command] = &[
     command("probe", "target", 1, 1),
     command("ping", "target [n]", 1, 2),
     command("benchmark", "target n count", 3, 3),
+    command("dump-ipfix-bridge", "switch", 1, 1),
+    command("dump-ipfix-flow", "switch", 1, 1),
+    command("ct-flush-zone", "switch zone", 2, 2),
+    command(
+        "ct-flush",
+        "switch [zone=N] [ct-orig-tuple [ct-reply-tuple]]",
+        1,
+        4,
+    ),
     command("ofp-parse", "file", 1, 1),
     command("ofp-parse-pcap", "pcap", 1, usize::MAX),
     command("help", "", 0, usize::MAX),
     command("list-commands", "", 0, usize::MAX),
     hidden("parse-flow", 1, 1),
     hidden("parse-flows", 1, 1),
+    hidden("parse-group", 1, 1),
     hidden("parse-nx-match", 0, 0),
     hidden("parse-nxm", 0, 0),
     hidden("parse-oxm", 1, 1),
     hidden("parse-actions", 1, 1),
     hidden("parse-instructions", 1, 1),
+    hidden("parse-ofp10-match", 0, 0),
     hidden("parse-ofp11-match", 0, 0),
     hidden("parse-pcap", 1, usize::MAX),
     hidden("check-vlan", 2, 2),
@@ -141,15 +153,7 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// Commands of ovs-ofctl that are to come.
-const NOT_SUPPORTED: &[&str] = &[
-    "compose-packet",
-    "ct-flush",
-    "ct-flush-zone",
-    "dump-ipfix-bridge",
-    "dump-ipfix-flow",
-    "parse-group",
-    "parse-ofp10-match",
-];
+const NOT_SUPPORTED: &[&str] = &["compose-packet"];
 
 /// Finds a command and checks its arguments.
 pub fn find(options: &Options, name: &str, args: &[String]) -> Result<&'static Command, Error> {
@@ -246,19 +250,27 @@ pub async fn run(
         "probe" => switch::probe(options, args).await?,
         "ping" => switch::ping(options, args).await?,
         "benchmark" => switch::benchmark(options, args).await?,
+        "dump-ipfix-bridge" => {
+            switch::ask(options, args, Message::IpfixBridgeRequest).await?;
+        }
+        "dump-ipfix-flow" => switch::ask(options, args, Message::IpfixFlowRequest).await?,
+        "ct-flush-zone" => conntrack::flush_zone(options, args).await?,
+        "ct-flush" => conntrack::flush(options, args).await?,
         "ofp-parse" => parse::ofp_parse(options, args)?,
         "parse-flow" => parse::parse_flow(options, args)?,
         "parse-flows" => parse::parse_flows(options, args)?,
+        "parse-group" => parse::parse_group(options, args)?,
         "ofp-print" => parse::ofp_print(options, args)?,
         "ofp-parse-pcap" => pcap::ofp_parse_pcap(options, args)?,
         "parse-nx-match" | "parse-nxm" => bits::parse_entries(options, None)?,
         "parse-oxm" => bits::parse_entries(options, args.first().map(String::as_str))?,
-        "parse-actions" => bits::parse_lists(args, List::Actions)?,
-        "parse-instructions" => bits::parse_lists(args, List::Instructions)?,
-        "parse-ofp11-match" => bits::parse_match11()?,
+        "parse-actions" => bits::parse_lists(options, args, List::Actions)?,
+        "parse-instructions" => bits::parse_lists(options, args, List::Instructions)?,
+        "parse-ofp10-match" => bits::parse_match10(options)?,
+        "parse-ofp11-match" => bits::parse_match11(options)?,
         "check-vlan" => bits::check_vlan(args)?,
-        "parse-pcap" => return pcap::parse_pcap(args),
-        "parse-packet" => pcap::parse_packet()?,
+        "parse-pcap" => return pcap::parse_pcap(options, args),
+        "parse-packet" => pcap::parse_packet(options)?,
         "print-error" => bits::print_error(args)?,
         "encode-error-reply" => bits::encode_error_reply(args)?,
         "encode-hello" => bits::encode_hello(options, args)?,

@@ -288,7 +288,7 @@ impl Connection {
         let mut chunk = vec![0; WRITE_CHUNK];
         let write = async {
             loop {
-                let n = messages.read(&mut chunk).map_err(Error::Spool)?;
+                let n = messages.read(&mut chunk).map_err(Error::of_messages)?;
                 let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
                     break;
                 };

@@ -38,6 +38,8 @@ pub enum Error {
     UnknownPacketInFormat(String),
     #[error("{0}: unknown field name")]
     UnknownSortField(String),
+    #[error("incorrect value `{0}' for --color")]
+    Color(String),
     #[error("option {0} is not supported yet by this version")]
     OptionNotSupported(String),
     #[error(
@@ -126,6 +128,14 @@ pub enum Error {
     VacancyRange,
     #[error("invalid tlv mapping")]
     TlvMap,
+    #[error("invalid zone_id \"{0}\"")]
+    ZoneId(String),
+    #[error("Failed to parse zone")]
+    Zone,
+    #[error("Failed to parse ct-tuple: {0}")]
+    Tuple(#[from] text::ct_flush::TupleError),
+    #[error("{0}: a third tuple, where connections have two directions")]
+    ThirdTuple(String),
     #[error("{spec}: {source}")]
     Watch { spec: String, source: text::Error },
 
@@ -138,15 +148,15 @@ pub enum Error {
         source: text::Error,
     },
     #[error("{0}")]
-    Group(#[from] text::group::GroupError),
+    Group(#[from] text::At<text::group::GroupError>),
     #[error("{file}:{line}: {source}")]
     GroupFile {
         file: String,
         line: usize,
-        source: text::group::GroupError,
+        source: text::At<text::group::GroupError>,
     },
     #[error("{0}")]
-    Meter(#[from] text::meter::MeterError),
+    Meter(#[from] text::At<text::meter::MeterError>),
     #[error("{file}: open failed ({})", reason(.source))]
     OpenFile { file: String, source: io::Error },
     #[error("{file}: read failed ({})", reason(.source))]
@@ -212,6 +222,16 @@ pub enum Error {
     NxMatch(#[from] text::nx_match::Error),
     #[error("{0}: more than {1} TCP connections at a time")]
     TooManyStreams(String, usize),
+}
+
+impl Error {
+    /// Why messages that wait could not be read, or not be encoded anew.
+    pub fn of_messages(error: io::Error) -> Error {
+        match error.downcast::<EncodeError>() {
+            Ok(source) => Error::Encode(source),
+            Err(error) => Error::Spool(error),
+        }
+    }
 }
 
 /// The text of an I/O error as strerror(3) has it.

@@ -46,7 +46,9 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
     let message = Message::FlowMod(fm);
     if options.bundle {
         let names = names.unwrap_or_default();
-        return bundle::send(&mut connection, options, vec![message], &names).await;
+        let mut spool = Spool::new(connection.dialect);
+        spool.push_message(0, &message, flow)?;
+        return bundle::send(&mut connection, options, spool, &names).await;
     }
     let xid = next_xid();
     let bytes = encode(&message, connection.dialect, xid)?;
@@ -81,7 +83,6 @@ async fn file(
     let mut connection = Connection::open(target, options.bundle_versions()).await?;
     let mut names = None;
     let mut spool = Spool::new(connection.dialect);
-    let mut bundled = Vec::new();
     let mut progress = Progress::new("checked");
     while let Some((line, text)) = file.next_line()? {
         let parse = |names: &Names| match command {
@@ -99,17 +100,10 @@ async fn file(
                 other => other,
             })?;
         warn_of_normalization(&parsed);
-        match options.bundle {
-            true => bundled.push((line, parsed.value)),
-            false => spool.push(line, parsed.value, file.name())?,
-        }
+        spool.push(line, parsed.value, file.name())?;
         progress.show(spool.len());
     }
     drop(progress);
-    if options.bundle {
-        let names = names.unwrap_or_default();
-        return send_all(&mut connection, options, bundled, file.name(), &names).await;
-    }
     send(
         &mut connection,
         options,
@@ -128,12 +122,6 @@ pub async fn send_all(
     file: &str,
     names: &Names,
 ) -> Result<(), Error> {
-    if options.bundle {
-        let with_table = flows.iter().any(|(_, fm)| fm.table_id.is_some());
-        prepare(connection, options, with_table).await?;
-        let messages = flows.into_iter().map(|(_, fm)| Message::FlowMod(fm));
-        return bundle::send(connection, options, messages.collect(), names).await;
-    }
     let mut spool = Spool::new(connection.dialect);
     for (line, flow) in flows {
         spool.push(line, flow, file)?;
@@ -149,6 +137,9 @@ async fn send(
     names: &Names,
 ) -> Result<(), Error> {
     prepare(connection, options, spool.has_table).await?;
+    if options.bundle {
+        return bundle::send(connection, options, spool, names).await;
+    }
     if spool.has_nxm {
         allow_nxm(connection, options, spool.has_table).await?;
     }

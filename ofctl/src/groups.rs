@@ -5,8 +5,8 @@
 
 use openflow::Version;
 use openflow::message::{GROUP_ALL, GroupCommand, GroupMod, Message};
-use openflow::text::Names;
 use openflow::text::group::{self, GroupError};
+use openflow::text::{At, Names};
 
 use crate::bundle;
 use crate::connection::Connection;
@@ -91,13 +91,13 @@ pub async fn parse(
     connection: &mut Connection,
     options: &Options,
     known: &mut Option<Names>,
-    parse: impl Fn(&Names) -> Result<GroupMod, GroupError>,
+    parse: impl Fn(&Names) -> Result<GroupMod, At<GroupError>>,
 ) -> Result<GroupMod, Error> {
     if let Some(names) = known {
         return Ok(parse(names)?);
     }
-    let could_be_a_name = |error: &GroupError| match error {
-        GroupError::Text(error) => wants_names(error),
+    let could_be_a_name = |error: &At<GroupError>| match &error.kind {
+        GroupError::Text(kind) => wants_names(kind),
         GroupError::WatchPort(_) => true,
         _ => false,
     };

@@ -67,9 +67,10 @@ pub async fn names(connection: &mut Connection) -> Result<Names, Error> {
 /// The names to print with, when names are wanted.
 pub async fn names_to_show(connection: &mut Connection, options: &Options) -> Result<Names, Error> {
     if options.shows_names() {
-        names(connection).await
+        let names = names(connection).await?;
+        Ok(names.with_colors(options.colors.as_ref()))
     } else {
-        Ok(Names::none())
+        Ok(options.plain_names())
     }
 }
 
@@ -83,9 +84,9 @@ pub fn skip_xids(options: &Options) {
 }
 
 /// Could `error` go away when the names are known?
-pub fn wants_names(error: &text::Error) -> bool {
+pub fn wants_names(kind: &ErrorKind) -> bool {
     matches!(
-        error.kind,
+        kind,
         ErrorKind::UnknownTable(_)
             | ErrorKind::InvalidPort(_)
             | ErrorKind::FieldPort { .. }
@@ -108,7 +109,7 @@ pub async fn parse_with_names<T>(
         return Ok(parse(names)?);
     }
     match parse(&Names::none()) {
-        Err(e) if options.accepts_names() && wants_names(&e) => {
+        Err(e) if options.accepts_names() && wants_names(&e.kind) => {
             let names = known.insert(names(connection).await?);
             Ok(parse(names)?)
         }

@@ -9,6 +9,7 @@ mod bundle;
 mod command;
 mod compare;
 mod connection;
+mod conntrack;
 mod dump;
 mod error;
 mod flow_files;

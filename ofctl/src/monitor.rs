@@ -119,7 +119,7 @@ async fn watch(
     })?;
     let shown = match options.shows_names() {
         true => names.unwrap_or_default(),
-        false => Names::none(),
+        false => options.plain_names(),
     };
     let xid = next_xid();
     let request = Message::FlowMonitorRequest(vec![request]);

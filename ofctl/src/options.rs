@@ -5,6 +5,8 @@
 use daemon::getopt::{self, Opt, Value};
 use daemon::options::{DaemonOptions, Taken};
 use openflow::message::PacketInFormat;
+use openflow::text::Names;
+use openflow::text::colors::Colors;
 use openflow::text::flow_print::{Sort, SortKey};
 use openflow::{Field, Version, VersionBitmap};
 
@@ -60,6 +62,7 @@ pub struct Options {
     /// `None`: accept names, and show them on a terminal.
     pub names: Option<bool>,
     pub stats: bool,
+    pub colors: Option<Colors>,
 }
 
 /// What to do.
@@ -92,6 +95,7 @@ pub fn parse(program: &str, args: Vec<String>) -> Result<Invocation, Error> {
         sort: Vec::new(),
         names: None,
         stats: true,
+        colors: None,
     };
     let parsed = getopt::parse(&DaemonOptions::with(OWN), args)?;
     for (option, value) in parsed.options {
@@ -154,9 +158,15 @@ impl Options {
             "no-names" => self.names = Some(false),
             "stats" => self.stats = true,
             "no-stats" => self.stats = false,
-            "color" if text == "never" => {}
-            "color" if value.is_some() => {
-                return Err(Error::OptionNotSupported(format!("--color={text}")));
+            "color" => {
+                self.colors = match value.map(str::to_ascii_lowercase).as_deref() {
+                    Some("no" | "none" | "never") => None,
+                    Some("yes" | "always" | "force") => Some(wanted_colors()),
+                    None | Some("auto" | "tty" | "if-tty") => {
+                        stdout_shows_colors().then(wanted_colors)
+                    }
+                    Some(_) => return Err(Error::Color(text.to_owned())),
+                };
             }
             _ => return Err(Error::OptionNotSupported(option.display())),
         }
@@ -183,8 +193,23 @@ impl Options {
             .unwrap_or_else(|| std::io::stdout().is_terminal())
     }
 
+    /// To print without names of ports and tables.
+    pub fn plain_names(&self) -> Names {
+        Names::none().with_colors(self.colors.as_ref())
+    }
+
     /// How many details messages are printed with.
     pub fn verbosity(&self, base: u8) -> u8 {
         base.saturating_add(self.more)
     }
+}
+
+fn stdout_shows_colors() -> bool {
+    use std::io::IsTerminal;
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_dumb
+}
+
+fn wanted_colors() -> Colors {
+    Colors::new(&std::env::var("OVS_COLORS").unwrap_or_default())
 }

@@ -1,10 +1,10 @@
-//! Commands that talk to no switch: parse-flow, parse-flows, ofp-print, ofp-parse.
+//! Commands that talk to no switch: parse-flow, parse-flows, parse-group, ofp-print, ofp-parse.
 
 use std::io::{BufRead, Read};
 
 use openflow::codec::{Dialect, Header, encode};
-use openflow::message::{FlowMod, FlowModCommand, Message};
-use openflow::text::{Names, flow, message_bytes, value};
+use openflow::message::{FlowMod, FlowModCommand, GroupCommand, Message};
+use openflow::text::{Names, flow, group, message_bytes, value};
 
 use crate::connection::next_xid;
 use crate::error::Error;
@@ -12,7 +12,7 @@ use crate::flow_files::FlowFile;
 use crate::flow_mods::warn_of_normalization;
 use crate::options::Options;
 use crate::output::print;
-use crate::protocol;
+use crate::protocol::{self, Formats};
 
 /// Longest line of hexadecimal digits: the longest message, generously spaced.
 const MAX_HEX: u64 = 1 << 20;
@@ -64,11 +64,41 @@ fn show(options: &Options, flows: Vec<FlowMod>) -> Result<(), Error> {
         let bytes = encode(&Message::FlowMod(fm), dialect, next_xid())?;
         print(&message_bytes::print(
             &bytes,
-            &Names::none(),
+            &options.plain_names(),
             options.verbosity(1),
         ))?;
     }
     Ok(())
+}
+
+/// `parse-group`: shows what a group would be sent as.
+pub fn parse_group(options: &Options, args: &[String]) -> Result<(), Error> {
+    let text = args.first().map_or("", String::as_str);
+    let group_mod = group::parse(text, GroupCommand::Add, &Names::none())?;
+    let mut usable = Formats::ANY;
+    for bucket in &group_mod.buckets {
+        let flow = FlowMod {
+            actions: bucket.actions.clone(),
+            ..FlowMod::add()
+        };
+        usable = usable.intersect(protocol::usable_for(&flow));
+    }
+    let chosen = usable.intersect(options.formats.of_any(options.versions));
+    print(&format!("usable protocols: {usable}\n"))?;
+    let Some(version) = chosen.first_version() else {
+        return Err(Error::NoUsableProtocol);
+    };
+    print(&format!("chosen version: {}\n", version.name()))?;
+    let bytes = encode(
+        &Message::GroupMod(group_mod),
+        Dialect::from(version),
+        next_xid(),
+    )?;
+    print(&message_bytes::print(
+        &bytes,
+        &options.plain_names(),
+        options.verbosity(1),
+    ))
 }
 
 /// `ofp-print HEX [VERBOSITY]`, or `ofp-print -` with a line of standard input.
@@ -87,7 +117,11 @@ pub fn ofp_print(options: &Options, args: &[String]) -> Result<(), Error> {
         Some(text) => text.parse().map_err(|_| Error::NotANumber(text.clone()))?,
         None => options.verbosity(2),
     };
-    print(&message_bytes::print(&bytes, &Names::none(), verbosity))
+    print(&message_bytes::print(
+        &bytes,
+        &options.plain_names(),
+        verbosity,
+    ))
 }
 
 /// `ofp-parse FILE`: messages as they came over a connection.
@@ -117,7 +151,7 @@ pub fn ofp_parse(options: &Options, args: &[String]) -> Result<(), Error> {
         }
         print(&message_bytes::print(
             &bytes,
-            &Names::none(),
+            &options.plain_names(),
             options.verbosity(2),
         ))?;
     }

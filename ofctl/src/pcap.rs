@@ -10,7 +10,7 @@ use std::io::{self, BufReader, Read};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use openflow::text::{Names, message_bytes, packet_print};
+use openflow::text::{message_bytes, packet_print};
 use packet::extract::{Meta, extract};
 use packet::key::IP_PROTO_TCP;
 use packet::{FlowKey, OfPort};
@@ -138,10 +138,10 @@ fn cut_short(error: io::Error) -> io::Result<Option<Frame>> {
 
 /// `parse-pcap FILE...`: the flow of every frame. The answer is the exit status, which tells of
 /// the last file that could not be read.
-pub fn parse_pcap(args: &[String]) -> Result<u8, Error> {
+pub fn parse_pcap(options: &Options, args: &[String]) -> Result<u8, Error> {
     let mut status = 0;
     for name in args {
-        if let Err((source, what)) = show_frames(name)? {
+        if let Err((source, what)) = show_frames(options, name)? {
             // The number of the error; the end of a file has -1.
             status = source.raw_os_error().map_or(u8::MAX, |code| code as u8);
             let program = daemon::dirs::program_name();
@@ -152,14 +152,17 @@ pub fn parse_pcap(args: &[String]) -> Result<u8, Error> {
 }
 
 /// Shows the frames of a file; within, what went wrong with it and doing what.
-fn show_frames(name: &str) -> Result<Result<(), (io::Error, &'static str)>, Error> {
+fn show_frames(
+    options: &Options,
+    name: &str,
+) -> Result<Result<(), (io::Error, &'static str)>, Error> {
     let mut capture = match Capture::open(name) {
         Ok(capture) => capture,
         Err(e) => return Ok(Err((e, "open"))),
     };
     loop {
         match capture.next() {
-            Ok(Some(frame)) => show_frame(&frame.bytes, Some(OfPort::ANY))?,
+            Ok(Some(frame)) => show_frame(options, &frame.bytes, Some(OfPort::ANY))?,
             Ok(None) => return Ok(Ok(())),
             Err(e) => return Ok(Err((e, "read"))),
         }
@@ -167,7 +170,7 @@ fn show_frames(name: &str) -> Result<Result<(), (io::Error, &'static str)>, Erro
 }
 
 /// `parse-packet`: the flow of the frame on standard input.
-pub fn parse_packet() -> Result<(), Error> {
+pub fn parse_packet(options: &Options) -> Result<(), Error> {
     let mut frame = Vec::new();
     io::stdin()
         .lock()
@@ -179,22 +182,22 @@ pub fn parse_packet() -> Result<(), Error> {
         })?;
     let mut key = FlowKey::zero();
     if extract(&frame.as_slice(), &Meta::default(), &mut key).is_err() {
-        return show_frame(&frame, None);
+        return show_frame(options, &frame, None);
     }
     let mut out = String::new();
-    packet_print::write_packet(&mut out, &frame);
+    packet_print::write_packet(&mut out, &frame, &options.plain_names());
     out.push('\n');
     print(&out)
 }
 
-fn show_frame(frame: &[u8], in_port: Option<OfPort>) -> Result<(), Error> {
+fn show_frame(options: &Options, frame: &[u8], in_port: Option<OfPort>) -> Result<(), Error> {
     let mut key = FlowKey::zero();
     // A frame too short for Ethernet has nothing in it.
     if extract(&frame, &Meta::default(), &mut key).is_err() {
         key = FlowKey::zero();
     }
     let mut out = String::new();
-    packet_print::write_flow(&mut out, &key, in_port, &Names::none());
+    packet_print::write_flow(&mut out, &key, in_port, &options.plain_names());
     out.push('\n');
     print(&out)
 }
@@ -267,7 +270,7 @@ pub fn ofp_parse_pcap(options: &Options, args: &[String]) -> Result<(), Error> {
             out.push_str(&format!("{src}.{src_port} > {dst}.{dst_port}:\n"));
             out.push_str(&message_bytes::print(
                 &message,
-                &Names::none(),
+                &options.plain_names(),
                 options.verbosity(1),
             ));
             print(&out)?;

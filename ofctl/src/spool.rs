@@ -16,17 +16,21 @@ use crate::error::Error;
 
 /// Bytes of messages that are kept in memory.
 const IN_MEMORY: usize = 1 << 20;
+/// Bytes of messages that are written at once.
+const WRITE_CHUNK: usize = 1 << 16;
 /// Type of a message of Nicira's extension.
 const OFPT_VENDOR: u8 = 4;
 const HEADER_LEN: usize = 8;
 /// Transaction id of the first flow; the others of a connection count from 1.
 const FIRST_XID: u32 = 1 << 31;
 
-/// Encoded flow-mods with transaction ids in a row.
+/// Encoded flow-mods, and in bundles other messages, with transaction ids in a row.
 pub struct Spool {
     /// How the messages are encoded.
     dialect: Dialect,
     messages: SpooledTempFile,
+    /// What is still to be written to `messages`.
+    pending: Vec<u8>,
     lines: Lines,
     /// Some message is of Nicira's extension.
     pub has_nxm: bool,
@@ -73,6 +77,7 @@ impl Spool {
                 ..dialect
             },
             messages: tempfile::spooled_tempfile(IN_MEMORY),
+            pending: Vec::new(),
             lines: Lines::default(),
             has_nxm: false,
             has_table: false,
@@ -94,17 +99,42 @@ impl Spool {
                 self.encode_again().map_err(Error::Spool)?;
             }
         }
+        self.push_message(line, &Message::FlowMod(flow), file)
+    }
+
+    /// Adds a message of any kind.
+    pub fn push_message(
+        &mut self,
+        line: usize,
+        message: &Message,
+        file: &str,
+    ) -> Result<(), Error> {
         let xid = FIRST_XID.wrapping_add(self.len() as u32);
-        let bytes = encode(&Message::FlowMod(flow), self.dialect, xid).map_err(|source| {
-            Error::EncodeLine {
+        let bytes = encode(message, self.dialect, xid).map_err(|source| match line {
+            0 => Error::Encode(source),
+            line => Error::EncodeLine {
                 file: file.to_owned(),
                 line,
                 source,
-            }
+            },
         })?;
         self.has_nxm |= is_nxm(self.dialect.version, &bytes);
-        self.messages.write_all(&bytes).map_err(Error::Spool)?;
+        self.write(&bytes).map_err(Error::Spool)?;
         self.lines.push(line);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= WRITE_CHUNK {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.messages.write_all(&self.pending)?;
+        self.pending.clear();
         Ok(())
     }
 
@@ -114,20 +144,23 @@ impl Spool {
             flow_mod_table_id: false,
             ..self.dialect
         };
+        self.flush()?;
         let mut from = std::mem::replace(&mut self.messages, tempfile::spooled_tempfile(IN_MEMORY));
-        from.rewind()?;
-        let mut from = io::BufReader::new(from);
-        for _ in 0..self.len() {
-            let mut bytes = vec![0; HEADER_LEN];
-            from.read_exact(&mut bytes)?;
-            let header = Header::decode(&bytes).map_err(io::Error::other)?;
-            bytes.resize(usize::from(header.len).max(HEADER_LEN), 0);
-            from.read_exact(bytes.get_mut(HEADER_LEN..).unwrap_or(&mut []))?;
-            let message = decode(&bytes, &old).map_err(io::Error::other)?.message;
-            let bytes = encode(&message, self.dialect, header.xid).map_err(io::Error::other)?;
-            self.messages.write_all(&bytes)?;
+        let mut from = Messages::new(&mut from, self.len())?;
+        while let Some(bytes) = from.next()? {
+            let decoded = decode(&bytes, &old).map_err(io::Error::other)?;
+            let xid = decoded.header.xid;
+            let bytes = encode(&decoded.message, self.dialect, xid).map_err(io::Error::other)?;
+            self.write(&bytes)?;
         }
         Ok(())
+    }
+
+    /// The messages one by one, from the first on.
+    pub fn messages(&mut self) -> Result<Messages<'_>, Error> {
+        self.flush()
+            .and_then(|()| Messages::new(&mut self.messages, self.lines.flows))
+            .map_err(Error::Spool)
     }
 
     /// The lines of the flows so far.
@@ -137,8 +170,38 @@ impl Spool {
 
     /// All messages, from the first on.
     pub fn reader(&mut self) -> Result<&mut impl Read, Error> {
-        self.messages.rewind().map_err(Error::Spool)?;
+        self.flush()
+            .and_then(|()| self.messages.rewind())
+            .map_err(Error::Spool)?;
         Ok(&mut self.messages)
+    }
+}
+
+/// Messages that wait in a spool, one by one.
+pub struct Messages<'a> {
+    from: io::BufReader<&'a mut SpooledTempFile>,
+    left: usize,
+}
+
+impl Messages<'_> {
+    fn new(from: &mut SpooledTempFile, left: usize) -> io::Result<Messages<'_>> {
+        from.rewind()?;
+        let from = io::BufReader::with_capacity(WRITE_CHUNK, from);
+        Ok(Messages { from, left })
+    }
+
+    pub fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.left = left;
+        let mut bytes = vec![0; HEADER_LEN];
+        self.from.read_exact(&mut bytes)?;
+        let header = Header::decode(&bytes).map_err(io::Error::other)?;
+        bytes.resize(usize::from(header.len).max(HEADER_LEN), 0);
+        let body = bytes.get_mut(HEADER_LEN..).unwrap_or_default();
+        self.from.read_exact(body)?;
+        Ok(Some(bytes))
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn show(options: &Options, args: &[String]) -> Result<(), Error> {
         requests.push(Message::PortDescRequest { port: OfPort::ANY });
     }
     // Ports are shown with number and name anyway.
-    let names = Names::none();
+    let names = options.plain_names();
     for request in &requests {
         stream_with(&mut connection, request, next_xid(), &names, options).await?;
     }
@@ -80,7 +80,7 @@ pub async fn dump_table_features(options: &Options, args: &[String]) -> Result<(
         }
     }
     let mut out = String::new();
-    let names = Names::none();
+    let names = options.plain_names();
     let style = Style {
         version: connection.version(),
         names: &names,

@@ -34,6 +34,7 @@ OpenFlow options:
   --rsort[=FIELD]         (dump-flows) sort in descending order
   --stats, --no-stats     (dump-flows) show or leave out statistics
   --names, --no-names     show port and table names, or neither show nor accept them
+  --color[=WHEN]          colour flows: always, never, or auto (on a terminal)
   --timestamp             (monitor, snoop, ofp-parse-pcap) print timestamps
   -m, --more              print messages in more detail
   -t, --timeout=SECS      give up after SECS seconds

@@ -223,6 +223,13 @@ impl Ofproto {
                 return Ok(None);
             }
             Message::TlvTableRequest => Message::TlvTableReply(bridge.tlv_maps.describe()),
+            // There are no tracked connections yet.
+            Message::CtFlush(_) | Message::CtFlushZone { .. } => {
+                return Err(OfError::BrcBadSubtype);
+            }
+            Message::IpfixBridgeRequest | Message::IpfixFlowRequest => {
+                return Err(OfError::NxstNotConfigured);
+            }
             // Statistics are always up to date.
             Message::FlowAge => return Ok(None),
             Message::SetFlowFormat(format) => {
@@ -321,7 +328,9 @@ impl Ofproto {
             | Message::GroupFeaturesReply(_)
             | Message::MeterStatsReply(_)
             | Message::MeterConfigReply(_)
-            | Message::MeterFeaturesReply(_) => return Err(OfError::BrcBadStat),
+            | Message::MeterFeaturesReply(_)
+            | Message::IpfixBridgeReply(_)
+            | Message::IpfixFlowReply(_) => return Err(OfError::BrcBadStat),
         };
         Ok(Some(reply))
     }

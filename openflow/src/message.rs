@@ -14,9 +14,11 @@ mod asynchronous;
 mod bundle;
 mod continuation;
 mod controller_status;
+mod ct_flush;
 mod flow;
 mod flow_monitor;
 mod group;
+mod ipfix;
 mod meter;
 mod port;
 mod switch;
@@ -33,6 +35,7 @@ pub use bundle::{
 };
 pub use continuation::{Continuation, Frame};
 pub use controller_status::{ControllerStatus, ControllerStatusReason};
+pub use ct_flush::{CtFlush, CtTuple};
 pub use flow::{
     AggregateStats, FlowCounts, FlowFormat, FlowMod, FlowModCommand, FlowModFlags, FlowRemoved,
     FlowStats, FlowStatsReply, FlowStatsRequest, PacketOut,
@@ -44,6 +47,7 @@ pub use group::{
     BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, BUCKET_MAX, Bucket, GROUP_ALL, GROUP_MAX, GroupCommand,
     GroupDesc, GroupFeatures, GroupMod, GroupStats, GroupType, PacketCounts, Selection,
 };
+pub use ipfix::IpfixStats;
 pub use meter::{
     BandAction, METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterBand, MeterCommand,
     MeterConfig, MeterFeatures, MeterFlags, MeterMod, MeterStats,
@@ -192,6 +196,15 @@ pub enum Message {
     TlvTableMod(TlvTableMod),
     TlvTableRequest,
     TlvTableReply(TlvTable),
+    CtFlush(CtFlush),
+    CtFlushZone {
+        zone: u16,
+    },
+    IpfixBridgeRequest,
+    IpfixBridgeReply(IpfixStats),
+    /// Of all collector sets.
+    IpfixFlowRequest,
+    IpfixFlowReply(Vec<IpfixStats>),
     /// NXT_FLOW_AGE, which does nothing.
     FlowAge,
 
@@ -314,6 +327,12 @@ impl Message {
             Message::TlvTableMod(_) => "NXT_TLV_TABLE_MOD",
             Message::TlvTableRequest => "NXT_TLV_TABLE_REQUEST",
             Message::TlvTableReply(_) => "NXT_TLV_TABLE_REPLY",
+            Message::CtFlush(_) => "NXT_CT_FLUSH",
+            Message::CtFlushZone { .. } => "NXT_CT_FLUSH_ZONE",
+            Message::IpfixBridgeRequest => "NXST_IPFIX_BRIDGE request",
+            Message::IpfixBridgeReply(_) => "NXST_IPFIX_BRIDGE reply",
+            Message::IpfixFlowRequest => "NXST_IPFIX_FLOW request",
+            Message::IpfixFlowReply(_) => "NXST_IPFIX_FLOW reply",
             Message::FlowAge => "NXT_FLOW_AGE",
             Message::SetFlowFormat(_) => "NXT_SET_FLOW_FORMAT",
             Message::SetFlowModTableId(_) => "NXT_FLOW_MOD_TABLE_ID",

@@ -31,6 +31,8 @@ const STEPS: &[Step] = &[
     (0, 5, &["queue-get-config", "@", "1"]),
     (0, 5, &["queue-get-config", "@", "77"]),
     (0, 5, &["get-frags", "@"]),
+    (0, 5, &["dump-ipfix-bridge", "@"]),
+    (0, 5, &["dump-ipfix-flow", "@"]),
     (0, 5, &["probe", "@"]),
     (
         0,

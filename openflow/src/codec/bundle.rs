@@ -110,18 +110,31 @@ fn may_be_bundled(kind: Kind) -> bool {
 }
 
 pub(super) fn encode_add(o: &mut MessageWriter, add: &BundleAdd) {
+    match encode_part(&add.message, o.dialect, o.xid(), false) {
+        Ok(bytes) => encode_add_of(o, add.bundle_id, add.flags, &bytes),
+        Err(error) => o.fail(error),
+    }
+}
+
+/// The same of a message that is encoded already; its transaction id becomes that of the whole.
+pub(super) fn encode_add_of(
+    o: &mut MessageWriter,
+    bundle_id: u32,
+    flags: BundleFlags,
+    message: &[u8],
+) {
+    const XID: std::ops::Range<usize> = 4..HEADER_LEN;
     o.begin(if o.version() == Version::Of13 {
         Kind::OnfBundleAddMessage
     } else {
         Kind::BundleAddMessage
     });
-    o.w.u32(add.bundle_id);
+    o.w.u32(bundle_id);
     o.w.zeros(2);
-    o.w.u16(add.flags.0);
-    match encode_part(&add.message, o.dialect, o.xid(), false) {
-        Ok(bytes) => o.w.bytes(&bytes),
-        Err(error) => o.fail(error),
-    }
+    o.w.u16(flags.0);
+    o.w.bytes(message.get(..XID.start).unwrap_or_default());
+    o.w.u32(o.xid());
+    o.w.bytes(message.get(XID.end..).unwrap_or_default());
     o.end();
 }
 

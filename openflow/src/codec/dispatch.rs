@@ -10,9 +10,9 @@ use super::flow_stats;
 use super::kind::{self, Kind, MULTIPART_EXPERIMENTER, OFPT_EXPERIMENTER, Place, Way};
 use super::writer::MessageWriter;
 use super::{
-    Dialect, Header, bundle, controller_status, flow_mod, flow_monitor, flow_removed, group, meter,
-    packet_in, port, port_stats, queue, request_forward, role, switch, table_desc, table_features,
-    table_stats, tlv,
+    Dialect, Header, bundle, controller_status, ct_flush, flow_mod, flow_monitor, flow_removed,
+    group, ipfix, meter, packet_in, port, port_stats, queue, request_forward, role, switch,
+    table_desc, table_features, table_stats, tlv,
 };
 use crate::error::OfError;
 use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
@@ -203,6 +203,15 @@ pub(super) fn decode_body(
         Kind::TlvTableMod => Message::TlvTableMod(tlv::decode_mod(r)?),
         Kind::TlvTableRequest => Message::TlvTableRequest,
         Kind::TlvTableReply => Message::TlvTableReply(tlv::decode_table(r)?),
+        Kind::CtFlush => Message::CtFlush(ct_flush::decode(r)?),
+        Kind::CtFlushZone => {
+            r.zeros(6, OfError::NxbrcMustBeZero)?;
+            Message::CtFlushZone { zone: r.u16()? }
+        }
+        Kind::IpfixBridgeRequest => Message::IpfixBridgeRequest,
+        Kind::IpfixBridgeReply => Message::IpfixBridgeReply(ipfix::decode(r)?),
+        Kind::IpfixFlowRequest => Message::IpfixFlowRequest,
+        Kind::IpfixFlowReply => Message::IpfixFlowReply(list(r, ipfix::decode)?),
         Kind::FlowAge => Message::FlowAge,
         Kind::SetAsync => Message::SetAsync {
             flavor: Flavor::Standard,
@@ -404,6 +413,15 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::TlvTableMod(tm) => tlv::encode_mod(o, tm),
         Message::TlvTableRequest => plain(o, Kind::TlvTableRequest, &[]),
         Message::TlvTableReply(table) => tlv::encode_table(o, table),
+        Message::CtFlush(flush) => ct_flush::encode(o, flush),
+        Message::CtFlushZone { zone } => {
+            let [high, low] = zone.to_be_bytes();
+            plain(o, Kind::CtFlushZone, &[0, 0, 0, 0, 0, 0, high, low]);
+        }
+        Message::IpfixBridgeRequest => plain(o, Kind::IpfixBridgeRequest, &[]),
+        Message::IpfixBridgeReply(stats) => ipfix::encode_bridge(o, stats),
+        Message::IpfixFlowRequest => plain(o, Kind::IpfixFlowRequest, &[]),
+        Message::IpfixFlowReply(stats) => ipfix::encode_flows(o, stats),
         Message::FlowAge => plain(o, Kind::FlowAge, &[]),
         Message::BundleControl(control) => bundle::encode_control(o, control),
         Message::BundleAdd(add) => bundle::encode_add(o, add),

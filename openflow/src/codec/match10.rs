@@ -45,6 +45,18 @@ pub(crate) struct Match10 {
 }
 
 pub(crate) fn decode(r: &mut Reader) -> Result<Match10, DecodeError> {
+    decode_with(r, Unasked::Ignored)
+}
+
+/// What becomes of fields whose protocol the match does not ask for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    Ignored,
+    /// They are in the match as those of IPv4 and TCP.
+    Kept,
+}
+
+pub(crate) fn decode_with(r: &mut Reader, unasked: Unasked) -> Result<Match10, DecodeError> {
     let wild = r.u32()?;
     let in_port = r.u16()?;
     let dl_src = r.uint(6)?;
@@ -91,7 +103,8 @@ pub(crate) fn decode(r: &mut Reader) -> Result<Match10, DecodeError> {
 
     let layers = Layers::of(has(FW_DL_TYPE).then_some(dl_type), || {
         has(FW_NW_PROTO).then_some(nw_proto)
-    });
+    })
+    .with(unasked);
     if let Some((src, dst)) = layers.addresses {
         m.set(src, nw_src.into(), address_mask(wild >> FW_NW_SRC_SHIFT));
         m.set(dst, nw_dst.into(), address_mask(wild >> FW_NW_DST_SHIFT));
@@ -118,6 +131,10 @@ pub(crate) fn decode(r: &mut Reader) -> Result<Match10, DecodeError> {
 
 /// Writes `m`; gives `false` when 1.0 cannot express all of it, and then leaves out the rest.
 pub(crate) fn encode(w: &mut Writer, m: &Match) -> bool {
+    encode_with(w, m, Unasked::Ignored)
+}
+
+pub(crate) fn encode_with(w: &mut Writer, m: &Match, unasked: Unasked) -> bool {
     let mut wild = FW_ALL & !(0x3f << FW_NW_SRC_SHIFT) & !(0x3f << FW_NW_DST_SHIFT);
     let mut nw_src = (0, FW_NW_ALL);
     let mut nw_dst = (0, FW_NW_ALL);
@@ -129,6 +146,7 @@ pub(crate) fn encode(w: &mut Writer, m: &Match) -> bool {
     // The specification gives the members below a meaning for IPv4 and ARP only.
     let eth_type = eth_type.filter(|t| *t != 0x86dd);
     let layers = Layers::of(eth_type, || m.get_exact(Field::IpProto).map(|v| v as u8));
+    let layers = layers.with(unasked);
     for f in m {
         let exact = f.is_exact();
         let (src, dst) = layers.ports.unzip();
@@ -250,6 +268,18 @@ impl Layers {
                 ..Layers::default()
             },
             _ => Layers::default(),
+        }
+    }
+
+    fn with(self, unasked: Unasked) -> Layers {
+        match unasked {
+            Unasked::Ignored => self,
+            Unasked::Kept => Layers {
+                addresses: self.addresses.or(Some((Field::Ipv4Src, Field::Ipv4Dst))),
+                proto: self.proto.or(Some(Field::IpProto)),
+                is_ip: true,
+                ports: self.ports.or(Some((Field::TcpSrc, Field::TcpDst))),
+            },
         }
     }
 }

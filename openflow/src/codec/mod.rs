@@ -1,9 +1,9 @@
 //! OpenFlow messages to bytes and back.
 //!
 //! One file per family of messages, each with decoding and encoding side by side:
-//! [`switch`], [`bundle`], [`flow_mod`], [`flow_monitor`], [`flow_removed`], [`flow_stats`],
-//! [`group`], [`meter`], [`packet_in`], [`port`], [`port_stats`], [`queue`], [`role`], [`table_desc`], [`table_stats`],
-//! [`table_features`] and [`tlv`], found by [`dispatch`] in the table of [`kind`]; below them
+//! [`switch`], [`bundle`], [`ct_flush`], [`flow_mod`], [`flow_monitor`], [`flow_removed`],
+//! [`flow_stats`], [`group`], [`ipfix`], [`meter`], [`packet_in`], [`port`], [`port_stats`],
+//! [`queue`], [`role`], [`table_desc`], [`table_stats`], [`table_features`] and [`tlv`], found by [`dispatch`] in the table of [`kind`]; below them
 //! [`flow`], [`oxs`], [`property`], [`action`], [`nx_action`], [`learn`], [`instruction`],
 //! [`match10`], [`match11`] and [`nxm`]. [`parts`] gives access to matches, actions and
 //! instructions alone.
@@ -22,6 +22,7 @@ mod action;
 mod bundle;
 mod continuation;
 mod controller_status;
+mod ct_flush;
 mod dispatch;
 mod flow;
 mod flow_mod;
@@ -30,6 +31,7 @@ mod flow_removed;
 mod flow_stats;
 mod group;
 mod instruction;
+mod ipfix;
 mod kind;
 mod learn;
 mod match10;
@@ -56,7 +58,7 @@ mod writer;
 use thiserror::Error;
 
 use crate::error::OfError;
-use crate::message::{FlowFormat, Message, PacketInFormat};
+use crate::message::{BundleFlags, FlowFormat, Message, PacketInFormat};
 use crate::version::Version;
 pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
@@ -177,6 +179,20 @@ pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
     body.skip(HEADER_LEN).ok()?;
     let (kind, _) = dispatch::kind(&header, version, &mut body).ok()?;
     Some(kind)
+}
+
+/// `OFPT_BUNDLE_ADD_MESSAGE` with a message that is encoded already, whatever transaction id that
+/// has.
+pub fn encode_bundle_add(
+    bundle_id: u32,
+    flags: BundleFlags,
+    message: &[u8],
+    version: Version,
+    xid: u32,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut w = MessageWriter::new(version.into(), xid, false);
+    bundle::encode_add_of(&mut w, bundle_id, flags, message);
+    w.finish()
 }
 
 /// A message of this kind without a body: what says what it is and nothing else.

@@ -4,7 +4,7 @@ use super::EncodeError;
 use super::action::{self, Encoder};
 use super::flow;
 use super::instruction;
-use super::match10;
+use super::match10::{self, Unasked};
 use super::match11;
 use super::nxm::{self, CookieMatch, Unknown};
 use crate::action::Action;
@@ -131,6 +131,20 @@ pub fn encode_nx_match(m: &NxMatch, version: Version) -> Vec<u8> {
     };
     nxm::encode_entries(&mut w, &m.fields, version, cookie);
     w.buf
+}
+
+/// Length of `struct ofp_match` of OpenFlow 1.0.
+pub const MATCH10_LEN: usize = 40;
+
+/// A match of OpenFlow 1.0 with all that it says, also what has no meaning with its protocol: its
+/// fields, and its bytes written again.
+pub fn whole_match10(bytes: &[u8]) -> Result<(Match, Vec<u8>), DecodeError> {
+    let mut r = Reader::new(bytes, OfError::BmcBadLen);
+    let fields = match10::decode_with(&mut r, Unasked::Kept)?.fields;
+    r.done()?;
+    let mut w = Writer::default();
+    match10::encode_with(&mut w, &fields, Unasked::Kept);
+    Ok((fields, w.buf))
 }
 
 /// `struct ofp_match` of OpenFlow 1.0, as far as that can say it.

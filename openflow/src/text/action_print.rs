@@ -13,6 +13,7 @@ use std::fmt::Write;
 
 use packet::OfPort;
 
+use super::colors::Tone;
 use super::fields;
 use super::ports::{Names, keyword_of};
 use super::subfield;
@@ -24,7 +25,7 @@ use crate::version::Version;
 /// Prints a list; an empty one drops the packet.
 pub fn write(out: &mut String, actions: &[Action], version: Version, names: &Names) {
     if actions.is_empty() {
-        out.push_str("drop");
+        names.paint(out, Tone::Drop, "drop");
         return;
     }
     for (n, action) in actions.iter().enumerate() {
@@ -38,86 +39,127 @@ pub fn write(out: &mut String, actions: &[Action], version: Version, names: &Nam
 /// Prints one action.
 pub fn write_one(out: &mut String, action: &Action, version: Version, names: &Names) {
     let name = action.form().name();
+    let param = |out: &mut String| names.label(out, Tone::Param, name, ":");
+    let special = |out: &mut String| names.label(out, Tone::Special, name, ":");
+    let arrow = |out: &mut String| names.paint(out, Tone::Special, "->");
+    let open = |out: &mut String| names.label(out, Tone::Paren, name, "(");
+    let close = |out: &mut String| names.paint(out, Tone::Paren, ")");
     match action {
         Action::Output { port, max_len } => write_output(out, *port, *max_len, names),
-        Action::Controller(c) => parts::controller(out, c),
+        Action::Controller(c) => parts::controller(out, c, names),
         Action::OutputReg { src, .. } => {
-            out.push_str("output:");
+            names.paint(out, Tone::Special, "output:");
             subfield::write(out, *src);
         }
         Action::OutputTrunc { port, max_len } => {
-            out.push_str("output(port=");
+            names.paint(out, Tone::Special, "output");
+            out.push_str("(port=");
             names.write_port(out, *port);
             put!(out, ",max_len={max_len})");
         }
         Action::Enqueue { port, queue } => {
-            put!(out, "{name}:");
+            param(out);
             names.write_port(out, *port);
             put!(out, ":{queue}");
         }
-        Action::SetQueue(n) | Action::Group(n) | Action::Meter(n) => put!(out, "{name}:{n}"),
+        Action::Group(n) => {
+            special(out);
+            put!(out, "{n}");
+        }
+        Action::SetQueue(n) | Action::Meter(n) => {
+            param(out);
+            put!(out, "{n}");
+        }
         Action::Bundle(b) => parts::bundle(out, name, b, names),
-        Action::Multipath(m) => parts::multipath(out, name, m),
+        Action::Multipath(m) => parts::multipath(out, name, m, names),
 
         Action::SetVlanVid(n)
         | Action::SetVlanVidIfTagged(n)
         | Action::SetTpSrc(n)
-        | Action::SetTpDst(n) => put!(out, "{name}:{n}"),
+        | Action::SetTpDst(n) => {
+            param(out);
+            put!(out, "{n}");
+        }
         Action::SetVlanPcp(n)
         | Action::SetVlanPcpIfTagged(n)
         | Action::SetNwTos(n)
         | Action::SetIpEcn(n)
-        | Action::SetIpTtl(n) => put!(out, "{name}:{n}"),
-        Action::StripVlan => out.push_str(match version {
-            Version::Of10 => Form::StripVlan.name(),
-            _ => Form::PopVlan.name(),
-        }),
+        | Action::SetIpTtl(n) => {
+            param(out);
+            put!(out, "{n}");
+        }
+        Action::StripVlan => {
+            let form = match version {
+                Version::Of10 => Form::StripVlan,
+                _ => Form::PopVlan,
+            };
+            names.paint(out, Tone::Value, form.name());
+        }
         Action::PushVlan(kind)
         | Action::PushMpls(kind)
         | Action::PopMpls(kind)
-        | Action::PushPbb(kind) => put!(out, "{name}:0x{kind:04x}"),
-        Action::SetMplsLabel(label) => put!(out, "{name}({label})"),
-        Action::SetMplsTc(n) | Action::SetMplsTtl(n) => put!(out, "{name}({n})"),
-        Action::Encap(encap) => parts::encap(out, name, encap),
-        Action::Decap(packet_type) => parts::decap(out, name, *packet_type),
+        | Action::PushPbb(kind) => {
+            param(out);
+            put!(out, "0x{kind:04x}");
+        }
+        Action::SetMplsLabel(label) => {
+            open(out);
+            put!(out, "{label}");
+            close(out);
+        }
+        Action::SetMplsTc(n) | Action::SetMplsTtl(n) => {
+            open(out);
+            put!(out, "{n}");
+            close(out);
+        }
+        Action::Encap(encap) => parts::encap(out, name, encap, names),
+        Action::Decap(packet_type) => parts::decap(out, name, *packet_type, names),
 
-        Action::SetEthSrc(addr) | Action::SetEthDst(addr) => put!(out, "{name}:{addr}"),
+        Action::SetEthSrc(addr) | Action::SetEthDst(addr) => {
+            param(out);
+            put!(out, "{addr}");
+        }
         Action::SetIpv4Src(addr) | Action::SetIpv4Dst(addr) => {
-            put!(out, "{name}:");
+            param(out);
             value::write_ipv4(out, *addr);
         }
-        Action::DecTtl(ids) => write_dec_ttl(out, ids),
+        Action::DecTtl(ids) => write_dec_ttl(out, ids, names),
         Action::SetTunnel { id, .. } => {
             let wide = u32::try_from(*id).is_err();
             let name = if wide { Form::SetTunnel64.name() } else { name };
-            put!(out, "{name}:");
+            names.label(out, Tone::Param, name, ":");
             value::write_hex(out, (*id).into());
         }
 
         Action::SetField { field, value, mask } => {
-            put!(out, "{name}:");
+            special(out);
             fields::write(out, *field, *value, *mask, names);
-            put!(out, "->{}", field.name());
+            arrow(out);
+            out.push_str(field.name());
         }
         Action::RegLoad { dst, value } => {
-            put!(out, "{name}:");
+            special(out);
             value::write_hex(out, u128::from(*value));
-            out.push_str("->");
+            arrow(out);
             subfield::write(out, *dst);
         }
         Action::RegMove { src, dst } => {
-            put!(out, "{name}:");
+            special(out);
             subfield::write(out, *src);
-            out.push_str("->");
+            arrow(out);
             subfield::write(out, *dst);
         }
         Action::StackPush(part) | Action::StackPop(part) => {
-            put!(out, "{name}:");
+            param(out);
             subfield::write(out, *part);
         }
-        Action::DeleteField(field) => put!(out, "{name}:{}", field.name()),
+        Action::DeleteField(field) => {
+            param(out);
+            out.push_str(field.name());
+        }
         Action::CheckPktLarger { len, dst } => {
-            put!(out, "{name}({len})->");
+            names.label(out, Tone::Param, name, "(");
+            put!(out, "{len})->");
             subfield::write(out, *dst);
         }
 
@@ -127,32 +169,42 @@ pub fn write_one(out: &mut String, action: &Action, version: Version, names: &Na
             with_ct,
         } => write_resubmit(out, *in_port, *table, *with_ct, names),
         Action::Clone(actions) | Action::WriteActions(actions) => {
-            put!(out, "{name}(");
+            open(out);
             write(out, actions, version, names);
-            out.push(')');
+            close(out);
         }
         Action::Learn(learn) => parts::learn(out, name, learn, names),
         Action::Conjunction {
             id,
             clause,
             n_clauses,
-        } => put!(out, "{name}({id},{}/{n_clauses})", u16::from(*clause) + 1),
+        } => {
+            open(out);
+            put!(out, "{id},{}/{n_clauses}", u16::from(*clause) + 1);
+            close(out);
+        }
         Action::FinTimeout { idle, hard } => {
-            let timeouts = [("idle_timeout", idle), ("hard_timeout", hard)];
-            let set = timeouts.iter().filter(|(_, n)| **n != 0);
-            let set: Vec<String> = set.map(|(name, n)| format!("{name}={n}")).collect();
-            put!(out, "{name}({})", set.join(","));
+            open(out);
+            let mut list = parts::List::new(out);
+            for (name, n) in [("idle_timeout", idle), ("hard_timeout", hard)] {
+                if *n != 0 {
+                    let out = list.next();
+                    names.label(out, Tone::Param, name, "=");
+                    put!(out, "{n}");
+                }
+            }
+            close(out);
         }
         Action::Sample(sample) => parts::sample(out, name, sample, names),
         Action::Ct(ct) => parts::ct(out, name, ct, version, names),
-        Action::Nat(nat) => parts::nat(out, name, nat),
+        Action::Nat(nat) => parts::nat(out, name, nat, names),
         Action::Note(bytes) => {
-            put!(out, "{name}:");
+            param(out);
             value::write_bytes(out, bytes);
         }
 
         Action::WriteMetadata { value, mask } => {
-            put!(out, "{name}:");
+            param(out);
             value::write_hex(out, u128::from(*value));
             if *mask != u64::MAX {
                 out.push('/');
@@ -160,12 +212,13 @@ pub fn write_one(out: &mut String, action: &Action, version: Version, names: &Na
             }
         }
         Action::StatTrigger { flags, thresholds } => {
-            put!(out, "{name}(flags={flags:#x},thresholds=");
+            open(out);
+            put!(out, "flags={flags:#x},thresholds=");
             value::write_bytes(out, thresholds);
-            out.push(')');
+            close(out);
         }
         Action::GotoTable(table) => {
-            put!(out, "{name}:");
+            param(out);
             names.write_table(out, *table);
         }
         Action::PopQueue
@@ -173,10 +226,9 @@ pub fn write_one(out: &mut String, action: &Action, version: Version, names: &Na
         | Action::CopyTtlOut
         | Action::CopyTtlIn
         | Action::PopPbb
-        | Action::DecNshTtl
         | Action::CtClear
-        | Action::Exit
-        | Action::ClearActions => out.push_str(name),
+        | Action::ClearActions => names.paint(out, Tone::Value, name),
+        Action::DecNshTtl | Action::Exit => names.paint(out, Tone::Special, name),
     }
 }
 
@@ -186,7 +238,7 @@ fn write_output(out: &mut String, port: OfPort, max_len: u16, names: &Names) {
     } else if let Some(word) = keyword_of(port) {
         out.push_str(word);
     } else {
-        out.push_str("output:");
+        names.paint(out, Tone::Special, "output:");
         names.write_port(out, port);
     }
 }
@@ -203,13 +255,15 @@ pub fn reason_name(reason: PacketInReason) -> &'static str {
     }
 }
 
-fn write_dec_ttl(out: &mut String, ids: &[u16]) {
-    out.push_str("dec_ttl");
+fn write_dec_ttl(out: &mut String, ids: &[u16], names: &Names) {
+    names.paint(out, Tone::Paren, "dec_ttl");
     if ids == [0] {
         return;
     }
     let ids: Vec<String> = ids.iter().map(u16::to_string).collect();
-    put!(out, "({})", ids.join(","));
+    names.paint(out, Tone::Paren, "(");
+    out.push_str(&ids.join(","));
+    names.paint(out, Tone::Paren, ")");
 }
 
 fn write_resubmit(
@@ -222,11 +276,11 @@ fn write_resubmit(
     match (port, table) {
         (Some(port), None) => {
             // As Open vSwitch prints it, also with ct.
-            out.push_str("resubmit:");
+            names.paint(out, Tone::Special, "resubmit:");
             names.write_port(out, port);
         }
         (port, table) => {
-            out.push_str("resubmit(");
+            names.paint(out, Tone::Paren, "resubmit(");
             if let Some(port) = port {
                 names.write_port(out, port);
             }
@@ -237,7 +291,7 @@ fn write_resubmit(
             if with_ct {
                 out.push_str(",ct");
             }
-            out.push(')');
+            names.paint(out, Tone::Paren, ")");
         }
     }
 }

@@ -8,17 +8,20 @@ use std::fmt;
 use super::argument::ArgumentError;
 use crate::action::order::Misplaced;
 
+/// An error in the text of a flow, at its place.
+pub type Error = At<ErrorKind>;
+
 /// An error at a place in the text.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Error {
-    pub kind: ErrorKind,
+pub struct At<E> {
+    pub kind: E,
     /// Byte offset of the offending word.
     pub at: usize,
 }
 
-impl Error {
-    pub fn new(kind: ErrorKind, at: usize) -> Error {
-        Error { kind, at }
+impl<E> At<E> {
+    pub fn new(kind: E, at: usize) -> At<E> {
+        At { kind, at }
     }
 
     /// Counted from 1.
@@ -27,13 +30,13 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl<E: fmt::Display> fmt::Display for At<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (column {})", self.kind, self.column())
     }
 }
 
-impl std::error::Error for Error {}
+impl<E: fmt::Debug + fmt::Display> std::error::Error for At<E> {}
 
 impl From<ArgumentError> for ErrorKind {
     fn from(error: ArgumentError) -> ErrorKind {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use packet::OfPort;
 
 use super::action_print;
+use super::colors::Tone;
 use super::matches::{self, Context};
 use super::ports::Names;
 use crate::field::Field;
@@ -60,46 +61,51 @@ pub fn write_flow_stats(
     names: &Names,
     stats: bool,
 ) {
+    let param = |out: &mut String, name| names.label(out, Tone::Param, name, "=");
     out.push(' ');
     if stats || flow.cookie != 0 {
-        out.push_str("cookie=0x");
-        let _ = write!(out, "{:x}, ", flow.cookie);
+        param(out, "cookie");
+        let _ = write!(out, "0x{:x}, ", flow.cookie);
     }
     if stats {
-        out.push_str("duration=");
+        param(out, "duration");
         write_duration(out, flow.duration);
         out.push_str(", ");
     }
     if stats || flow.table_id != 0 {
-        out.push_str("table=");
+        names.label(out, Tone::Special, "table", "=");
         names.write_table(out, flow.table_id);
         out.push_str(", ");
     }
     if stats {
-        let _ = write!(
-            out,
-            "n_packets={}, n_bytes={}, ",
-            flow.packet_count, flow.byte_count
-        );
+        param(out, "n_packets");
+        let _ = write!(out, "{}, ", flow.packet_count);
+        param(out, "n_bytes");
+        let _ = write!(out, "{}, ", flow.byte_count);
     }
     if flow.idle_timeout != 0 {
-        let _ = write!(out, "idle_timeout={}, ", flow.idle_timeout);
+        param(out, "idle_timeout");
+        let _ = write!(out, "{}, ", flow.idle_timeout);
     }
     if flow.hard_timeout != 0 {
-        let _ = write!(out, "hard_timeout={}, ", flow.hard_timeout);
+        param(out, "hard_timeout");
+        let _ = write!(out, "{}, ", flow.hard_timeout);
     }
     write_flags(out, flow.flags);
     if flow.importance != 0 {
-        let _ = write!(out, "importance={}, ", flow.importance);
+        param(out, "importance");
+        let _ = write!(out, "{}, ", flow.importance);
     }
     if stats {
         if let Some(age) = flow.idle_age {
-            let _ = write!(out, "idle_age={age}, ");
+            param(out, "idle_age");
+            let _ = write!(out, "{age}, ");
         }
         if let Some(age) = flow.hard_age
             && u64::from(age) != flow.duration.as_secs()
         {
-            let _ = write!(out, "hard_age={age}, ");
+            param(out, "hard_age");
+            let _ = write!(out, "{age}, ");
         }
     }
     let context = Context {
@@ -110,7 +116,7 @@ pub fn write_flow_stats(
     if !out.ends_with(' ') {
         out.push(' ');
     }
-    out.push_str("actions=");
+    names.label(out, Tone::Actions, "actions", "=");
     action_print::write(out, &flow.actions, version, names);
 }
 

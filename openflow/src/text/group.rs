@@ -2,9 +2,8 @@
 //!
 //! Source: ovs-ofctl(8), "Group Syntax"; the errors are those of Open vSwitch 3.1.
 
-use thiserror::Error;
-
 use super::action_parse;
+use super::error::{At, ErrorKind};
 use super::fields;
 use super::ports::Names;
 use super::token::{Pair, Pairs, Piece};
@@ -17,7 +16,7 @@ use crate::message::{
 use packet::OfPort;
 
 /// Why group text was not understood.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum GroupError {
     #[error("unknown keyword {0}")]
     UnknownKeyword(String),
@@ -74,12 +73,24 @@ pub enum GroupError {
     #[error("Indirect groups can have at most one bucket.")]
     IndirectBuckets,
     /// An action, or the value of a field.
-    #[error("{}", .0.kind)]
-    Text(#[from] super::Error),
+    #[error("{0}")]
+    Text(ErrorKind),
+}
+
+type Error = At<GroupError>;
+
+impl From<super::Error> for Error {
+    fn from(error: super::Error) -> Error {
+        At::new(GroupError::Text(error.kind), error.at)
+    }
 }
 
 /// Parses a group-mod.
-pub fn parse(text: &str, command: GroupCommand, names: &Names) -> Result<GroupMod, GroupError> {
+pub fn parse(text: &str, command: GroupCommand, names: &Names) -> Result<GroupMod, Error> {
+    parse_piece(Piece::new(text), command, names)
+}
+
+fn parse_piece(text: Piece<'_>, command: GroupCommand, names: &Names) -> Result<GroupMod, Error> {
     let mut group_mod = GroupMod {
         command,
         group_type: GroupType::All,
@@ -93,25 +104,36 @@ pub fn parse(text: &str, command: GroupCommand, names: &Names) -> Result<GroupMo
         return Ok(group_mod);
     }
     // Buckets come last: the type, wherever it stands, says what they are by default.
-    let mut parts = text.split("bucket=");
-    let head = parts.next().unwrap_or("");
+    const BUCKET: &str = "bucket=";
+    let (head, mut rest) = match text.split_once(BUCKET) {
+        Some((head, rest)) => (head, Some(rest)),
+        None => (text, None),
+    };
     let takes_buckets = !matches!(command, GroupCommand::Delete | GroupCommand::RemoveBucket);
-    if parts.clone().next().is_some() && !takes_buckets {
-        return Err(GroupError::NotNeeded("bucket"));
+    if let Some(part) = rest.filter(|_| !takes_buckets) {
+        return Err(At::new(
+            GroupError::NotNeeded("bucket"),
+            part.at - BUCKET.len(),
+        ));
     }
     Head::default().parse(head, names, &mut group_mod)?;
-    for part in parts {
+    while let Some(part) = rest {
+        let (part, next) = match part.split_once(BUCKET) {
+            Some((part, next)) => (part, Some(next)),
+            None => (part, None),
+        };
         let bucket = bucket(part, group_mod.group_type, names)?;
         let takes_weights = group_mod.group_type == GroupType::Select || !describes(command);
         if bucket.weight != 0 && !takes_weights {
-            return Err(GroupError::WeightNotAllowed);
+            return Err(At::new(GroupError::WeightNotAllowed, part.at));
         }
         group_mod.buckets.push(bucket);
+        if group_mod.group_type == GroupType::Indirect && group_mod.buckets.len() > 1 {
+            return Err(At::new(GroupError::IndirectBuckets, part.at));
+        }
+        rest = next;
     }
     Bucket::number(&mut group_mod.buckets);
-    if group_mod.group_type == GroupType::Indirect && group_mod.buckets.len() > 1 {
-        return Err(GroupError::IndirectBuckets);
-    }
     Ok(group_mod)
 }
 
@@ -119,7 +141,7 @@ pub fn parse(text: &str, command: GroupCommand, names: &Names) -> Result<GroupMo
 /// is an addition.
 ///
 /// A word that begins a command's name stands for it.
-pub fn parse_line(text: &str, names: &Names) -> Result<GroupMod, GroupError> {
+pub fn parse_line(text: &str, names: &Names) -> Result<GroupMod, Error> {
     const COMMANDS: [(&str, GroupCommand); 6] = [
         ("add", GroupCommand::Add),
         ("delete", GroupCommand::Delete),
@@ -133,7 +155,7 @@ pub fn parse_line(text: &str, names: &Names) -> Result<GroupMod, GroupError> {
         .iter()
         .find(|(name, _)| name.starts_with(word.text));
     match found {
-        Some((_, command)) if !word.is_empty() => parse(rest.text, *command, names),
+        Some((_, command)) if !word.is_empty() => parse_piece(rest, *command, names),
         _ => parse(text, GroupCommand::Add, names),
     }
 }
@@ -158,13 +180,33 @@ struct Head {
 impl Head {
     fn parse(
         mut self,
-        text: &str,
+        text: Piece<'_>,
         names: &Names,
         group_mod: &mut GroupMod,
-    ) -> Result<(), GroupError> {
-        for pair in Pairs::new(Piece::new(text)) {
-            self.keyword(pair, names, group_mod)?;
+    ) -> Result<(), Error> {
+        for pair in Pairs::new(text) {
+            if pair.key.text == "fields" {
+                if !describes(group_mod.command) {
+                    return Err(At::new(GroupError::FieldsNotNeeded, pair.key.at));
+                }
+                selection_fields(pair.value, names, &mut self.selection.fields)?;
+                continue;
+            }
+            self.keyword(pair, group_mod).map_err(|kind| {
+                let word = match kind {
+                    GroupError::UnknownKeyword(_) | GroupError::NotNeeded(_) => pair.key,
+                    _ => pair.value,
+                };
+                At::new(kind, word.at)
+            })?;
         }
+        // What is missing is missing at the end.
+        let end = text.trim_end();
+        self.check(group_mod)
+            .map_err(|kind| At::new(kind, end.at + end.text.len()))
+    }
+
+    fn check(self, group_mod: &mut GroupMod) -> Result<(), GroupError> {
         let command = group_mod.command;
         if group_mod.group_id == GROUP_ANY {
             return Err(GroupError::NoGroupId);
@@ -186,12 +228,7 @@ impl Head {
         Ok(())
     }
 
-    fn keyword(
-        &mut self,
-        pair: Pair<'_>,
-        names: &Names,
-        group_mod: &mut GroupMod,
-    ) -> Result<(), GroupError> {
+    fn keyword(&mut self, pair: Pair<'_>, group_mod: &mut GroupMod) -> Result<(), GroupError> {
         let (key, v) = (pair.key.text, pair.value.text);
         let needed = |is_needed: bool, what| match is_needed {
             true => Ok(()),
@@ -240,12 +277,6 @@ impl Head {
                 needed(describes(command), "selection method param")?;
                 self.selection.param = number64(v)?;
             }
-            "fields" => {
-                if !describes(command) {
-                    return Err(GroupError::FieldsNotNeeded);
-                }
-                selection_fields(pair.value, names, &mut self.selection.fields)?;
-            }
             _ => return Err(GroupError::UnknownKeyword(key.to_owned())),
         }
         Ok(())
@@ -276,7 +307,7 @@ fn selection_fields(
     text: Piece<'_>,
     names: &Names,
     out: &mut Vec<(Field, u128)>,
-) -> Result<(), GroupError> {
+) -> Result<(), Error> {
     let mut pairs = Pairs::new(text);
     while let Some(pair) = pairs.next() {
         let rest = || pairs.rest().text.to_owned();
@@ -288,11 +319,13 @@ fn selection_fields(
                 continue;
             }
             Err(field::Error::Unknown(name)) => {
-                return Err(GroupError::UnknownField { rest: rest(), name });
+                let kind = GroupError::UnknownField { rest: rest(), name };
+                return Err(At::new(kind, key.at));
             }
         };
         if out.iter().any(|(f, _)| *f == field) {
-            return Err(GroupError::DuplicateField(key.text.to_owned()));
+            let kind = GroupError::DuplicateField(key.text.to_owned());
+            return Err(At::new(kind, key.at));
         }
         let info = field.info();
         let all = low_bits(u16::from(info.bytes) * 8);
@@ -301,13 +334,14 @@ fn selection_fields(
             false => {
                 let (bits, _) = fields::parse_set(field, v, names)?;
                 if bits == 0 {
-                    return Err(GroupError::ZeroMask(rest()));
+                    return Err(At::new(GroupError::ZeroMask(rest()), v.at));
                 }
                 if info.maskable == Maskable::Exact && bits != all {
-                    return Err(GroupError::FieldMask {
+                    let kind = GroupError::FieldMask {
                         value: v.text.to_owned(),
                         field: info.name,
-                    });
+                    };
+                    return Err(At::new(kind, v.at));
                 }
                 bits
             }
@@ -319,47 +353,78 @@ fn selection_fields(
 }
 
 /// What follows one `bucket=`: settings, and actions in any form.
-fn bucket(text: &str, group_type: GroupType, names: &Names) -> Result<Bucket, GroupError> {
+fn bucket(text: Piece<'_>, group_type: GroupType, names: &Names) -> Result<Bucket, Error> {
     let mut bucket = Bucket::new(group_type.default_weight(), Vec::new());
-    let mut actions = String::new();
-    for pair in Pairs::new(Piece::new(text)) {
-        let (key, v) = (pair.key.text, pair.value.text);
-        let is = |name: &str| key.eq_ignore_ascii_case(name);
-        if is("weight") {
-            let weight = value::u16_value(v);
-            bucket.weight = weight.ok_or_else(|| GroupError::Weight(v.to_owned()))?;
-        } else if is("watch_port") {
-            bucket.watch_port = names
-                .port(v)
-                .filter(|p| *p <= OfPort::MAX || *p == OfPort::ANY)
-                .ok_or_else(|| GroupError::WatchPort(v.to_owned()))?;
-        } else if is("watch_group") {
-            bucket.watch_group = match number(v)? {
-                id if id <= GROUP_MAX => id,
-                id => return Err(GroupError::WatchGroup(id)),
-            };
-        } else if is("bucket_id") {
-            bucket.id = match number(v)? {
-                id if id <= BUCKET_MAX => id,
-                id => return Err(GroupError::BucketId(id)),
-            };
-        } else {
-            let action = match is("action") || is("actions") {
-                true => pair.value.text,
-                false => pair.whole.text,
-            };
-            actions.push_str(action);
-            actions.push(',');
+    let mut actions = Actions::default();
+    for pair in Pairs::new(text) {
+        if setting(&mut bucket, pair, names).map_err(|kind| At::new(kind, pair.value.at))? {
+            continue;
         }
+        let is = |name: &str| pair.key.text.eq_ignore_ascii_case(name);
+        actions.push(match is("action") || is("actions") {
+            true => pair.value,
+            false => pair.whole,
+        });
     }
-    if actions.is_empty() {
-        return Err(GroupError::NoActions);
+    if actions.text.is_empty() {
+        return Err(At::new(GroupError::NoActions, text.at));
     }
     if group_type == GroupType::FastFailover && !bucket.watches() {
-        return Err(GroupError::NoWatch);
+        return Err(At::new(GroupError::NoWatch, text.at));
     }
-    bucket.actions = action_parse::parse_packet_out(Piece::new(&actions), names)?;
+    bucket.actions = action_parse::parse_packet_out(Piece::new(&actions.text), names)
+        .map_err(|error| At::new(error.kind, actions.place(error.at)))?;
     Ok(bucket)
+}
+
+/// Takes a setting of a bucket; says whether it is one.
+fn setting(bucket: &mut Bucket, pair: Pair<'_>, names: &Names) -> Result<bool, GroupError> {
+    let v = pair.value.text;
+    let is = |name: &str| pair.key.text.eq_ignore_ascii_case(name);
+    if is("weight") {
+        let weight = value::u16_value(v);
+        bucket.weight = weight.ok_or_else(|| GroupError::Weight(v.to_owned()))?;
+    } else if is("watch_port") {
+        bucket.watch_port = names
+            .port(v)
+            .filter(|p| *p <= OfPort::MAX || *p == OfPort::ANY)
+            .ok_or_else(|| GroupError::WatchPort(v.to_owned()))?;
+    } else if is("watch_group") {
+        bucket.watch_group = match number(v)? {
+            id if id <= GROUP_MAX => id,
+            id => return Err(GroupError::WatchGroup(id)),
+        };
+    } else if is("bucket_id") {
+        bucket.id = match number(v)? {
+            id if id <= BUCKET_MAX => id,
+            id => return Err(GroupError::BucketId(id)),
+        };
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// The actions of a bucket, which stand among its settings, put together.
+#[derive(Default)]
+struct Actions {
+    text: String,
+    /// Where in `text` each piece begins, and where in the group's.
+    places: Vec<(usize, usize)>,
+}
+
+impl Actions {
+    fn push(&mut self, piece: Piece<'_>) {
+        self.places.push((self.text.len(), piece.at));
+        self.text.push_str(piece.text);
+        self.text.push(',');
+    }
+
+    /// The place in the group's text of one in `text`.
+    fn place(&self, at: usize) -> usize {
+        let before = self.places.iter().rev().find(|(start, _)| *start <= at);
+        before.map_or(at, |(start, place)| place + (at - start))
+    }
 }
 
 pub(super) fn number(text: &str) -> Result<u32, GroupError> {
@@ -383,7 +448,7 @@ mod tests {
     fn error(text: &str, command: GroupCommand) -> String {
         match parse(text, command, &Names::none()) {
             Ok(group_mod) => panic!("{text}: {group_mod:?}"),
-            Err(e) => e.to_string(),
+            Err(e) => e.kind.to_string(),
         }
     }
 

@@ -6,8 +6,10 @@
 
 mod asynchronous;
 mod bundle;
+mod ct_flush;
 mod flow_monitor;
 mod group;
+mod ipfix;
 mod meter;
 mod port;
 mod switch;
@@ -63,6 +65,8 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         | Message::FlowMonitorResumed
         | Message::TlvTableRequest
         | Message::TableDescRequest
+        | Message::IpfixBridgeRequest
+        | Message::IpfixFlowRequest
         | Message::FlowAge
         | Message::ControllerStatusRequest
         | Message::TableStatsRequest => {}
@@ -122,6 +126,12 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         Message::RoleStatus(status) => asynchronous::write_role_status(out, status),
         Message::TlvTableMod(tm) => tlv::write_mod(out, tm),
         Message::TlvTableReply(table) => tlv::write_table(out, table),
+        Message::CtFlush(flush) => ct_flush::write(out, flush),
+        Message::CtFlushZone { zone } => {
+            let _ = write!(out, " zone_id={zone}");
+        }
+        Message::IpfixBridgeReply(stats) => ipfix::write_bridge(out, stats),
+        Message::IpfixFlowReply(stats) => ipfix::write_flows(out, stats),
         Message::BundleControl(control) => bundle::write_control(out, control),
         Message::BundleAdd(add) => bundle::write_add(out, add, style),
         Message::BundleFeaturesRequest(request) => bundle::write_features_request(out, request),

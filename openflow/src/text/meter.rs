@@ -2,8 +2,8 @@
 //!
 //! Source: ovs-ofctl(8), "Meter Syntax"; the errors are those of Open vSwitch 3.1.
 
-use thiserror::Error;
-
+use super::error::At;
+use super::token::Piece;
 use super::value;
 use crate::message::{
     BandAction, METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterBand, MeterCommand,
@@ -11,7 +11,7 @@ use crate::message::{
 };
 
 /// Why meter text was not understood.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum MeterError {
     #[error("must specify bands")]
     NoBands,
@@ -47,8 +47,10 @@ pub enum MeterError {
     BurstNotAllowed,
 }
 
+type Error = At<MeterError>;
+
 /// Parses an addition, modification or deletion of a meter.
-pub fn parse(text: &str, command: MeterCommand) -> Result<MeterMod, MeterError> {
+pub fn parse(text: &str, command: MeterCommand) -> Result<MeterMod, Error> {
     let mut meter = MeterConfig {
         meter_id: 0,
         flags: MeterFlags::default(),
@@ -58,31 +60,40 @@ pub fn parse(text: &str, command: MeterCommand) -> Result<MeterMod, MeterError> 
         meter.meter_id = parse_id(text)?;
         return Ok(MeterMod { command, meter });
     }
-    let (head, rest) = text.split_once("band").ok_or(MeterError::NoBands)?;
-    let (_, bands) = rest.split_once('=').ok_or(MeterError::NoBands)?;
+    let text = Piece::new(text);
+    let cut = text
+        .split_once("band")
+        .and_then(|(head, rest)| Some((head, rest.split_once("=")?.1)));
+    let (head, bands) = cut.ok_or(at_end(MeterError::NoBands, text))?;
     parse_head(head, Some(&mut meter.flags), &mut meter.meter_id)?;
     if meter.flags == MeterFlags::default() {
-        return Err(MeterError::NoFlags);
+        return Err(at_end(MeterError::NoFlags, head));
     }
     meter.bands = parse_bands(bands, meter.flags)?;
     Ok(MeterMod { command, meter })
 }
 
 /// Parses the `meter=ID` of a deletion or a request.
-pub fn parse_id(text: &str) -> Result<u32, MeterError> {
+pub fn parse_id(text: &str) -> Result<u32, Error> {
     let mut meter_id = 0;
-    parse_head(text, None, &mut meter_id)?;
+    parse_head(Piece::new(text), None, &mut meter_id)?;
     Ok(meter_id)
 }
 
+/// What is missing is missing at the end.
+fn at_end(kind: MeterError, text: Piece<'_>) -> Error {
+    let text = text.trim_end();
+    At::new(kind, text.at + text.text.len())
+}
+
 fn parse_head(
-    text: &str,
+    text: Piece<'_>,
     mut flags: Option<&mut MeterFlags>,
     meter_id: &mut u32,
-) -> Result<(), MeterError> {
+) -> Result<(), Error> {
     let mut words = Words(text);
     while let Some(name) = words.name() {
-        let flag = match name {
+        let flag = match name.text {
             "kbps" => MeterFlags::KBPS,
             "pktps" => MeterFlags::PKTPS,
             "burst" => MeterFlags::BURST,
@@ -94,59 +105,66 @@ fn parse_head(
             continue;
         }
         let v = words.value(name)?;
-        match (name, v) {
+        match (name.text, v.text) {
             ("meter", "all") => *meter_id = METER_ALL,
             ("meter", "controller") => *meter_id = METER_CONTROLLER,
             ("meter", "slowpath") => *meter_id = METER_SLOWPATH,
             ("meter", _) => match number(v)? {
                 id @ 1..=METER_MAX => *meter_id = id,
-                _ => return Err(MeterError::MeterId(name.to_owned())),
+                _ => return Err(At::new(MeterError::MeterId(name.text.to_owned()), v.at)),
             },
-            _ => return Err(MeterError::UnknownKeyword(name.to_owned())),
+            _ => return Err(unknown(name)),
         }
     }
     match *meter_id {
-        0 => Err(MeterError::NoMeter),
+        0 => Err(at_end(MeterError::NoMeter, text)),
         _ => Ok(()),
     }
 }
 
-fn parse_bands(text: &str, flags: MeterFlags) -> Result<Vec<MeterBand>, MeterError> {
-    let mut bands: Vec<(MeterBand, u8)> = Vec::new();
+fn unknown(name: Piece<'_>) -> Error {
+    At::new(MeterError::UnknownKeyword(name.text.to_owned()), name.at)
+}
+
+fn parse_bands(text: Piece<'_>, flags: MeterFlags) -> Result<Vec<MeterBand>, Error> {
+    // Each with its DSCP level and the place where it begins.
+    let mut bands: Vec<(MeterBand, u8, usize)> = Vec::new();
     let mut words = Words(text);
     while let Some(name) = words.name() {
         let v = words.value(name)?;
-        if name == "type" {
-            let action = match v {
+        if name.text == "type" {
+            let action = match v.text {
                 "drop" => BandAction::Drop,
                 "dscp_remark" => BandAction::DscpRemark { prec_level: 0 },
-                _ => return Err(MeterError::BandType(v.to_owned())),
+                _ => return Err(At::new(MeterError::BandType(v.text.to_owned()), v.at)),
             };
             let band = MeterBand {
                 action,
                 rate: 0,
                 burst: 0,
             };
-            bands.push((band, 0));
+            bands.push((band, 0, name.at));
             continue;
         }
-        let (band, level) = bands.last_mut().ok_or(MeterError::NoType)?;
-        match name {
+        let Some((band, level, _)) = bands.last_mut() else {
+            return Err(At::new(MeterError::NoType, name.at));
+        };
+        match name.text {
             "rate" => band.rate = number(v)?,
             "burst_size" => band.burst = number(v)?,
             "prec_level" => {
-                let n = value::u8_value(v);
-                *level = n.ok_or_else(|| MeterError::PrecLevel(v.to_owned()))?;
+                *level = value::u8_value(v.text)
+                    .ok_or_else(|| At::new(MeterError::PrecLevel(v.text.to_owned()), v.at))?;
             }
-            _ => return Err(MeterError::UnknownKeyword(name.to_owned())),
+            _ => return Err(unknown(name)),
         }
     }
     if bands.is_empty() {
-        return Err(MeterError::EmptyBands);
+        return Err(At::new(MeterError::EmptyBands, text.at));
     }
     bands
         .into_iter()
-        .map(|(band, level)| check_band(band, level, flags))
+        .map(|(band, level, at)| check_band(band, level, flags).map_err(|kind| At::new(kind, at)))
         .collect()
 }
 
@@ -167,33 +185,38 @@ fn check_band(mut band: MeterBand, level: u8, flags: MeterFlags) -> Result<Meter
     }
 }
 
-fn number(text: &str) -> Result<u32, MeterError> {
-    value::u32_value(text).ok_or_else(|| MeterError::Number(text.to_owned()))
+fn number(text: Piece<'_>) -> Result<u32, Error> {
+    value::u32_value(text.text)
+        .ok_or_else(|| At::new(MeterError::Number(text.text.to_owned()), text.at))
 }
 
 /// Names and values as ovs-ofctl cuts them: a name ends at `=` too.
-struct Words<'a>(&'a str);
+struct Words<'a>(Piece<'a>);
 
 impl<'a> Words<'a> {
     const SPACES: [char; 5] = [',', ' ', '\t', '\r', '\n'];
 
-    fn name(&mut self) -> Option<&'a str> {
+    fn name(&mut self) -> Option<Piece<'a>> {
         self.cut(|c| c == '=' || Self::SPACES.contains(&c))
     }
 
-    fn value(&mut self, name: &str) -> Result<&'a str, MeterError> {
-        self.cut(|c| Self::SPACES.contains(&c))
-            .ok_or_else(|| MeterError::MissingValue(name.to_owned()))
+    fn value(&mut self, name: Piece<'_>) -> Result<Piece<'a>, Error> {
+        self.cut(|c| Self::SPACES.contains(&c)).ok_or_else(|| {
+            let end = name.at + name.text.len();
+            At::new(MeterError::MissingValue(name.text.to_owned()), end)
+        })
     }
 
-    fn cut(&mut self, ends: impl Fn(char) -> bool) -> Option<&'a str> {
-        let text = self.0.trim_start_matches(&ends);
+    fn cut(&mut self, ends: impl Fn(char) -> bool) -> Option<Piece<'a>> {
+        let text = self.0.text.trim_start_matches(&ends);
+        let start = self.0.skip(self.0.text.len() - text.len());
         let end = text.find(&ends).unwrap_or(text.len());
-        let (word, rest) = text.split_at_checked(end)?;
-        // The sign that ends a word goes with it.
-        let mut rest = rest.chars();
-        rest.next();
-        self.0 = rest.as_str();
+        let word = Piece {
+            text: text.get(..end)?,
+            at: start.at,
+        };
+        // The sign that ends a word goes with it; all of them have one byte.
+        self.0 = start.skip(end).skip(1);
         (!word.is_empty()).then_some(word)
     }
 }
@@ -270,7 +293,18 @@ mod tests {
             ),
         ] {
             let error = parse(text, MeterCommand::Add).expect_err(text);
-            assert_eq!(error.to_string(), want, "{text}");
+            assert_eq!(error.kind.to_string(), want, "{text}");
+        }
+        for (text, column) in [
+            ("meter=1,foo=2,kbps,bands=type=drop,rate=1", 9),
+            ("meter=x,kbps,bands=type=drop,rate=1", 7),
+            ("meter=1,kbps,bands=type=drop,rate=x", 35),
+            ("meter=1,kbps,bands=type=drop,rate=1,type=drop", 37),
+            ("meter=1,kbps,bands=", 20),
+            ("meter=1,kbps", 13),
+        ] {
+            let error = parse(text, MeterCommand::Add).expect_err(text);
+            assert_eq!(error.column(), column, "{text}: {error}");
         }
         for (text, want) in [
             ("", "must specify 'meter'"),
@@ -278,7 +312,7 @@ mod tests {
             ("meter=1,kbps", "field kbps missing value"),
         ] {
             let error = parse(text, MeterCommand::Delete).expect_err(text);
-            assert_eq!(error.to_string(), want, "{text}");
+            assert_eq!(error.kind.to_string(), want, "{text}");
         }
     }
 

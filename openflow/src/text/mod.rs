@@ -2,7 +2,7 @@
 //! `ovs-ofctl` prints, and datapath flows.
 //!
 //! - [`token`] splits text into pairs, [`value`] reads and prints numbers and addresses,
-//!   [`ports`] knows the names of ports and tables;
+//!   [`ports`] knows the names of ports and tables, [`colors`] what is coloured how;
 //! - [`fields`], [`flags`], [`subfield`] and [`matches`] are about matches, [`action_parse`] and
 //!   [`action_print`] about actions, each by the table in [`crate::field`];
 //! - [`flow`] reads flow-mods, filters and packet-outs, [`flow_monitor`] flow monitors,
@@ -11,7 +11,7 @@
 //! - [`message`] and [`message_bytes`] print messages, [`packet_print`] packets and the lines of
 //!   ofproto/trace;
 //! - [`nx_match`] has matches by the names of their entries on the wire;
-//! - [`tlv`] reads mappings of Geneve options;
+//! - [`tlv`] reads mappings of Geneve options, [`ct_flush`] which connections to flush;
 //! - [`dp`] is the text of datapath flows.
 //!
 //! What Open vSwitch knows and this version does not carry is refused by its name. No file here
@@ -20,6 +20,8 @@
 pub mod action_parse;
 pub mod action_print;
 pub mod argument;
+pub mod colors;
+pub mod ct_flush;
 pub mod dp;
 pub mod error;
 pub mod fields;
@@ -40,5 +42,5 @@ pub mod tlv;
 pub mod token;
 pub mod value;
 
-pub use error::{Error, ErrorKind};
+pub use error::{At, Error, ErrorKind};
 pub use ports::Names;

@@ -142,7 +142,7 @@ pub fn write_megaflow(
 }
 
 /// A frame in flow syntax, followed by its transport checksum.
-pub fn write_packet(out: &mut String, frame: &[u8]) {
+pub fn write_packet(out: &mut String, frame: &[u8], names: &Names) {
     let mut key = FlowKey::zero();
     let Ok(layers) = extract(&frame, &Meta::default(), &mut key) else {
         let _ = write!(
@@ -152,7 +152,7 @@ pub fn write_packet(out: &mut String, frame: &[u8]) {
         );
         return;
     };
-    write_flow(out, &key, None, &Names::none());
+    write_flow(out, &key, None, names);
     write_checksum(out, frame, &key, layers);
 }
 

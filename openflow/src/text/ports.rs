@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use packet::OfPort;
 
+use super::colors::{self, Colors, Tone};
 use super::value;
 
 /// The keywords for reserved ports (OpenFlow 1.3.5, 7.2.1).
@@ -20,7 +21,8 @@ const KEYWORDS: [(&str, OfPort); 9] = [
     ("UNSET", OfPort::UNSET),
 ];
 
-/// Names of a bridge's ports and tables, as far as they are known and wanted.
+/// Names of a bridge's ports and tables, as far as they are known and wanted, and the colours
+/// that text is printed in.
 ///
 /// A name that two ports share stands for neither.
 #[derive(Clone, Default, Debug)]
@@ -29,12 +31,40 @@ pub struct Names {
     name_of: BTreeMap<OfPort, String>,
     table_of: BTreeMap<String, Option<u8>>,
     name_of_table: BTreeMap<u8, String>,
+    colors: Option<Box<Colors>>,
 }
 
 impl Names {
     /// Numbers only.
     pub fn none() -> Names {
         Names::default()
+    }
+
+    /// The same, with colours.
+    pub fn with_colors(self, colors: Option<&Colors>) -> Names {
+        let colors = colors.cloned().map(Box::new);
+        Names { colors, ..self }
+    }
+
+    pub fn has_colors(&self) -> bool {
+        self.colors.is_some()
+    }
+
+    /// Prints `text` in its colour, if there are colours.
+    pub fn paint(&self, out: &mut String, tone: Tone, text: &str) {
+        self.label(out, tone, text, "");
+    }
+
+    /// Prints a name and the delimiter behind it in one colour.
+    pub fn label(&self, out: &mut String, tone: Tone, name: &str, delimiter: &str) {
+        if let Some(colors) = &self.colors {
+            out.push_str(colors.begin(tone));
+        }
+        out.push_str(name);
+        out.push_str(delimiter);
+        if self.colors.is_some() {
+            out.push_str(colors::END);
+        }
     }
 
     pub fn add_port(&mut self, port: OfPort, name: &str) {

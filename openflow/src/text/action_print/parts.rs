@@ -15,24 +15,25 @@ use crate::action::{
     Multipath, Nat, NatAddresses, NatKind, Sample, SampleDirection, Subfield,
 };
 use crate::text::action_parse::HELPERS;
+use crate::text::colors::Tone;
 use crate::text::matches::DEFAULT_PRIORITY;
 use crate::text::ports::Names;
 use crate::text::{fields, subfield, value};
 use crate::version::Version;
 
 /// Words with commas between them.
-struct List<'a> {
+pub(super) struct List<'a> {
     out: &'a mut String,
     empty: bool,
 }
 
 impl List<'_> {
-    fn new(out: &mut String) -> List<'_> {
+    pub fn new(out: &mut String) -> List<'_> {
         List { out, empty: true }
     }
 
     /// The text, behind a comma where one is needed.
-    fn next(&mut self) -> &mut String {
+    pub fn next(&mut self) -> &mut String {
         if !self.empty {
             self.out.push(',');
         }
@@ -40,12 +41,23 @@ impl List<'_> {
         self.out
     }
 
-    fn word(&mut self, word: &str) {
-        self.next().push_str(word);
+    fn word(&mut self, word: &str, names: &Names) {
+        names.paint(self.next(), Tone::Value, word);
+    }
+
+    /// The name of an argument; its value follows.
+    fn param(&mut self, name: &str, names: &Names) -> &mut String {
+        let out = self.next();
+        names.label(out, Tone::Param, name, "=");
+        out
     }
 }
 
-pub(super) fn controller(out: &mut String, c: &Controller) {
+fn close(out: &mut String, names: &Names) {
+    names.paint(out, Tone::Paren, ")");
+}
+
+pub(super) fn controller(out: &mut String, c: &Controller, names: &Names) {
     let default = Controller::default();
     let plain = Controller {
         max_len: c.max_len,
@@ -55,61 +67,61 @@ pub(super) fn controller(out: &mut String, c: &Controller) {
         put!(out, "CONTROLLER:{}", c.max_len);
         return;
     }
-    out.push_str("controller(");
+    names.paint(out, Tone::Paren, "controller(");
     let mut list = List::new(out);
     if c.reason != default.reason {
-        put!(list.next(), "reason={}", reason_name(c.reason));
+        list.param("reason", names).push_str(reason_name(c.reason));
     }
     if c.max_len != default.max_len {
-        put!(list.next(), "max_len={}", c.max_len);
+        put!(list.param("max_len", names), "{}", c.max_len);
     }
     if c.controller_id != 0 {
-        put!(list.next(), "id={}", c.controller_id);
+        put!(list.param("id", names), "{}", c.controller_id);
     }
     if !c.userdata.is_empty() {
-        let out = list.next();
-        out.push_str("userdata=");
-        value::write_bytes(out, &c.userdata);
+        value::write_bytes(list.param("userdata", names), &c.userdata);
     }
     if c.pause {
-        list.word("pause");
+        list.word("pause", names);
     }
     if let Some(id) = c.meter_id {
-        put!(list.next(), "meter_id={id}");
+        put!(list.param("meter_id", names), "{id}");
     }
-    out.push(')');
+    close(out, names);
 }
 
 pub(super) fn bundle(out: &mut String, name: &str, b: &Bundle, names: &Names) {
     let (fields, basis, algorithm) = (b.fields.name(), b.basis, b.algorithm.name());
-    put!(out, "{name}({fields},{basis},{algorithm},ofport,");
+    names.label(out, Tone::Paren, name, "(");
+    put!(out, "{fields},{basis},{algorithm},ofport,");
     if let Some(dst) = b.dst {
         subfield::write(out, dst);
         out.push(',');
     }
-    out.push_str("members:");
+    names.paint(out, Tone::Param, "members:");
     let mut list = List::new(out);
     for port in &b.members {
         names.write_port(list.next(), *port);
     }
-    out.push(')');
+    close(out, names);
 }
 
-pub(super) fn multipath(out: &mut String, name: &str, m: &Multipath) {
+pub(super) fn multipath(out: &mut String, name: &str, m: &Multipath, names: &Names) {
+    names.label(out, Tone::Paren, name, "(");
     let n_links = u32::from(m.max_link) + 1;
     put!(
         out,
-        "{name}({},{},{},{n_links},{},",
+        "{},{},{},{n_links},{},",
         m.fields.name(),
         m.basis,
         m.algorithm.name(),
         m.arg
     );
     subfield::write(out, m.dst);
-    out.push(')');
+    close(out, names);
 }
 
-pub(super) fn encap(out: &mut String, name: &str, encap: &Encap) {
+pub(super) fn encap(out: &mut String, name: &str, encap: &Encap, names: &Names) {
     let header = match encap.packet_type {
         PACKET_TYPE_ETHERNET => "ethernet",
         PACKET_TYPE_NSH => "nsh",
@@ -117,9 +129,10 @@ pub(super) fn encap(out: &mut String, name: &str, encap: &Encap) {
         PACKET_TYPE_MPLS_MULTICAST => "mpls_mc",
         _ => "UNKNOWN",
     };
-    put!(out, "{name}({header}");
+    names.label(out, Tone::Paren, name, "(");
+    out.push_str(header);
     if !encap.props.is_empty() {
-        out.push('(');
+        names.paint(out, Tone::Paren, "(");
         let mut list = List::new(out);
         for prop in &encap.props {
             let out = list.next();
@@ -132,9 +145,9 @@ pub(super) fn encap(out: &mut String, name: &str, encap: &Encap) {
                 }
             }
         }
-        out.push(')');
+        close(out, names);
     }
-    out.push(')');
+    close(out, names);
 }
 
 /// Bytes without the zeros at their front, but one digit at least.
@@ -146,96 +159,104 @@ fn write_short_hex(out: &mut String, data: &[u8]) {
     }
 }
 
-pub(super) fn decap(out: &mut String, name: &str, packet_type: u32) {
-    put!(out, "{name}(");
+pub(super) fn decap(out: &mut String, name: &str, packet_type: u32, names: &Names) {
+    names.label(out, Tone::Paren, name, "(");
     if packet_type != PACKET_TYPE_NEXT {
         let (ns, id) = (packet_type >> 16, packet_type & 0xffff);
         put!(out, "packet_type(ns={ns},type=");
         value::write_hex(out, id.into());
         out.push(')');
     }
-    out.push(')');
+    close(out, names);
 }
 
 pub(super) fn sample(out: &mut String, name: &str, s: &Sample, names: &Names) {
-    put!(
-        out,
-        "{name}(probability={},collector_set_id={},obs_domain_id={},obs_point_id={}",
-        s.probability,
-        s.collector_set_id,
-        s.obs_domain_id,
-        s.obs_point_id
-    );
-    if s.sampling_port != OfPort::ANY {
-        out.push_str(",sampling_port=");
-        names.write_port(out, s.sampling_port);
+    names.label(out, Tone::Paren, name, "(");
+    let mut list = List::new(out);
+    put!(list.param("probability", names), "{}", s.probability);
+    for (name, n) in [
+        ("collector_set_id", s.collector_set_id),
+        ("obs_domain_id", s.obs_domain_id),
+        ("obs_point_id", s.obs_point_id),
+    ] {
+        put!(list.param(name, names), "{n}");
     }
-    out.push_str(match s.direction {
-        SampleDirection::Default => ")",
-        SampleDirection::Ingress => ",ingress)",
-        SampleDirection::Egress => ",egress)",
-    });
+    if s.sampling_port != OfPort::ANY {
+        names.write_port(list.param("sampling_port", names), s.sampling_port);
+    }
+    let direction = match s.direction {
+        SampleDirection::Default => None,
+        SampleDirection::Ingress => Some("ingress"),
+        SampleDirection::Egress => Some("egress"),
+    };
+    if let Some(direction) = direction {
+        names.paint(list.next(), Tone::Param, direction);
+    }
+    close(out, names);
 }
 
 pub(super) fn ct(out: &mut String, name: &str, ct: &Ct, version: Version, names: &Names) {
-    put!(out, "{name}(");
+    names.label(out, Tone::Paren, name, "(");
     let mut list = List::new(out);
     if ct.commit {
-        list.word("commit");
+        list.word("commit", names);
     }
     if ct.force {
-        list.word("force");
+        list.word("force", names);
     }
     if let Some(table) = ct.table {
         let out = list.next();
-        out.push_str("table=");
+        names.paint(out, Tone::Special, "table=");
         names.write_table(out, table);
     }
     match ct.zone {
         CtZone::Number(0) => {}
-        CtZone::Number(zone) => put!(list.next(), "zone={zone}"),
-        CtZone::Field(src) => {
-            let out = list.next();
-            out.push_str("zone=");
-            subfield::write(out, src);
-        }
+        CtZone::Number(zone) => put!(list.param("zone", names), "{zone}"),
+        CtZone::Field(src) => subfield::write(list.param("zone", names), src),
     }
     // A translation that is first stands for itself.
     let rest = match ct.actions.split_first() {
         Some((Action::Nat(first), rest)) => {
-            nat(list.next(), "nat", first);
+            nat(list.next(), "nat", first, names);
             rest
         }
         _ => &ct.actions,
     };
     if !rest.is_empty() {
         let out = list.next();
-        out.push_str("exec(");
+        names.paint(out, Tone::Paren, "exec(");
         write(out, rest, version, names);
-        out.push(')');
+        // In colour, the comma is there even if nothing follows, as in Open vSwitch.
+        if names.has_colors() {
+            names.paint(out, Tone::Paren, "),");
+            list.empty = true;
+        } else {
+            out.push(')');
+        }
     }
     match HELPERS.iter().find(|(_, port)| *port == ct.alg) {
-        Some((helper, _)) => put!(list.next(), "alg={helper}"),
+        Some((helper, _)) => list.param("alg", names).push_str(helper),
         None if ct.alg == 0 => {}
-        None => put!(list.next(), "alg={}", ct.alg),
+        None => put!(list.param("alg", names), "{}", ct.alg),
     }
-    out.push(')');
+    close(out, names);
 }
 
-pub(super) fn nat(out: &mut String, name: &str, nat: &Nat) {
-    out.push_str(name);
+pub(super) fn nat(out: &mut String, name: &str, nat: &Nat, names: &Names) {
+    names.paint(out, Tone::Paren, name);
     let kind = match nat.kind {
         None => return,
         Some(NatKind::Src) => "src",
         Some(NatKind::Dst) => "dst",
     };
-    put!(out, "({kind}");
+    names.paint(out, Tone::Paren, "(");
+    names.paint(out, Tone::Param, kind);
     if nat.addresses == NatAddresses::None {
         // Flags have a meaning only with addresses.
-        out.push(')');
+        close(out, names);
         return;
     }
-    out.push('=');
+    names.paint(out, Tone::Param, "=");
     match nat.addresses {
         NatAddresses::None => {}
         NatAddresses::V4(min, max) => {
@@ -261,15 +282,16 @@ pub(super) fn nat(out: &mut String, name: &str, nat: &Nat) {
         }
     }
     for (on, word) in [
-        (nat.persistent, ",persistent"),
-        (nat.hash, ",hash"),
-        (nat.random, ",random"),
+        (nat.persistent, "persistent"),
+        (nat.hash, "hash"),
+        (nat.random, "random"),
     ] {
         if on {
-            out.push_str(word);
+            out.push(',');
+            names.paint(out, Tone::Value, word);
         }
     }
-    out.push(')');
+    close(out, names);
 }
 
 fn write_v6(out: &mut String, addr: u128, bracket: bool) {
@@ -282,82 +304,104 @@ fn write_v6(out: &mut String, addr: u128, bracket: bool) {
 }
 
 pub(super) fn learn(out: &mut String, name: &str, learn: &Learn, names: &Names) {
-    put!(out, "{name}(table=");
+    names.label(out, Tone::Learn, name, "(");
+    names.paint(out, Tone::Special, "table=");
     names.write_table(out, learn.table_id);
-    for (name, n, default) in [
-        ("idle_timeout", learn.idle_timeout, 0),
-        ("hard_timeout", learn.hard_timeout, 0),
-        ("fin_idle_timeout", learn.fin_idle_timeout, 0),
-        ("fin_hard_timeout", learn.fin_hard_timeout, 0),
-        ("priority", learn.priority, DEFAULT_PRIORITY),
+    // Where the comma is in the colour of the name, it is in Open vSwitch too.
+    for (name, n, default, tone) in [
+        ("idle_timeout=", learn.idle_timeout, 0, Tone::Param),
+        ("hard_timeout=", learn.hard_timeout, 0, Tone::Param),
+        ("fin_idle_timeout=", learn.fin_idle_timeout, 0, Tone::Param),
+        (",fin_hard_timeout=", learn.fin_hard_timeout, 0, Tone::Param),
+        (
+            ",priority=",
+            learn.priority,
+            DEFAULT_PRIORITY,
+            Tone::Special,
+        ),
     ] {
         if n != default {
-            put!(out, ",{name}={n}");
+            if !name.starts_with(',') {
+                out.push(',');
+            }
+            names.paint(out, tone, name);
+            put!(out, "{n}");
         }
     }
-    if learn.send_flow_rem {
-        out.push_str(",send_flow_rem");
-    }
-    if learn.delete_learned {
-        out.push_str(",delete_learned");
+    for (on, word) in [
+        (learn.send_flow_rem, "send_flow_rem"),
+        (learn.delete_learned, "delete_learned"),
+    ] {
+        if on {
+            out.push(',');
+            names.paint(out, Tone::Value, word);
+        }
     }
     if learn.cookie != 0 {
-        put!(out, ",cookie={:#x}", learn.cookie);
+        out.push(',');
+        names.paint(out, Tone::Param, "cookie=");
+        put!(out, "{:#x}", learn.cookie);
     }
     if learn.limit != 0 {
-        put!(out, ",limit={}", learn.limit);
+        out.push(',');
+        names.paint(out, Tone::Param, "limit=");
+        put!(out, "{}", learn.limit);
     }
     if let Some(dst) = learn.result_dst {
-        out.push_str(",result_dst=");
+        out.push(',');
+        names.paint(out, Tone::Param, "result_dst=");
         subfield::write(out, dst);
     }
     for spec in &learn.specs {
         out.push(',');
         learn_spec(out, spec, names);
     }
-    out.push(')');
+    names.paint(out, Tone::Learn, ")");
 }
 
 fn learn_spec(out: &mut String, spec: &LearnSpec, names: &Names) {
+    let special = |out: &mut String, text| names.paint(out, Tone::Special, text);
     match (spec.src, spec.dst) {
         (LearnSrc::Value(v), LearnDst::Match(dst)) if dst.is_whole() => {
-            put!(out, "{}=", dst.field.name());
+            names.label(out, Tone::Param, dst.field.name(), "=");
             fields::write(out, dst.field, v, fields::full_mask(dst.field), names);
         }
         (LearnSrc::Value(v), LearnDst::Match(dst)) => {
-            subfield::write(out, dst);
-            out.push('=');
+            names.label(out, Tone::Param, &subfield_text(dst), "=");
             value::write_hex(out, v);
         }
         (LearnSrc::Field(src), LearnDst::Match(dst)) => {
-            subfield::write(out, dst);
+            names.paint(out, Tone::Param, &subfield_text(dst));
             if src != dst {
-                out.push('=');
+                names.paint(out, Tone::Param, "=");
                 subfield::write(out, src);
             }
         }
         (LearnSrc::Value(v), LearnDst::Load(dst)) => {
-            out.push_str("load:");
+            special(out, "load:");
             value::write_hex(out, v);
-            write_to(out, dst);
+            special(out, "->");
+            subfield::write(out, dst);
         }
         (LearnSrc::Field(src), LearnDst::Load(dst)) => {
-            out.push_str("load:");
+            special(out, "load:");
             subfield::write(out, src);
-            write_to(out, dst);
+            special(out, "->");
+            subfield::write(out, dst);
         }
         (LearnSrc::Field(src), LearnDst::Output) => {
-            out.push_str("output:");
+            special(out, "output:");
             subfield::write(out, src);
         }
         (LearnSrc::Value(v), LearnDst::Output) => {
-            out.push_str("output:");
+            special(out, "output:");
             value::write_hex(out, v);
         }
     }
 }
 
-fn write_to(out: &mut String, dst: Subfield) {
-    out.push_str("->");
-    subfield::write(out, dst);
+fn subfield_text(part: Subfield) -> String {
+    let mut text = String::new();
+    subfield::write(&mut text, part);
+    text
 }

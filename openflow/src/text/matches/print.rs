@@ -7,6 +7,7 @@ use packet::OfPort;
 
 use crate::field::{Field, Prereq};
 use crate::flow_match::{Match, MatchField, VLAN_CFI};
+use crate::text::colors::Tone;
 use crate::text::dp::TCP_FLAGS;
 use crate::text::ports::Names;
 use crate::text::{fields, flags, value};
@@ -61,15 +62,26 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Writes `name=` behind a comma where one is needed.
     fn name(&mut self, name: &str) {
-        self.word(name);
+        self.comma();
+        self.names.label(self.out, Tone::Param, name, "=");
+    }
+
+    /// A name without colour.
+    fn plain_name(&mut self, name: &str) {
+        self.comma();
+        self.out.push_str(name);
         self.out.push('=');
     }
 
     fn word(&mut self, word: &str) {
+        self.comma();
+        self.out.push_str(word);
+    }
+
+    fn comma(&mut self) {
         if self.out.len() > self.start {
             self.out.push(',');
         }
-        self.out.push_str(word);
     }
 
     fn exact(&self, field: Field) -> Option<u128> {
@@ -86,10 +98,14 @@ impl Writer<'_> {
     fn hex(&mut self, name: &str, field: Field) {
         if let Some((v, mask)) = self.fields.get(field) {
             self.name(name);
-            value::write_hex(self.out, v);
-            if mask != field.info().full_mask() {
-                let _ = write!(self.out, "/{mask:#x}");
-            }
+            self.hex_value(field, v, mask);
+        }
+    }
+
+    fn hex_value(&mut self, field: Field, v: u128, mask: u128) {
+        value::write_hex(self.out, v);
+        if mask != field.info().full_mask() {
+            let _ = write!(self.out, "/{mask:#x}");
         }
     }
 
@@ -97,7 +113,8 @@ impl Writer<'_> {
         if let Some(priority) = self.context.priority
             && priority != DEFAULT_PRIORITY
         {
-            let _ = write!(self.out, "priority={priority}");
+            self.names.label(self.out, Tone::Special, "priority", "=");
+            let _ = write!(self.out, "{priority}");
         }
         self.hex("pkt_mark", Field::PktMark);
         if self.context.megaflow {
@@ -105,7 +122,11 @@ impl Writer<'_> {
         }
         self.hex("recirc_id", Field::RecircId);
         self.hex("dp_hash", Field::DpHash);
-        self.decimal("conj_id", Field::ConjId);
+        if let Some((id, _)) = self.fields.get(Field::ConjId) {
+            self.comma();
+            self.names.paint(self.out, Tone::Param, "conj_id");
+            let _ = write!(self.out, "={id}");
+        }
         self.port("actset_output", Field::ActsetOutput);
     }
 
@@ -128,7 +149,7 @@ impl Writer<'_> {
 
     fn packet_type(&mut self) {
         if let Some((v, _)) = self.fields.get(Field::PacketType) {
-            self.name("packet_type");
+            self.plain_name("packet_type");
             fields::write_packet_type(self.out, low32(v));
         } else if self.context.megaflow || self.is_recirculated_ethernet() {
             self.word("eth");
@@ -201,12 +222,14 @@ impl Writer<'_> {
                 .find(|(_, t, p)| *t == eth_type && *p == proto && *t != 0)
         };
         if let Some((word, _, _)) = proto.and_then(|p| fits(Some(p))) {
-            self.word(word);
+            self.comma();
+            self.names.paint(self.out, Tone::Value, word);
             return (true, true);
         }
         match fits(None) {
             Some((word, _, _)) => {
-                self.word(word);
+                self.comma();
+                self.names.paint(self.out, Tone::Value, word);
                 (true, false)
             }
             None => (false, false),
@@ -247,8 +270,11 @@ impl Writer<'_> {
             flags::write_signed(self.out, low32(v), low32(mask), &flags::TUNNEL);
         }
         for n in 0..64 {
-            if let Some(field) = Field::tun_metadata(n) {
-                self.hex(field.name(), field);
+            if let Some(field) = Field::tun_metadata(n)
+                && let Some((v, mask)) = self.fields.get(field)
+            {
+                self.plain_name(field.name());
+                self.hex_value(field, v, mask);
             }
         }
     }

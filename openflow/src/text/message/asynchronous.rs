@@ -126,7 +126,7 @@ fn write_continuation(out: &mut String, c: &Continuation, style: Style<'_>) {
 /// The packet in one line, and its bytes when asked for.
 fn write_data(out: &mut String, data: &[u8], style: Style<'_>) {
     if style.verbosity > 0 {
-        packet_print::write_packet(out, data);
+        packet_print::write_packet(out, data, style.names);
         out.push('\n');
     }
     if style.verbosity >= SHOW_BYTES {
