@@ -5,6 +5,7 @@
 mod appctl;
 mod controllers;
 mod database;
+mod driver;
 mod openflow;
 mod versions;
 
