@@ -6,6 +6,7 @@ mod appctl;
 mod controllers;
 mod database;
 mod driver;
+mod faucet;
 mod openflow;
 mod os_ken;
 mod versions;
