@@ -73,7 +73,7 @@ fn values_are_those_that_open_vswitch_prints() {
     let mut wrong = Vec::new();
     for case in cases() {
         decode(&case);
-        let got = message_bytes::print(&case.bytes, &Names::none(), 1);
+        let got = message_bytes::print(&case.bytes, &Names::none(), 2);
         if got.trim_end() != case.print.trim_end() {
             wrong.push(format!("{}\n got {got}want {}", case.head, case.print));
         }

@@ -23,7 +23,8 @@ fn cases() -> Vec<Case> {
             let (hex, want) = rest.split_once('\n').expect("a line with the bytes");
             let (name, verbosity) = match head.split_once(' ') {
                 Some((name, verbosity)) => (name, verbosity.parse().expect("a number")),
-                None => (head, 1),
+                // What `ofp-print` has when it is not told.
+                None => (head, 2),
             };
             Case {
                 name,

@@ -5,7 +5,10 @@
 mod appctl;
 mod controllers;
 mod database;
+mod driver;
+mod faucet;
 mod openflow;
+mod os_ken;
 mod resume;
 mod versions;
 
@@ -26,4 +29,10 @@ fn stock_command(s: &Switch, program: &str) -> Command {
 
 fn ready(test: &str, programs: &[&str]) -> bool {
     tests::require_root(test) && programs.iter().all(|p| tests::require_program(test, p))
+}
+
+/// Whether the only bridge's only controller is connected.
+fn connected(s: &Switch) -> bool {
+    s.vsctl(&["--bare", "--columns=is_connected", "list", "Controller"])
+        .is_ok_and(|t| t.trim() == "true")
 }

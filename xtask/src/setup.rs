@@ -50,6 +50,16 @@ const TESTS: &[Need] = &[
 /// that has a manager program, and an older one that still brings the example applications.
 const OS_KEN: &str = "os-ken==2.11.2";
 const OS_KEN_APPS: &str = "os-ken==1.4.1";
+/// Those that the tests run: a learning switch of each version.
+const OS_KEN_SWITCHES: &[&str] = &[
+    "simple_switch.py",
+    "simple_switch_12.py",
+    "simple_switch_13.py",
+    "simple_switch_14.py",
+    "simple_switch_15.py",
+];
+/// The other controller that the tests run, in the line that is still released.
+const FAUCET: (&str, &str) = ("c65faucet", "1.0.106");
 /// Clients of the database in Python: of the Open vSwitch release that is compared with, and the
 /// library of that time which OpenStack uses. The former is pure Python where no compiler is.
 const DATABASE_CLIENTS: &[(&str, &str)] = &[("ovs", "3.1.7"), ("ovsdbapp", "2.3.0")];
@@ -73,6 +83,7 @@ pub fn everything() -> Result<()> {
     for_demo()?;
     packages(TESTS)?;
     controller_framework()?;
+    faucet()?;
     database_clients()?;
     if find_program("cargo-deny").is_none() && !in_cargo_home("cargo-deny") {
         crate::cargo(
@@ -188,8 +199,8 @@ impl Drop for NoServices {
 }
 
 fn controller_framework() -> Result<()> {
-    let app = format!("{VENV}/simple_switch_13.py");
-    if Path::new(&app).exists() {
+    let there = |name: &&str| Path::new(VENV).join(name).exists();
+    if OS_KEN_SWITCHES.iter().all(there) {
         return Ok(());
     }
     step(&format!(
@@ -205,18 +216,48 @@ fn controller_framework() -> Result<()> {
         OS_KEN_APPS,
     ])?;
     // Away from a directory called like the framework, which would hide the framework.
-    let brought = format!("{VENV}/apps/os_ken/app/simple_switch_13.py");
-    std::fs::copy(&brought, &app).with_context(|| format!("{OS_KEN_APPS} brought no {brought}"))?;
+    for name in OS_KEN_SWITCHES {
+        let brought = format!("{VENV}/apps/os_ken/app/{name}");
+        std::fs::copy(&brought, Path::new(VENV).join(name))
+            .with_context(|| format!("{OS_KEN_APPS} brought no {brought}"))?;
+    }
+    Ok(())
+}
+
+fn faucet() -> Result<()> {
+    if have(&[FAUCET]) {
+        return Ok(());
+    }
+    let wanted = format!("{}=={}", FAUCET.0, FAUCET.1);
+    step(&format!("pip install {wanted} into {VENV}"));
+    venv()?;
+    // A module of it is in C.
+    if pip(&["install", &wanted]).is_err() {
+        install(&["gcc", "python3-dev"])?;
+        pip(&["install", &wanted])?;
+    }
     Ok(())
 }
 
 /// After the controller framework, which would bring another release of one of them.
 fn database_clients() -> Result<()> {
+    if have(DATABASE_CLIENTS) {
+        return Ok(());
+    }
     let wanted: Vec<String> = DATABASE_CLIENTS
         .iter()
         .map(|(name, version)| format!("{name}=={version}"))
         .collect();
-    let checks: Vec<String> = DATABASE_CLIENTS
+    step(&format!("pip install {} into {VENV}", wanted.join(" ")));
+    venv()?;
+    let mut args = vec!["install"];
+    args.extend(wanted.iter().map(String::as_str));
+    pip(&args)
+}
+
+/// Whether the Python packages are there in these versions.
+fn have(packages: &[(&str, &str)]) -> bool {
+    let checks: Vec<String> = packages
         .iter()
         .map(|(name, version)| format!("assert version('{name}') == '{version}'"))
         .collect();
@@ -224,18 +265,11 @@ fn database_clients() -> Result<()> {
         "from importlib.metadata import version; {}",
         checks.join("; ")
     );
-    let there = Command::new(format!("{VENV}/bin/python"))
+    Command::new(format!("{VENV}/bin/python"))
         .args(["-c", &script])
         .stderr(std::process::Stdio::null())
-        .status();
-    if there.is_ok_and(|status| status.success()) {
-        return Ok(());
-    }
-    step(&format!("pip install {} into {VENV}", wanted.join(" ")));
-    venv()?;
-    let mut args = vec!["install"];
-    args.extend(wanted.iter().map(String::as_str));
-    pip(&args)
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn venv() -> Result<()> {

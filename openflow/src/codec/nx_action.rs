@@ -327,7 +327,7 @@ fn controller2(r: &mut Reader) -> Result<Controller, DecodeError> {
         let mut value = r.sub(value_len, OfError::BpcBadLen)?;
         r.skip(len.next_multiple_of(8) - len)?;
         match kind {
-            // Numbers are in four bytes, whose rest is padding.
+            // Numbers of two bytes have padding that counts, the one of one byte has none.
             PROP_MAX_LEN => {
                 c.max_len = value.u16()?;
                 value.skip(2)?;
@@ -336,10 +336,7 @@ fn controller2(r: &mut Reader) -> Result<Controller, DecodeError> {
                 c.controller_id = value.u16()?;
                 value.skip(2)?;
             }
-            PROP_REASON => {
-                c.reason = reason(value.u8()?)?;
-                value.skip(3)?;
-            }
+            PROP_REASON => c.reason = reason(value.u8()?)?,
             PROP_USERDATA => c.userdata = value.bytes(value_len)?.to_vec(),
             PROP_PAUSE => c.pause = true,
             PROP_METER_ID => c.meter_id = Some(value.u32()?).filter(|id| *id != NO_METER),
@@ -831,7 +828,7 @@ fn encode_controller2(w: &mut Writer, c: &Controller) {
         );
     }
     if c.reason != default.reason {
-        prop(PROP_REASON, &[c.reason.wire(), 0, 0, 0]);
+        prop(PROP_REASON, &[c.reason.wire()]);
     }
     if !c.userdata.is_empty() {
         prop(PROP_USERDATA, &c.userdata);

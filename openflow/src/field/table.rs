@@ -90,7 +90,7 @@ const fn eric(name: &'static str, number: u8) -> WireId {
 fields! {
     // Metadata about the packet.
     PacketType = "packet_type" [], 32/4, Exact, ReadOnly, None, PacketType, NotYet, [oxm("OXM_OF_PACKET_TYPE", 44, 6)];
-    DpHash = "dp_hash" [], 32/4, Any, ReadOnly, None, Hex, NotYet, [nxm("NXM_NX_DP_HASH", 1, 35)];
+    DpHash = "dp_hash" [], 32/4, Any, ReadOnly, None, Hex, NotYet, [exp("NXOXM_ET_DP_HASH", NICIRA, 0, 0), nxm("NXM_NX_DP_HASH", 1, 35)];
     RecircId = "recirc_id" [], 32/4, Exact, ReadOnly, None, Decimal, NotYet, [nxm("NXM_NX_RECIRC_ID", 1, 36)];
     ConjId = "conj_id" [], 32/4, Exact, ReadOnly, None, Decimal, NotYet, [nxm("NXM_NX_CONJ_ID", 1, 37)];
     InPort16 = "in_port" [], 16/2, Exact, ReadWrite, None, OfPort16, Supported, [nxm("NXM_OF_IN_PORT", 0, 0)];

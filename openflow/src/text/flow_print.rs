@@ -20,7 +20,7 @@ use crate::message::{
 };
 use crate::version::Version;
 
-/// Seconds: whole, or with three decimals when milliseconds say all, or with nine.
+/// Seconds: whole, or with three decimals when milliseconds say all, or with up to nine.
 pub fn write_duration(out: &mut String, duration: Duration) {
     let _ = write!(out, "{}", duration.as_secs());
     match duration.subsec_nanos() {
@@ -29,7 +29,8 @@ pub fn write_duration(out: &mut String, duration: Duration) {
             let _ = write!(out, ".{:03}", ns / 1_000_000);
         }
         ns => {
-            let _ = write!(out, ".{ns:09}");
+            let decimals = format!("{ns:09}");
+            let _ = write!(out, ".{}", decimals.trim_end_matches('0'));
         }
     }
     out.push('s');

@@ -74,7 +74,9 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
         Message::Error(error) => switch::write_error(out, error, style),
         Message::EchoRequest(data) | Message::EchoReply(data) => {
             let _ = writeln!(out, " {} bytes of payload", data.len());
-            write_hex_dump(out, data, true);
+            if style.verbosity > 1 {
+                write_hex_dump(out, data, true);
+            }
         }
         Message::FeaturesReply(features) => switch::write_features(out, features, style),
         Message::GetConfigReply(config) | Message::SetConfig(config) => {

@@ -9,7 +9,8 @@ use ovsdb::connection::{Connection, Endpoint, Event, TransactError};
 use ovsdb::replica::{ColumnError, Replica, Selection, Transaction};
 use ovsdb::{Clause, DatabaseSchema, Function, Uuid};
 
-use super::server::{BOTH, Driver, Kind, Server, ready};
+use super::server::{BOTH, Kind, Server, ready};
+use crate::driver::Driver;
 
 fn names(replica: &Replica) -> BTreeSet<String> {
     let rows = replica.rows("Bridge");

@@ -9,7 +9,8 @@ use ovsdb::connection::{Connection, Endpoint};
 use ovsdb::replica::{ColumnError, Selection, Transaction};
 use tests::process::output;
 
-use super::server::{BOTH, Driver, Kind, Server, ready, vswitch_schema};
+use super::server::{BOTH, Kind, Server, ready, vswitch_schema};
+use crate::driver::Driver;
 
 fn python() -> Result<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tests::process::wait_for;
 
-use super::server::{BOTH, Driver, Server, ready, vswitch_schema};
+use super::server::{BOTH, Server, ready, vswitch_schema};
+use crate::driver::Driver;
 
 /// Inserts bridge number `n`; its UUID is given, so that both servers print the same.
 fn insert(n: u32) -> String {
