@@ -45,7 +45,9 @@ fn execute(db: &mut Database, operations: &[Value]) -> (Results, Option<txn::Com
         access: Default::default(),
     };
     match txn::execute(db, operations, &mut context) {
-        Outcome::Done { results, committed } => (results, committed),
+        Outcome::Done {
+            results, committed, ..
+        } => (results, committed),
         Outcome::Wait { .. } => unreachable!("no operation waits"),
     }
 }

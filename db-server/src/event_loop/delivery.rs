@@ -13,6 +13,7 @@ use daemon::rate_limit::RateLimit;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::Client;
+use super::patience::Company;
 use super::updates::Updates;
 use crate::connection::Outgoing;
 use crate::log::{self, FileStorage, Log, ReplaceError, WriteError};
@@ -143,8 +144,13 @@ pub(crate) struct Delivery {
     pending: BTreeMap<Arc<str>, Batch>,
     /// How many records are pending.
     records: usize,
+    /// How many records are being written.
+    under_way: usize,
     /// How long the last batch took to be written and synced.
     took: Duration,
+    company: Company,
+    /// Whether a sync waits for company.
+    gathering: bool,
     /// The last record that came out, and the last one of which the outcome is known.
     last: u64,
     settled: u64,
@@ -169,7 +175,10 @@ impl Delivery {
             busy: false,
             pending: BTreeMap::new(),
             records: 0,
+            under_way: 0,
             took: Duration::MAX,
+            company: Company::default(),
+            gathering: false,
             last: 0,
             settled: 0,
             held: VecDeque::new(),
@@ -363,14 +372,27 @@ impl Delivery {
 
     /// Has what is pending written, if the writer is free; the outcome when it is known at once,
     /// which is to be handled like the writer's own reports.
+    ///
+    /// `hurry` says not to wait for company.
     #[must_use]
-    pub fn submit(&mut self) -> Option<Done> {
+    pub fn submit(&mut self, hurry: bool) -> Option<Done> {
+        self.gathering = false;
         if self.busy || self.pending.is_empty() {
+            return None;
+        }
+        let slow = self.took >= QUICK;
+        if slow
+            && !hurry
+            && self
+                .company
+                .awaited(self.records, self.took, Instant::now())
+        {
+            self.gathering = true;
             return None;
         }
         let quick = self.is_quick();
         let batches = std::mem::take(&mut self.pending);
-        self.records = 0;
+        self.under_way = std::mem::take(&mut self.records);
         self.busy = true;
         let ticket = self.last;
         let job = Job::Write { batches, ticket };
@@ -383,9 +405,10 @@ impl Delivery {
         }
     }
 
-    /// Whether records are to be written that gain from further ones to share the sync with.
-    pub fn wants_company(&self, server: &Server) -> bool {
-        server.last_ticket() > self.last && self.took >= QUICK
+    /// Whether what is pending waits for more to share its sync with, for so short a time that
+    /// [`Delivery::submit`] is to be called again and again.
+    pub fn is_gathering(&self) -> bool {
+        self.gathering
     }
 
     /// Whether what is pending is written sooner here than by the writer's thread.
@@ -414,6 +437,8 @@ impl Delivery {
             } => {
                 self.busy = false;
                 self.took = took;
+                let answered = std::mem::take(&mut self.under_way);
+                self.company.synced(answered, self.records);
                 for (database, size) in sizes {
                     if let Some(file) = self.files.get_mut(&database) {
                         file.size = size;

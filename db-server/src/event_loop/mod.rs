@@ -8,6 +8,7 @@ mod databases;
 mod delivery;
 mod follower;
 mod managers;
+mod patience;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
 use crate::{control, replication, web};
 use delivery::Delivery;
+use patience::Vigil;
 
 pub use follower::{Settings as ReplicationSettings, parse_active};
 
@@ -233,9 +235,11 @@ impl EventLoop {
         mut stop: oneshot::Receiver<()>,
     ) {
         let mut tick = tokio::time::interval(TICK);
+        let mut vigil = Vigil::default();
         loop {
             let deadline = self.server.poll_timeout();
             let updates = self.delivery.updates_due();
+            let awake = self.delivery.is_gathering() || vigil.lasts(Instant::now());
             tokio::select! {
                 biased;
                 signal = termination.recv() => {
@@ -243,7 +247,10 @@ impl EventLoop {
                     break;
                 }
                 Ok(()) = &mut stop => break,
-                Some(done) = self.done.recv() => self.handle_done(done),
+                Some(done) = self.done.recv() => {
+                    self.handle_done(done);
+                    vigil.begin(Instant::now());
+                }
                 Some(request) = receive(&mut control) => {
                     if request.command == "exit" {
                         self.shut_down().await;
@@ -263,11 +270,7 @@ impl EventLoop {
                 () = self.readable.wait(), if self.delivery.has_room() => {
                     self.read_clients();
                     self.drain_inbox();
-                    if self.clients.len() > 1 && self.delivery.wants_company(&self.server) {
-                        // Others may have something to read by now.
-                        tokio::task::yield_now().await;
-                        self.read_clients();
-                    }
+                    vigil.begin(Instant::now());
                 }
                 () = sleep_until(deadline), if deadline.is_some() => {
                     self.server.handle_timeout(Instant::now(), date_ms());
@@ -275,6 +278,8 @@ impl EventLoop {
                 () = sleep_until(updates), if updates.is_some() => {}
                 () = self.full.lags_changed() => self.note_lags(),
                 _ = tick.tick() => self.handle_tick().await,
+                // Timers are too coarse for it.
+                () = tokio::task::yield_now(), if awake => {}
             }
             self.flush().await;
         }
@@ -290,8 +295,8 @@ impl EventLoop {
         }
     }
 
-    fn submit(&mut self) {
-        if let Some(done) = self.delivery.submit() {
+    fn submit(&mut self, hurry: bool) {
+        if let Some(done) = self.delivery.submit(hurry) {
             self.handle_done(done);
         }
     }
@@ -512,7 +517,7 @@ impl EventLoop {
             while let Some(output) = self.server.poll_output() {
                 changed |= self.delivery.handle_output(output, &mut self.clients);
             }
-            self.submit();
+            self.submit(false);
             self.delivery.start_compactions(&self.server, date_ms());
             if changed {
                 self.reconfigure().await;
@@ -713,7 +718,7 @@ impl EventLoop {
         while let Some(output) = self.server.poll_output() {
             self.delivery.handle_output(output, &mut self.clients);
         }
-        self.submit();
+        self.submit(true);
         self.write_out();
     }
 }

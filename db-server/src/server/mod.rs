@@ -353,11 +353,6 @@ impl Server {
         self.outputs.pop_front()
     }
 
-    /// The number of the last record, which may not have come out yet.
-    pub fn last_ticket(&self) -> u64 {
-        self.last_ticket
-    }
-
     /// The records up to this one are durable.
     pub fn handle_durable(&mut self, ticket: u64) {
         while self

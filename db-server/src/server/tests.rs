@@ -366,6 +366,50 @@ fn ephemeral_changes_stay_when_a_later_record_is_lost() {
 }
 
 #[test]
+fn only_what_is_not_yet_durable_makes_reads_wait() {
+    let mut h = Harness::new();
+    let inserted = h.transact(1, json!([insert(1), insert(2)]));
+    let [first, second] = [0, 1].map(|i| inserted[i]["uuid"].clone());
+    let (ticket, _) = *h.records.last().unwrap();
+    h.server.handle_durable(ticket);
+    let of = |row: &Value| json!({"op": "select", "table": "T", "where": [["_uuid", "==", row]], "columns": ["n"]});
+    let waits = |h: &mut Harness, operations: Value| {
+        h.transact(2, operations);
+        h.said.last().unwrap().2 == Some(Nature::Transaction)
+    };
+    let all = numbers()[0].clone();
+    let nobody = json!(["uuid", Uuid::nil().to_string()]);
+    // Everything is durable.
+    assert!(!waits(
+        &mut h,
+        json!([of(&first), all, {"op": "comment", "comment": ""}])
+    ));
+    let mutate = json!({"op": "mutate", "table": "T", "where": [["_uuid", "==", first]],
+                        "mutations": [["n", "+=", 10]]});
+    h.transact(1, json!([mutate]));
+    assert!(waits(&mut h, json!([of(&first)])));
+    assert!(waits(&mut h, json!([all])));
+    assert!(waits(&mut h, json!([of(&second), all])));
+    assert!(!waits(&mut h, json!([of(&second)])));
+    assert!(!waits(&mut h, json!([of(&nobody), of(&second)])));
+    // Errors and other operations may depend on anything.
+    assert!(waits(&mut h, json!([of(&second), {"op": "abort"}])));
+    let nothing = json!({"op": "delete", "table": "T", "where": [["_uuid", "==", nobody]]});
+    assert!(waits(&mut h, json!([nothing])));
+    let wait = json!({"op": "wait", "table": "T", "where": [["_uuid", "==", second]],
+                      "columns": ["n"], "until": "==", "rows": [{"n": 2}]});
+    assert!(waits(&mut h, json!([wait])));
+    // Durable again, and a row that is gone.
+    let (ticket, _) = *h.records.last().unwrap();
+    h.server.handle_durable(ticket);
+    assert!(!waits(&mut h, json!([of(&first), all])));
+    let delete = json!({"op": "delete", "table": "T", "where": [["_uuid", "==", second]]});
+    h.transact(1, json!([delete]));
+    assert!(waits(&mut h, json!([of(&second)])));
+    assert!(!waits(&mut h, json!([of(&first)])));
+}
+
+#[test]
 fn durable_records_stay() {
     let mut h = Harness::new();
     h.transact(1, json!([insert(1)]));

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::rbac::Access;
 use crate::record;
-use crate::txn::{self, Committed, Context, Outcome};
+use crate::txn::{self, Committed, Context, Outcome, Read};
+
+/// The most transactions under way among which one is looked for that a reply depends on.
+const MAX_LOOKED_THROUGH: usize = 256;
 
 /// The operations of a request.
 #[derive(Debug)]
@@ -81,7 +84,14 @@ impl Server {
             Operations::Json(values) => txn::execute(&mut managed.db, values, &mut context),
         };
         match outcome {
-            Outcome::Done { results, committed } => {
+            Outcome::Done {
+                results,
+                committed,
+                reads,
+            } => {
+                // What no loss can change need not wait for the disk.
+                let settled = committed.is_none()
+                    && reads.is_some_and(|reads| !self.are_unsynced(&txn.database, &reads));
                 // What clients see of it comes before its own reply.
                 if let Some(committed) = committed {
                     self.committed(&txn.database, committed);
@@ -91,7 +101,11 @@ impl Server {
                 self.outputs.push_back(Output::Text {
                     session: txn.session,
                     text: text.into(),
-                    nature: Nature::Transaction,
+                    nature: if settled {
+                        Nature::Plain
+                    } else {
+                        Nature::Transaction
+                    },
                     database: txn.database,
                 });
             }
@@ -113,6 +127,25 @@ impl Server {
                 self.parked.push(txn);
             }
         }
+    }
+
+    /// Whether a transaction that is not known to be durable changed any of these rows.
+    fn are_unsynced(&self, database: &str, reads: &[Read]) -> bool {
+        // Looking through many takes longer than it saves.
+        if self.unsynced.len() > MAX_LOOKED_THROUGH {
+            return true;
+        }
+        let mut here = self
+            .unsynced
+            .iter()
+            .filter(|unsynced| *unsynced.database == *database);
+        here.any(|unsynced| match &unsynced.undo {
+            Undo::Transaction(delta) => reads.iter().any(|read| {
+                let rows = delta.tables.get(&read.table);
+                rows.is_some_and(|rows| read.row.is_none_or(|row| rows.contains_key(&row)))
+            }),
+            _ => true,
+        })
     }
 
     /// What a client may do with a database.
@@ -149,6 +182,7 @@ impl Server {
             Outcome::Done {
                 results,
                 committed: None,
+                ..
             } => results.into_error().map_or(Ok(()), Err),
             Outcome::Wait { .. } => Ok(()),
         }

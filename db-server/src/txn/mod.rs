@@ -45,10 +45,19 @@ pub enum Outcome {
     Done {
         results: Results,
         committed: Option<Committed>,
+        /// What the results depend on when they depend on rows alone that nothing changes.
+        reads: Option<Vec<Read>>,
     },
     /// A `wait` does not hold: nothing was changed. Execute again after the next change of the
     /// database, and at the latest when the request is `until` old.
     Wait { until: Option<Duration> },
+}
+
+/// Rows that were looked at: those of a table, or the one of this UUID, if it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    pub table: TableId,
+    pub row: Option<Uuid>,
 }
 
 /// The changes of a committed transaction.
@@ -155,21 +164,28 @@ pub fn execute<O: Source>(
                 return Outcome::Done {
                     results,
                     committed: None,
+                    reads: None,
                 };
             }
         }
     }
+    let reads = txn.reads.take();
     match txn.commit(symbols.new_uuid) {
         Ok(delta) => {
             let comment = (!comments.is_empty()).then(|| comments.join("\n"));
             let committed = (!delta.is_empty()).then_some(Committed { delta, comment });
-            Outcome::Done { results, committed }
+            Outcome::Done {
+                results,
+                committed,
+                reads,
+            }
         }
         Err(error) => {
             results.fail(error.to_json(), 0);
             Outcome::Done {
                 results,
                 committed: None,
+                reads: None,
             }
         }
     }
@@ -283,6 +299,8 @@ struct Txn<'a> {
     access: Access<'a>,
     /// Rows that were touched.
     old: BTreeMap<TableId, BTreeMap<Uuid, Old>>,
+    /// See [`Outcome::Done`].
+    reads: Option<Vec<Read>>,
 }
 
 /// A row as it was before the transaction.
@@ -305,6 +323,7 @@ impl<'a> Txn<'a> {
             db,
             access,
             old: BTreeMap::new(),
+            reads: Some(Vec::new()),
         }
     }
 

@@ -11,7 +11,7 @@ use ovsdb::error::{Error, ErrorKind, Result};
 use ovsdb::operation::{Operation, Row as RowJson, Until};
 use ovsdb::{Datum, Mutation, Uuid};
 
-use super::{Step, Symbols, Txn, results};
+use super::{Read, Step, Symbols, Txn, results};
 use crate::database::{ColumnId, Row, Table, TableId};
 use crate::rbac::Change;
 
@@ -28,6 +28,7 @@ impl Txn<'_> {
         elapsed: Duration,
         out: &mut Vec<u8>,
     ) -> Result<Step> {
+        self.note_reads(&operation);
         match operation {
             Operation::Insert {
                 table, row, uuid, ..
@@ -80,6 +81,30 @@ impl Txn<'_> {
             }
         }
         Ok(Step::Done)
+    }
+
+    /// Notes what the result of an operation depends on.
+    fn note_reads(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Select {
+                table, condition, ..
+            } => {
+                let Some(reads) = &mut self.reads else { return };
+                let table_id = self.db.table_id(table);
+                // Without the table it is an error, on which see there.
+                if let Some((id, table)) = table_id.and_then(|id| Some((id, self.db.table(id)?))) {
+                    let row = clauses(table, condition).find_map(|clause| by_uuid(table, &clause));
+                    reads.push(Read { table: id, row });
+                }
+            }
+            Operation::Commit { .. } | Operation::Comment { .. } | Operation::Assert { .. } => {}
+            Operation::Insert { .. }
+            | Operation::Update { .. }
+            | Operation::Mutate { .. }
+            | Operation::Delete { .. }
+            | Operation::Wait { .. }
+            | Operation::Abort => self.reads = None,
+        }
     }
 
     fn insert(&mut self, table: &str, values: RowJson, uuid: Uuid) -> Result<()> {
@@ -242,18 +267,7 @@ impl Txn<'_> {
 
     /// The rows for which every clause holds, in the order of their UUIDs.
     fn matching<'t>(&self, table: &'t Table, condition: &[Clause]) -> Vec<(Uuid, &'t Arc<Row>)> {
-        // A clause on a name that the parser let through always resolves.
-        let clauses: Vec<(ColumnId, Function, &Datum)> = condition
-            .iter()
-            .filter_map(|clause| match clause {
-                Clause::Bool(_) => None,
-                Clause::Compare {
-                    column,
-                    function,
-                    value,
-                } => Some((table.column_id(column)?, *function, value)),
-            })
-            .collect();
+        let clauses: Vec<Compare<'_>> = clauses(table, condition).collect();
         if condition.contains(&Clause::Bool(false)) {
             return Vec::new();
         }
@@ -263,11 +277,7 @@ impl Txn<'_> {
                 .all(|(column, function, value)| evaluate(*function, row.get(*column), value))
         };
         // `_uuid == X` needs no walk over the table.
-        let by_uuid = clauses.iter().find_map(|(column, function, value)| {
-            (*column == table.uuid_column && *function == Function::Equal)
-                .then(|| value.as_uuid())
-                .flatten()
-        });
+        let by_uuid = clauses.iter().find_map(|clause| by_uuid(table, clause));
         if let Some(uuid) = by_uuid {
             let row = table.row(&uuid).filter(|row| holds(row));
             return row.into_iter().map(|row| (uuid, row)).collect();
@@ -278,6 +288,28 @@ impl Txn<'_> {
             .map(|(uuid, row)| (*uuid, row))
             .collect()
     }
+}
+
+/// A clause that compares a column with a value.
+type Compare<'a> = (ColumnId, Function, &'a Datum);
+
+/// The clauses that compare. A name that the parser let through always resolves.
+fn clauses<'a>(table: &Table, condition: &'a [Clause]) -> impl Iterator<Item = Compare<'a>> {
+    condition.iter().filter_map(|clause| match clause {
+        Clause::Bool(_) => None,
+        Clause::Compare {
+            column,
+            function,
+            value,
+        } => Some((table.column_id(column)?, *function, value)),
+    })
+}
+
+/// The only row for which `_uuid == X` can hold.
+fn by_uuid(table: &Table, (column, function, value): &Compare<'_>) -> Option<Uuid> {
+    (*column == table.uuid_column && *function == Function::Equal)
+        .then(|| value.as_uuid())
+        .flatten()
 }
 
 /// The answer of a `wait` that does not hold yet.

@@ -297,7 +297,9 @@ fn execute(
         _ => return refuse("database name expected as first parameter"),
     };
     match attempt(db, operations, access) {
-        Outcome::Done { results, committed } => (Value::Array(results.to_json()), committed),
+        Outcome::Done {
+            results, committed, ..
+        } => (Value::Array(results.to_json()), committed),
         Outcome::Wait { .. } => (wait_refused(db, operations, access), None),
     }
 }

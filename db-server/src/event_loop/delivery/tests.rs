@@ -56,7 +56,7 @@ impl Harness {
         while let Some(output) = self.server.poll_output() {
             self.delivery.handle_output(output, &mut self.clients);
         }
-        assert!(self.delivery.submit().is_none(), "the writer is slow");
+        assert!(self.delivery.submit(true).is_none(), "the writer is slow");
     }
 
     /// The writer's report on the records up to `ticket`.
