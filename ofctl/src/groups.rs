@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::flow_files::FlowFile;
 use crate::lookup::{names, skip_xids, wants_names};
 use crate::options::Options;
+use crate::spool::Spool;
 
 /// Flow formats that the commands about buckets can be said in.
 const BUCKET_FORMATS: &str = "OpenFlow10,NXM,OXM-OpenFlow15";
@@ -117,8 +118,9 @@ async fn send_all(
     names: &Names,
 ) -> Result<(), Error> {
     if options.bundle {
-        for group_mod in &groups {
-            check_bundled(connection, options, group_mod).map_err(|error| {
+        let mut spool = Spool::new(connection.dialect);
+        for group_mod in groups {
+            check_bundled(connection, options, &group_mod).map_err(|error| {
                 // With buckets, ovs-ofctl finds it out only when it writes the message.
                 match group_mod.command {
                     GroupCommand::InsertBucket => Error::NeedsVersion {
@@ -128,9 +130,9 @@ async fn send_all(
                     _ => error,
                 }
             })?;
+            spool.push_message(0, &Message::GroupMod(group_mod), "")?;
         }
-        let messages = groups.into_iter().map(Message::GroupMod);
-        return bundle::send(connection, options, messages.collect(), names).await;
+        return bundle::send(connection, options, spool, names).await;
     }
     for group_mod in groups {
         check_format(connection, options, &group_mod, BUCKET_FORMATS)?;

@@ -411,6 +411,8 @@ mod tests {
             total_len: 0,
             cookie: 0,
             metadata: Match::new(),
+            userdata: Bytes::new(),
+            continuation: None,
             data: Bytes::new(),
         });
         let other = Message::BarrierReply;
