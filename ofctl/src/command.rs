@@ -251,9 +251,11 @@ pub async fn run(
         "ping" => switch::ping(options, args).await?,
         "benchmark" => switch::benchmark(options, args).await?,
         "dump-ipfix-bridge" => {
-            switch::ask(options, args, Message::IpfixBridgeRequest).await?;
+            switch::ask_about_ipfix(options, args, Message::IpfixBridgeRequest).await?;
         }
-        "dump-ipfix-flow" => switch::ask(options, args, Message::IpfixFlowRequest).await?,
+        "dump-ipfix-flow" => {
+            switch::ask_about_ipfix(options, args, Message::IpfixFlowRequest).await?
+        }
         "ct-flush-zone" => conntrack::flush_zone(options, args).await?,
         "ct-flush" => conntrack::flush(options, args).await?,
         "ofp-parse" => parse::ofp_parse(options, args)?,

@@ -77,10 +77,12 @@ pub async fn flows(options: &Options, args: &[String]) -> Result<(), Error> {
     }
     let mut out = String::new();
     for flow in &mut flows {
-        // Ages are shown with the messages only.
-        flow.idle_age = None;
-        flow.hard_age = None;
         let version = connection.version();
+        // Ages that Nicira's extension adds are shown with the messages only.
+        if version < Version::Of15 {
+            flow.idle_age = None;
+            flow.hard_age = None;
+        }
         flow_print::write_flow_stats(&mut out, flow, version, &names, options.stats);
         out.push('\n');
         if out.len() > 1 << 16 {

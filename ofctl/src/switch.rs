@@ -27,6 +27,18 @@ pub async fn ask(options: &Options, args: &[String], request: Message) -> Result
     stream(&mut connection, &request, options).await
 }
 
+/// The same, where an error too is an answer: what ovs-ofctl prints of it is no failure.
+pub async fn ask_about_ipfix(
+    options: &Options,
+    args: &[String],
+    request: Message,
+) -> Result<(), Error> {
+    match ask(options, args, request).await {
+        Err(Error::Refused(text)) => print(&text),
+        other => other,
+    }
+}
+
 /// `show`: features, ports and configuration.
 pub async fn show(options: &Options, args: &[String]) -> Result<(), Error> {
     let mut connection = Connection::open(target(args), options.versions).await?;
@@ -262,8 +274,11 @@ pub async fn set_frags(options: &Options, args: &[String]) -> Result<(), Error> 
         return Ok(());
     }
     let new = Message::SetConfig(SwitchConfig { frag, ..old });
-    let refused = connection.transact_noreply(&new).await?;
-    if refused.is_none() && config(&mut connection).await?.frag == frag {
+    if let Some(error) = connection.transact_noreply(&new).await? {
+        let text = error.print(&Names::none(), options.verbosity(2));
+        return Err(Error::Refused(text));
+    }
+    if config(&mut connection).await?.frag == frag {
         return Ok(());
     }
     Err(Error::FragModeFailed {

@@ -4,13 +4,14 @@
 //!
 //! The stock switch has its dummy datapath, ours the kernel's without ports; no packets pass, so
 //! that tables, OpenFlow and the tools are what is measured. Time is the tool's, from its start
-//! to its end; the processor time of the switch is there too, because it depends less on what
-//! else the machine does.
+//! to its end; the processor time of both is there too, because it depends less on what else the
+//! machine does, and the most memory that the tool had.
 
 use std::any::Any;
 use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -91,8 +92,9 @@ fn main() -> Result<()> {
     let scratch = tempfile::tempdir().context("scratch directory")?;
     let ours_tool = our_program("ofctl")?;
     println!(
-        "| flows | step | switch | tool | ms | ratio | switch's CPU ms | ratio | min-max ms |\n\
-         | ---: | --- | --- | --- | ---: | ---: | ---: | ---: | --- |"
+        "| flows | step | switch | tool | ms | ratio | switch's CPU ms | tool's CPU ms | both's \
+         ratio | tool's KiB | min-max ms |\n\
+         | ---: | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     );
     for n in options.flows {
         let file = scratch.path().join(format!("flows-{n}"));
@@ -182,9 +184,20 @@ fn flows(n: usize) -> String {
 /// Figures of one turn; a step that the switch or the tool refuses has none.
 #[derive(Clone, Debug)]
 struct Run {
-    steps: Vec<Option<(f64, f64)>>,
+    steps: Vec<Option<Figures>>,
     /// KiB that the switch grew by while it was filled.
     growth: f64,
+}
+
+/// What a step took.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    wall_ms: f64,
+    /// Processor time of the switch and of the tool.
+    switch_ms: f64,
+    tool_ms: f64,
+    /// The most memory that the tool had.
+    tool_kib: f64,
 }
 
 fn measure(daemon: Daemon, tool: &Path, file: &Path, n: usize) -> Result<Run> {
@@ -230,9 +243,9 @@ fn measure(daemon: Daemon, tool: &Path, file: &Path, n: usize) -> Result<Run> {
         command.stderr(Stdio::null());
         let cpu = cpu_ms(pid)?;
         let started = Instant::now();
-        let status = command.status().with_context(|| format!("{command:?}"))?;
-        let wall = started.elapsed().as_secs_f64() * 1000.0;
-        let cpu = cpu_ms(pid)? - cpu;
+        let (status, usage) = run(&mut command).with_context(|| format!("{command:?}"))?;
+        let wall_ms = started.elapsed().as_secs_f64() * 1000.0;
+        let switch_ms = cpu_ms(pid)? - cpu;
         if !status.success() {
             ensure!(!step.options.is_empty(), "{command:?} failed");
             steps.push(None);
@@ -243,10 +256,32 @@ fn measure(daemon: Daemon, tool: &Path, file: &Path, n: usize) -> Result<Run> {
         if i == 0 {
             growth = resident(pid)? - before;
         }
-        steps.push(Some((wall, cpu)));
+        steps.push(Some(Figures {
+            wall_ms,
+            switch_ms,
+            tool_ms: millis(usage.ru_utime) + millis(usage.ru_stime),
+            tool_kib: usage.ru_maxrss as f64,
+        }));
     }
     drop(guard);
     Ok(Run { steps, growth })
+}
+
+/// Runs a command to its end; says what it used.
+fn run(command: &mut Command) -> Result<(ExitStatus, libc::rusage)> {
+    let child = command.spawn()?;
+    let pid = libc::pid_t::try_from(child.id())?;
+    let mut status = 0;
+    // SAFETY: all zeros are a value of this type.
+    let mut usage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to values that live long enough; nobody else waits for the child.
+    let waited = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
+    ensure!(waited == pid, "{}", std::io::Error::last_os_error());
+    Ok((ExitStatus::from_raw(status), usage))
+}
+
+fn millis(time: libc::timeval) -> f64 {
+    time.tv_sec as f64 * 1000.0 + time.tv_usec as f64 / 1000.0
 }
 
 /// Asks the switch whether it has as many flows as it should.
@@ -283,23 +318,27 @@ fn report(n: usize, results: &[Vec<Run>]) {
     for (i, step) in STEPS.iter().enumerate() {
         let mut base = None;
         for (runs, (daemon, tool)) in results.iter().zip(PAIRS) {
-            let figures: Vec<(f64, f64)> = runs.iter().filter_map(|r| r.steps[i]).collect();
+            let figures: Vec<Figures> = runs.iter().filter_map(|r| r.steps[i]).collect();
             if figures.is_empty() {
                 println!(
-                    "| {n} | {} | {daemon:?} | {tool:?} | refused | | | | |",
+                    "| {n} | {} | {daemon:?} | {tool:?} | refused | | | | | | |",
                     step.name
                 );
                 continue;
             }
-            let walls: Vec<f64> = figures.iter().map(|f| f.0).collect();
+            let of = |figure: fn(&Figures) -> f64| figures.iter().map(figure).collect::<Vec<_>>();
+            let walls = of(|f| f.wall_ms);
             let wall = median(&walls);
-            let cpu = median(&figures.iter().map(|f| f.1).collect::<Vec<_>>());
+            let cpu = median(&of(|f| f.switch_ms + f.tool_ms));
             let (base_wall, base_cpu) = *base.get_or_insert((wall, cpu));
             println!(
-                "| {n} | {} | {daemon:?} | {tool:?} | {wall:.0} | {:.2} | {cpu:.0} | {:.2} | {:.0}-{:.0} |",
+                "| {n} | {} | {daemon:?} | {tool:?} | {wall:.0} | {:.2} | {:.0} | {:.0} | {:.2} | {:.0} | {:.0}-{:.0} |",
                 step.name,
                 wall / base_wall,
+                median(&of(|f| f.switch_ms)),
+                median(&of(|f| f.tool_ms)),
                 cpu / base_cpu,
+                median(&of(|f| f.tool_kib)),
                 walls.iter().copied().fold(f64::MAX, f64::min),
                 walls.iter().copied().fold(0.0, f64::max),
             );

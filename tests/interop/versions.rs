@@ -1,6 +1,7 @@
 //! Every OpenFlow version both ways: `ovs-ofctl -O` and our `ofctl -O` print the same of our switch
 //! and of a stock one, and say the same of what it refuses.
 
+use std::io::{Seek, Write};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tests::stock_switch::StockSwitch;
 use crate::ready;
 
 /// First version (the minor number) that has the command, the last one, and the command with `@`
-/// for the switch.
+/// for the switch; what stands behind `<` is its standard input.
 type Step = (u8, u8, &'static [&'static str]);
 
 const STEPS: &[Step] = &[
@@ -34,6 +35,22 @@ const STEPS: &[Step] = &[
     (0, 5, &["dump-ipfix-bridge", "@"]),
     (0, 5, &["dump-ipfix-flow", "@"]),
     (0, 5, &["probe", "@"]),
+    (0, 5, &["ping", "@"]),
+    (0, 5, &["ping", "@", "1000"]),
+    (0, 5, &["ping", "@", "70000"]),
+    (0, 5, &["benchmark", "@", "10", "5"]),
+    (0, 5, &["set-frags", "@", "drop"]),
+    (0, 5, &["get-frags", "@"]),
+    (0, 5, &["set-frags", "@", "nx-match"]),
+    (0, 5, &["get-frags", "@"]),
+    (0, 5, &["set-frags", "@", "reassemble"]),
+    (0, 5, &["set-frags", "@", "foo"]),
+    (0, 5, &["--read-only", "set-frags", "@", "normal"]),
+    (0, 5, &["set-frags", "@", "normal"]),
+    (0, 5, &["--read-only", "add-flow", "@", "actions=drop"]),
+    (0, 5, &["--read-only", "get-frags", "@"]),
+    (0, 5, &["-m", "show", "@"]),
+    (0, 5, &["-m", "dump-ports", "@"]),
     (
         0,
         5,
@@ -102,6 +119,26 @@ const STEPS: &[Step] = &[
     (0, 5, &["dump-flows", "@", "table=3"]),
     (0, 5, &["dump-flows", "@", "table=3,out_port=2"]),
     (0, 5, &["--no-stats", "--sort", "dump-flows", "@"]),
+    (0, 5, &["-m", "dump-flows", "@"]),
+    (0, 5, &["--names", "dump-flows", "@"]),
+    (
+        0,
+        5,
+        &["--names", "--no-stats", "dump-flows", "@", "in_port=p2"],
+    ),
+    (0, 5, &["--no-names", "dump-flows", "@", "in_port=p2"]),
+    (0, 5, &["--names", "dump-ports", "@", "p1"]),
+    (0, 5, &["--no-names", "dump-ports", "@", "p1"]),
+    // Of later versions, flows are equal in this order.
+    (0, 1, &["--rsort", "dump-flows", "@"]),
+    (0, 1, &["--sort=in_port", "--rsort", "dump-flows", "@"]),
+    (0, 5, &["--sort=foo", "dump-flows", "@"]),
+    (0, 5, &["--read-only", "dump-flows", "@"]),
+    (0, 0, &["-F", "openflow10", "dump-flows", "@"]),
+    (0, 0, &["-F", "nxm", "dump-flows", "@", "in_port=1"]),
+    (2, 5, &["-F", "oxm", "dump-flows", "@"]),
+    (0, 1, &["-F", "oxm", "dump-flows", "@"]),
+    (0, 5, &["-F", "foo", "dump-flows", "@"]),
     (0, 5, &["dump-aggregate", "@"]),
     (0, 5, &["dump-aggregate", "@", "cookie=0x1234/-1"]),
     (
@@ -139,6 +176,64 @@ const STEPS: &[Step] = &[
         ],
     ),
     (0, 5, &["del-flows", "@", "in_port=1"]),
+    (
+        0,
+        5,
+        &[
+            "add-flows",
+            "@",
+            "-",
+            "<",
+            "# flows\nin_port=1,actions=2\n\nadd in_port=2,actions=1 # back\n\
+             delete_strict in_port=1\n",
+        ],
+    ),
+    (
+        0,
+        5,
+        &["del-flows", "@", "-", "<", "in_port=7\nudp,in_port=8\n"],
+    ),
+    (
+        0,
+        5,
+        &["mod-flows", "@", "-", "<", "in_port=2,actions=drop\n"],
+    ),
+    (0, 5, &["--no-stats", "dump-flows", "@"]),
+    (3, 5, &["--bundle", "add-flow", "@", "in_port=3,actions=1"]),
+    (
+        3,
+        5,
+        &[
+            "--bundle",
+            "add-flows",
+            "@",
+            "-",
+            "<",
+            "in_port=4,actions=1\nin_port=5,actions=2\n",
+        ],
+    ),
+    (
+        3,
+        5,
+        &["--bundle", "mod-flows", "@", "in_port=4,actions=drop"],
+    ),
+    (
+        3,
+        5,
+        &["--bundle", "--strict", "del-flows", "@", "in_port=5"],
+    ),
+    (
+        3,
+        5,
+        &[
+            "--bundle",
+            "add-flows",
+            "@",
+            "-",
+            "<",
+            "in_port=6,actions=1\ntable=255,in_port=5,actions=2\n",
+        ],
+    ),
     (0, 5, &["--no-stats", "dump-flows", "@"]),
     (0, 5, &["del-flows", "@"]),
 ];
@@ -160,8 +255,12 @@ fn said(mut command: Command) -> Result<String> {
 
 fn plain(line: &str) -> String {
     let mut line = line.replace("ovs-ofctl", "ofctl");
+    // Only ours names the place of an error.
+    if let Some((text, _)) = line.rsplit_once(" (column ") {
+        line = text.to_owned();
+    }
     // The counters of ports.
-    if ["pkts=", "_packets", "_bytes"]
+    if ["pkts=", "_packets", "_bytes", "Finished in"]
         .iter()
         .any(|word| line.contains(word))
     {
@@ -178,6 +277,8 @@ fn plain(line: &str) -> String {
             "xid=0x",
             "lookup=",
             "matched=",
+            "xid=",
+            "time=",
         ] {
             if let Some(tail) = rest.strip_prefix(key) {
                 out.push_str(key);
@@ -189,7 +290,8 @@ fn plain(line: &str) -> String {
         out.extend(chars.next());
         rest = chars.as_str();
     }
-    out
+    // It is shown when it is another than the duration, which is a matter of time.
+    out.replace("hard_age=, ", "")
 }
 
 fn tool(program: &str, minor: u8, args: &[&str], target: &str) -> Result<Command> {
@@ -199,7 +301,19 @@ fn tool(program: &str, minor: u8, args: &[&str], target: &str) -> Result<Command
     };
     let mut command = Command::new(path);
     command.args(["-O", &format!("OpenFlow1{minor}"), "--timeout=10"]);
-    command.args(args.iter().map(|a| if *a == "@" { target } else { *a }));
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "@" => command.arg(target),
+            "<" => {
+                let mut input = tempfile::tempfile()?;
+                input.write_all(words.next().unwrap_or(&"").as_bytes())?;
+                input.rewind()?;
+                command.stdin(input)
+            }
+            word => command.arg(word),
+        };
+    }
     Ok(command)
 }
 
