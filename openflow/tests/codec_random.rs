@@ -576,6 +576,7 @@ proptest! {
                 frame(0, in_version(list.clone(), version)),
             ],
             action_set: vec![Action::Group(5)],
+            odp_port: reg,
         };
         let packet_in = PacketIn {
             reason: PacketInReason::Action,

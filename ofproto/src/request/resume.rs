@@ -30,8 +30,9 @@ pub(super) fn resume(
         conntracked,
         frames,
         action_set,
+        odp_port,
     } = &*continuation;
-    if *mirrors != 0 || *conntracked {
+    if *mirrors != 0 || *conntracked || *odp_port != 0 {
         // Nothing sends such.
         return Err(OfError::NxrStale);
     }

@@ -28,6 +28,7 @@ const TABLE_ID: u16 = 0x8004;
 const COOKIE: u16 = 0x8005;
 const ACTIONS: u16 = 0x8006;
 const ACTION_SET: u16 = 0x8007;
+const ODP_PORT: u16 = 0x8008;
 const INSTRUCTIONS: u16 = 0xf000;
 
 /// The longest value on a stack.
@@ -71,6 +72,7 @@ pub(super) fn decode(
                 actions: actions(&mut p, version)?,
                 ..frame.clone()
             }),
+            ODP_PORT => c.odp_port = p.u32()?,
             ACTION_SET => c.action_set.extend(actions(&mut p, version)?),
             INSTRUCTIONS => {
                 p.skip(4)?;
@@ -130,6 +132,9 @@ pub(super) fn encode(o: &mut MessageWriter, c: &Continuation) {
     }
     if !c.action_set.is_empty() {
         list(o, ACTION_SET, &c.action_set);
+    }
+    if c.odp_port != 0 {
+        property::write(&mut o.w, ODP_PORT, |w| w.u32(c.odp_port));
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Continuation {
     /// What is left to do, in order.
     pub frames: Vec<Frame>,
     pub action_set: Vec<Action>,
+    /// The port that the packet came in by, as the datapath numbers it; 0 for none.
+    pub odp_port: u32,
 }
 
 /// The rest of the actions of one rule, or of what leads to it.

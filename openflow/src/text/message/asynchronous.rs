@@ -121,6 +121,9 @@ fn write_continuation(out: &mut String, c: &Continuation, style: Style<'_>) {
         action_print::write(out, &c.action_set, style.version, style.names);
         out.push('\n');
     }
+    if c.odp_port != 0 {
+        let _ = writeln!(out, " continuation.odp_port={}", c.odp_port);
+    }
 }
 
 /// The packet in one line, and its bytes when asked for.
