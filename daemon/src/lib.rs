@@ -22,4 +22,5 @@ pub mod stream;
 pub mod timeout;
 pub mod unixctl;
 pub mod version;
+pub mod vigil;
 pub mod vlog;

@@ -13,6 +13,7 @@ use daemon::detach::{Running, Startup};
 use daemon::rate_limit::RateLimit;
 use daemon::signals::Termination;
 use daemon::unixctl;
+use daemon::vigil::Vigil;
 use dpif::Dpif;
 use ofproto::ofproto::Ofproto;
 use ofproto::snapshot::Snapshot;
@@ -78,6 +79,8 @@ pub struct Switch {
     status_hold: Option<Instant>,
     next_statistics: Instant,
     next_tick: Instant,
+    /// Puts off sleep while a controller is being answered.
+    vigil: Vigil,
     exit: Option<Exit>,
 }
 
@@ -155,6 +158,7 @@ impl Switch {
             status_hold: None,
             next_statistics: now,
             next_tick: now,
+            vigil: Vigil::default(),
             exit: None,
         })
     }
@@ -193,15 +197,19 @@ impl Switch {
 
     async fn next_event(&mut self, sources: &mut Sources) -> Event {
         let deadline = self.deadline();
-        tokio::select! {
-            event = self.database.wait() => Event::Database(event),
-            Some(event) = sources.links.recv() => Event::Link(event),
-            Some(request) = sources.unixctl.recv() => Event::Unixctl(request),
-            Some(event) = sources.openflow.recv() => Event::OpenFlow(event),
-            Some(effects) = self.threads.effects.recv() => Event::Packets(effects),
-            Some(report) = self.threads.reports.recv() => Event::Revalidated(report),
-            signal = sources.termination.recv() => Event::Terminate(signal),
-            () = tokio::time::sleep_until(deadline.into()) => Event::Timer,
+        loop {
+            let awake = self.vigil.lasts(Instant::now());
+            tokio::select! {
+                event = self.database.wait() => return Event::Database(event),
+                Some(event) = sources.links.recv() => return Event::Link(event),
+                Some(request) = sources.unixctl.recv() => return Event::Unixctl(request),
+                Some(event) = sources.openflow.recv() => return Event::OpenFlow(event),
+                Some(effects) = self.threads.effects.recv() => return Event::Packets(effects),
+                Some(report) = self.threads.reports.recv() => return Event::Revalidated(report),
+                signal = sources.termination.recv() => return Event::Terminate(signal),
+                () = tokio::time::sleep_until(deadline.into()) => return Event::Timer,
+                () = tokio::task::yield_now(), if awake => {}
+            }
         }
     }
 
@@ -215,7 +223,11 @@ impl Switch {
     async fn handle(&mut self, event: Event, sources: &mut Sources) {
         match event {
             Event::Database(event) => self.handle_database(event),
-            Event::OpenFlow(event) => self.handle_net_batch(event, sources),
+            Event::OpenFlow(event) => {
+                self.handle_net_batch(event, sources);
+                // Many a controller asks again as soon as it is answered.
+                self.vigil.begin(Instant::now());
+            }
             Event::Packets(effects) => {
                 let now = Instant::now();
                 for effect in effects {

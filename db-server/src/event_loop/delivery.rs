@@ -13,7 +13,7 @@ use daemon::rate_limit::RateLimit;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use super::Client;
-use super::patience::Company;
+use super::company::Company;
 use super::updates::Updates;
 use crate::connection::Outgoing;
 use crate::log::{self, FileStorage, Log, ReplaceError, WriteError};

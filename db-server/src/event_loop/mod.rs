@@ -4,11 +4,11 @@
 //! What the server hands out passes through [`delivery`], which holds messages until the records
 //! that they depend on are durable.
 
+mod company;
 mod databases;
 mod delivery;
 mod follower;
 mod managers;
-mod patience;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ use daemon::rate_limit::RateLimit;
 use daemon::reconnect::Config;
 use daemon::stream::Connection;
 use daemon::unixctl;
+use daemon::vigil::Vigil;
 use ovsdb::jsonrpc::Received;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,7 +34,6 @@ use crate::server::{Peer, Server, SessionId};
 use crate::writer::Done;
 use crate::{control, replication, web};
 use delivery::Delivery;
-use patience::Vigil;
 
 pub use follower::{Settings as ReplicationSettings, parse_active};
 

@@ -1,50 +1,16 @@
-//! Waiting for a few microseconds for what is about to come, where that pays.
+//! Whether a sync waits a little for those who are about to ask for one too.
 //!
-//! [`Company`]: clients that are answered together ask again together. If the first of them to come
-//! had a sync for itself, the others would have to wait for it to end and for another one: two
-//! groups would take turns, each with half of what a sync could carry.
-//!
-//! [`Vigil`]: to sleep and to be woken takes longer than many a client needs to ask again.
-//!
-//! Both give up for longer and longer where nobody comes.
+//! Clients that are answered together ask again together. If the first of them to come had a sync
+//! for itself, the others would have to wait for it to end and for another one: two groups would
+//! take turns, each with half of what a sync could carry.
 
 use std::time::{Duration, Instant};
+
+use daemon::vigil::Patience;
 
 /// The share of a sync's time that is spent on waiting, and the most.
 const SHARE: u32 = 4;
 const LONGEST: Duration = Duration::from_micros(200);
-
-/// How long it is looked for a request before it is slept.
-const VIGIL: Duration = Duration::from_micros(30);
-
-/// The most occasions that are let pass after waiting was in vain.
-const MAX_PAUSE: u32 = 64;
-
-/// How often waiting is tried.
-#[derive(Debug, Default)]
-struct Patience {
-    /// Occasions to let pass.
-    pause: u32,
-    /// How many the last pause had.
-    last: u32,
-}
-
-impl Patience {
-    /// Whether to let this occasion pass.
-    fn passes(&mut self) -> bool {
-        let passes = self.pause > 0;
-        self.pause = self.pause.saturating_sub(1);
-        passes
-    }
-
-    fn learn(&mut self, paid: bool) {
-        self.last = match paid {
-            true => 0,
-            false => self.last.saturating_mul(2).clamp(1, MAX_PAUSE),
-        };
-        self.pause = self.last;
-    }
-}
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -83,39 +49,6 @@ impl Company {
         let wanted = self.expected.saturating_sub(first);
         let came = pending.saturating_sub(first);
         self.patience.learn(came > 0 && came >= wanted / 4);
-        false
-    }
-}
-
-/// See the module's documentation.
-#[derive(Debug, Default)]
-pub(super) struct Vigil {
-    until: Option<Instant>,
-    patience: Patience,
-}
-
-impl Vigil {
-    /// Something came that may be followed by more.
-    pub fn begin(&mut self, now: Instant) {
-        if self.until.is_some() {
-            self.patience.learn(true);
-        }
-        self.until = match self.patience.passes() {
-            true => None,
-            false => now.checked_add(VIGIL),
-        };
-    }
-
-    /// Whether it is too early to sleep.
-    pub fn lasts(&mut self, now: Instant) -> bool {
-        let Some(until) = self.until else {
-            return false;
-        };
-        if now < until {
-            return true;
-        }
-        self.until = None;
-        self.patience.learn(false);
         false
     }
 }
@@ -165,34 +98,11 @@ mod tests {
         }
         assert_eq!(waited, [0, 2, 5, 10, 19, 36, 69, 134]);
         // One success and it is worth it again.
-        company.patience.pause = 0;
+        company.patience = Patience::default();
         company.synced(4, 1);
         assert!(company.awaited(1, SYNC, at(now + 1000)));
         assert!(!company.awaited(5, SYNC, at(now + 1010)));
         company.synced(5, 0);
         assert!(company.awaited(1, SYNC, at(now + 1020)));
-    }
-
-    #[test]
-    fn sleep_is_put_off_where_requests_follow_one_another() {
-        let mut vigil = Vigil::default();
-        assert!(!vigil.lasts(at(0)));
-        for turn in 0..100 {
-            vigil.begin(at(turn * 20));
-            assert!(vigil.lasts(at(turn * 20 + 19)));
-        }
-        assert!(!vigil.lasts(at(3000)));
-        assert!(!vigil.lasts(at(3001)));
-        let lasting = |vigil: &mut Vigil, turn: u64| {
-            vigil.begin(at(4000 + turn * 1000));
-            vigil.lasts(at(4001 + turn * 1000)) && !vigil.lasts(at(4500 + turn * 1000))
-        };
-        let mut turns = Vec::new();
-        for turn in 0..200u64 {
-            if lasting(&mut vigil, turn) {
-                turns.push(turn);
-            }
-        }
-        assert_eq!(turns, [1, 4, 9, 18, 35, 68, 133, 198]);
     }
 }
