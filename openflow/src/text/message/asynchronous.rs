@@ -10,6 +10,7 @@ use crate::message::{
     RoleReason, RoleStatus,
 };
 use crate::text::action_print;
+use crate::text::colors::Tone;
 use crate::text::flow_print::write_duration;
 use crate::text::matches::{self, Context};
 use crate::text::packet_print;
@@ -103,11 +104,13 @@ fn write_continuation(out: &mut String, c: &Continuation, style: Style<'_>) {
         } else {
             ","
         });
-        let _ = write!(
-            out,
-            "unroll_xlate(table={}, cookie={})",
-            frame.table_id, frame.cookie
-        );
+        let names = style.names;
+        names.paint(out, Tone::Paren, "unroll_xlate(");
+        names.paint(out, Tone::Special, "table=");
+        let _ = write!(out, "{}, ", frame.table_id);
+        names.paint(out, Tone::Param, "cookie=");
+        let _ = write!(out, "{}", frame.cookie);
+        names.paint(out, Tone::Paren, ")");
         for action in &frame.actions {
             out.push(',');
             action_print::write_one(out, action, style.version, style.names);
