@@ -41,7 +41,8 @@ fn start_switch(socket: &Path) -> JoinHandle<usize> {
     std::thread::spawn(move || serve(listener.accept().expect("a connection").0))
 }
 
-/// They come in two halves, with a pause between that is longer than the line's.
+/// They come in two halves through a named pipe, with a pause between that is longer than the
+/// line's; standard input would be read to its end first.
 const FLOWS: usize = 2048;
 
 #[test]
@@ -63,10 +64,11 @@ fn a_line_says_how_far_it_is() {
         let socket = path(name);
         let switch = start_switch(&socket);
         let add = format!(
-            "(cat {half}; sleep 0.5; cat {half}) | {} add-flows unix:{} -",
+            "mkfifo {fifo}; (cat {half}; sleep 0.5; cat {half}) >{fifo} & {} add-flows unix:{} {fifo}",
             env!("CARGO_BIN_EXE_ofctl"),
             socket.display(),
-            half = path("half").display()
+            half = path("half").display(),
+            fifo = path(&format!("{name}.fifo")).display()
         );
         let out = command(&add).stdin(Stdio::null()).output().expect("runs");
         assert!(out.status.success(), "{out:?}");
