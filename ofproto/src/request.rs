@@ -292,7 +292,6 @@ impl Ofproto {
                 conn.monitors.cancel(monitor)?;
                 return Ok(None);
             }
-            Message::Refused(refused) => return Err(refused.error),
             // What only switches send.
             Message::FeaturesReply(_)
             | Message::GetConfigReply(_)

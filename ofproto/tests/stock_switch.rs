@@ -361,7 +361,14 @@ fn random_group_mod(random: &mut Random) -> (&'static str, GroupCommand, String)
 fn our_answer(groups: &mut Groups, command: GroupCommand, text: &str) -> Option<String> {
     let parsed = match group::parse(text, command, &Names::none()) {
         Ok(parsed) => parsed,
-        Err(error) => return Some(error.to_string()),
+        Err(error) => {
+            // Where in the text is said by ours alone.
+            let said = error.to_string();
+            let words = said
+                .split_once(" (column ")
+                .map(|(words, _)| words.to_owned());
+            return Some(words.unwrap_or(said));
+        }
     };
     let bytes = codec::encode(&Message::GroupMod(parsed), Version::Of10, 1).unwrap();
     let decoded = match codec::decode(&bytes, &Version::Of10.into()) {

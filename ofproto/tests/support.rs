@@ -1,15 +1,21 @@
 //! The parts of `docs/support.md` on OpenFlow: fields, actions and messages. Each state is what
 //! the parsers, the decoder and the checks of flow-mods answer, not what a list says.
 
+use std::time::Instant;
+
 use ofproto::action_check::{Known, check_flow_mod};
+use ofproto::conn::ConnKind;
 use ofproto::group::Groups;
 use ofproto::meter::{Meters, Numbers};
+use ofproto::ofproto::{Effect, Ofproto};
+use ofproto::snapshot::FailMode;
 use openflow::codec::{self, Dialect};
 use openflow::field::{Access, Field, Maskable};
-use openflow::message::FlowModCommand;
+use openflow::message::{ErrorMessage, FlowModCommand};
 use openflow::text::Names;
 use openflow::text::flow::parse_flow_mod;
 use openflow::{Message, OfError, Version};
+use packet::EthAddr;
 use tests::support::{check_part, table};
 
 fn state(supported: bool) -> String {
@@ -211,24 +217,49 @@ fn actions() {
     check_part("actions", &text).unwrap();
 }
 
-/// The error that a message of this kind gets whatever its body is.
+/// The error by which a bridge says that it does not serve messages of this kind.
+///
+/// The body is of zeros, as long as the decoder wants it.
 fn answer(kind: codec::Kind, version: Version) -> Option<OfError> {
-    let bytes = codec::encode_empty(kind, version).expect("the version has it");
-    match codec::decode(&bytes, &Dialect::from(version)) {
-        Ok(decoded) => match decoded.message {
-            Message::Refused(refused) => Some(refused.error),
-            _ => None,
-        },
-        Err(error) => match error.error() {
-            error @ (OfError::BrcBadType
-            | OfError::BrcBadStat
-            | OfError::BrcBadVendor
-            | OfError::BrcBadSubtype) => Some(error),
-            // A body is missing: the kind is known.
-            _ => None,
-        },
-    }
+    let header = codec::encode_empty(kind, version).expect("the version has it");
+    let decoded = (0..=MOST_OF_A_BODY).find_map(|more| {
+        let mut bytes = header.clone();
+        bytes.resize(header.len() + more, 0);
+        let len = u16::try_from(bytes.len()).expect("short");
+        bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        codec::decode(&bytes, &Dialect::from(version)).ok()
+    });
+    // A body of zeros says nothing, but the kind is known.
+    let message = decoded?.message;
+    let now = Instant::now();
+    let mut ofproto = Ofproto::new(1);
+    let bridge = ofproto
+        .bridge_add("br0", 1, EthAddr::ZERO, FailMode::Secure, now)
+        .expect("the first one");
+    let conn = ofproto
+        .conn_open(bridge, ConnKind::Service, version, now)
+        .expect("the bridge is there");
+    ofproto.handle_message(conn, 1, message, &header.into(), now);
+    std::iter::from_fn(|| ofproto.poll_effect()).find_map(|effect| match effect {
+        Effect::Send {
+            message:
+                Message::Error(ErrorMessage::Known {
+                    error:
+                        error @ (OfError::BrcBadType
+                        | OfError::BrcBadStat
+                        | OfError::BrcBadVendor
+                        | OfError::BrcBadSubtype
+                        | OfError::NxstNotConfigured),
+                    ..
+                }),
+            ..
+        } => Some(error),
+        _ => None,
+    })
 }
+
+/// Bytes after which a decoder has all that it needs.
+const MOST_OF_A_BODY: usize = 128;
 
 /// `1.0 to 1.3`
 fn version_range(versions: &[Version]) -> String {

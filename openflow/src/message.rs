@@ -57,8 +57,8 @@ pub use port::{
     QueueConfig, QueueStats, QueueStatsRequest, RFC_2819_COUNTERS,
 };
 pub use switch::{
-    Capabilities, Desc, ErrorMessage, FragHandling, Hello, Refused, SwitchConfig, SwitchFeatures,
-    TableMod, TableReason, TableStats, TableStatus, Vacancy,
+    Capabilities, Desc, ErrorMessage, FragHandling, Hello, SwitchConfig, SwitchFeatures, TableMod,
+    TableReason, TableStats, TableStatus, Vacancy,
 };
 pub(crate) use table_features::{FIELDS_11, WILDCARDS_10, bit_12};
 pub use table_features::{TableActions, TableFeatures, TableInstructions};
@@ -134,7 +134,6 @@ pub enum Message {
     BarrierRequest,
     BarrierReply,
     /// Well-formed, but of a kind that this switch refuses; the error says how.
-    Refused(Refused),
 
     /// `OFPT_QUEUE_GET_CONFIG_REQUEST` up to 1.3, `OFPMP_QUEUE_DESC` from 1.4 on.
     QueueGetConfigRequest {
@@ -298,7 +297,6 @@ impl Message {
             Message::TableMod(_) => "OFPT_TABLE_MOD",
             Message::BarrierRequest => "OFPT_BARRIER_REQUEST",
             Message::BarrierReply => "OFPT_BARRIER_REPLY",
-            Message::Refused(refused) => refused.name,
             Message::QueueGetConfigRequest { .. } => "OFPT_QUEUE_GET_CONFIG_REQUEST",
             Message::QueueGetConfigReply { .. } => "OFPT_QUEUE_GET_CONFIG_REPLY",
             Message::RoleRequest(_) => "OFPT_ROLE_REQUEST",

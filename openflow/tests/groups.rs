@@ -98,7 +98,6 @@ fn broken_messages() {
                     continue;
                 };
                 let has_no_form = match &decoded.message {
-                    Message::Refused(_) => true,
                     // Taken from others, as Open vSwitch does, but not sent.
                     Message::GroupMod(m) => {
                         m.command.is_about_buckets() && dialect.version != Version::Of10

@@ -98,9 +98,6 @@ impl Seen {
         let Ok(decoded) = codec::decode(bytes, &Dialect::from(version)) else {
             return;
         };
-        if matches!(decoded.message, Message::Refused(_)) {
-            return;
-        }
         self.kinds.insert((decoded.kind, version));
         let Message::FlowMod(flow) = &decoded.message else {
             return;

@@ -11,7 +11,7 @@ use super::{Dialect, Header, dispatch, encode_part, property};
 use crate::error::OfError;
 use crate::message::{
     BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
-    BundleFlags, BundleTimes, Message, Property, Time,
+    BundleFlags, BundleTimes, Property, Time,
 };
 use crate::version::Version;
 use crate::wire::{DecodeError, HEADER_LEN, Reader, Writer, bad};
@@ -89,9 +89,6 @@ pub(super) fn decode_add(
         return unsupported;
     };
     let message = dispatch::decode_body(kind, &mut body, v, dialect)?;
-    if matches!(message, Message::Refused(_)) {
-        return unsupported;
-    }
     body.done()?;
     Ok(BundleAdd {
         bundle_id,
@@ -229,6 +226,7 @@ fn write_properties(w: &mut Writer, times: Option<&BundleTimes>, other: &[Proper
 mod tests {
     use super::*;
     use crate::codec::{decode, encode};
+    use crate::message::Message;
 
     const REPLY: [u8; 96] = {
         let mut bytes = [0; 96];

@@ -1,8 +1,5 @@
 //! Which codec each kind of message has: finds the [`Kind`] that a header names and reads its
 //! body, and writes the body of each message.
-//!
-//! A message that is well-formed but that this switch does not serve decodes as
-//! [`Message::Refused`], with the error that says so.
 
 use bytes::Bytes;
 
@@ -15,7 +12,7 @@ use super::{
     table_desc, table_features, table_stats, tlv,
 };
 use crate::error::OfError;
-use crate::message::{Flavor, FlowFormat, Message, PacketInFormat, Refused};
+use crate::message::{Flavor, FlowFormat, Message, PacketInFormat};
 use crate::version::Version;
 use crate::wire::{DecodeError, NICIRA, ONF, Reader, bad};
 
@@ -67,9 +64,6 @@ fn decode_versioned(
         }
         kind => decode_body(kind, r, v, dialect)?,
     };
-    if matches!(message, Message::Refused(_)) {
-        return Ok((kind, message, more));
-    }
     r.done()?;
     if more && kind.way() == Way::Request {
         // No request that is served comes in parts.
@@ -335,19 +329,10 @@ pub(super) fn decode_body(
         Kind::MeterConfigReply => Message::MeterConfigReply(list(r, meter::decode_config)?),
         Kind::MeterFeaturesRequest => Message::MeterFeaturesRequest,
         Kind::MeterFeaturesReply => Message::MeterFeaturesReply(meter::decode_features(r)?),
-        other => refuse(other, v),
-    })
-}
-
-/// For a kind that has no codec yet.
-fn refuse(kind: Kind, v: Version) -> Message {
-    Message::Refused(Refused {
-        name: kind.name(),
-        error: match kind.place(v) {
-            Some(Place::Multipart(_)) => OfError::BrcBadStat,
-            Some(Place::Type(_)) | None => OfError::BrcBadType,
-            Some(_) => OfError::BrcBadSubtype,
-        },
+        // A bundle holds no bundles.
+        Kind::BundleAddMessage | Kind::OnfBundleAddMessage => {
+            return bad("message in a bundle", OfError::BfcMsgUnsup);
+        }
     })
 }
 
@@ -391,7 +376,6 @@ pub(super) fn encode(o: &mut MessageWriter, message: &Message) {
         Message::TableMod(tm) => table_desc::encode_mod(o, tm),
         Message::BarrierRequest => plain(o, Kind::BarrierRequest, &[]),
         Message::BarrierReply => plain(o, Kind::BarrierReply, &[]),
-        Message::Refused(refused) => o.not_expressible(refused.name),
         Message::QueueGetConfigRequest { port, queue } => {
             queue::encode_request(o, *port, *queue);
         }

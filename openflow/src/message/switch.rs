@@ -32,13 +32,6 @@ pub enum ErrorMessage {
     },
 }
 
-/// A request that the switch understands well enough to refuse: the reply is `error`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refused {
-    pub name: &'static str,
-    pub error: OfError,
-}
-
 bit_set! {
     /// `OFPC_*` of a features reply. `STP` and `ARP_MATCH_IP` are named as in 1.0, where their
     /// bits 3 and 7 mean this; 1.1 and later use the bits of `GROUP_STATS` and `PORT_BLOCKED`.

@@ -117,6 +117,7 @@ fn parse_piece(text: Piece<'_>, command: GroupCommand, names: &Names) -> Result<
         ));
     }
     Head::default().parse(head, names, &mut group_mod)?;
+    let mut second = None;
     while let Some(part) = rest {
         let (part, next) = match part.split_once(BUCKET) {
             Some((part, next)) => (part, Some(next)),
@@ -127,11 +128,15 @@ fn parse_piece(text: Piece<'_>, command: GroupCommand, names: &Names) -> Result<
         if bucket.weight != 0 && !takes_weights {
             return Err(At::new(GroupError::WeightNotAllowed, part.at));
         }
-        group_mod.buckets.push(bucket);
-        if group_mod.group_type == GroupType::Indirect && group_mod.buckets.len() > 1 {
-            return Err(At::new(GroupError::IndirectBuckets, part.at));
+        if !group_mod.buckets.is_empty() {
+            second = second.or(Some(part.at));
         }
+        group_mod.buckets.push(bucket);
         rest = next;
+    }
+    // A mistake within a bucket is told before one too many.
+    if let Some(at) = second.filter(|_| group_mod.group_type == GroupType::Indirect) {
+        return Err(At::new(GroupError::IndirectBuckets, at));
     }
     Bucket::number(&mut group_mod.buckets);
     Ok(group_mod)

@@ -90,7 +90,6 @@ pub fn write_body(out: &mut String, message: &Message, style: Style<'_>) {
             tables::write_features(out, tables, style);
         }
         Message::TableStatsReply(tables) => tables::write_stats(out, tables, style),
-        Message::Refused(_) => out.push_str(" (not supported by this version)"),
 
         Message::PacketIn(packet_in) | Message::Resume(packet_in) => {
             asynchronous::write_packet_in(out, packet_in, style)

@@ -9,7 +9,6 @@ use super::message::{self, Style, write_decode_error, write_header, write_hex_du
 use super::ports::Names;
 use crate::codec::{Decoded, Dialect, Header, decode, kind_of};
 use crate::error::OfError;
-use crate::message::Message;
 use crate::version::Version;
 
 const HEADER_LEN: usize = 8;
@@ -71,10 +70,7 @@ pub fn write_decoded(
     verbosity: u8,
 ) {
     let header = &decoded.header;
-    let name = match &decoded.message {
-        Message::Refused(refused) => refused.name,
-        _ => decoded.kind.name(),
-    };
+    let name = decoded.kind.name();
     write_header(out, name, header.version, header.xid);
     if decoded.more {
         out.push_str(" flags=[more]");
