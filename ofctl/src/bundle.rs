@@ -8,21 +8,20 @@
 //! Source: ovs-ofctl(8), "bundle" and `--bundle`; the texts are those of ovs-ofctl 3.1.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 
 use openflow::codec::encode_bundle_add;
 use openflow::message::{BundleControl, BundleControlKind, BundleFlags, ErrorMessage, Message};
 use openflow::text::{Names, flow, group, message_bytes};
 use openflow::{Version, VersionBitmap};
 
-use crate::connection::{Connection, Received, next_xid, reserve_xids};
+use crate::connection::{Connection, Received, WRITE_CHUNK, next_xid, reserve_xids};
 use crate::error::Error;
 use crate::flow_files::FlowFile;
 use crate::flow_mods::warn_of_normalization;
 use crate::groups;
 use crate::lookup::{parse_with_names, skip_xids};
 use crate::options::Options;
-use crate::spool::{Messages, Spool};
+use crate::spool::Spool;
 
 const BUNDLE_ID: u32 = 0;
 const FLAGS: BundleFlags = BundleFlags(BundleFlags::ATOMIC.0 | BundleFlags::ORDERED.0);
@@ -107,75 +106,83 @@ pub async fn send(
     names: &Names,
 ) -> Result<(), Error> {
     let first = reserve_xids(u32::try_from(spool.len()).unwrap_or(u32::MAX));
-    let flags = FLAGS;
+    let mut messages = spool.messages()?;
+    let next = || messages.next().map_err(Error::Spool);
+    let errors = carry(connection, first, next).await?;
+    show(connection, options, spool, first, &errors, names)
+}
+
+/// As [`send`], but of messages that `next` takes from where they are, puts into the spool and
+/// returns; their transaction ids from `first` on are reserved.
+pub async fn send_while_read(
+    connection: &mut Connection,
+    options: &Options,
+    first: u32,
+    mut next: impl FnMut(&mut Spool) -> Result<Option<Vec<u8>>, Error>,
+    names: &Names,
+) -> Result<(), Error> {
+    let mut spool = Spool::new(connection.dialect);
+    let errors = carry(connection, first, || next(&mut spool)).await?;
+    show(connection, options, spool, first, &errors, names)
+}
+
+/// Sends a bundle of the messages that `next` gives and commits it unless one was refused; returns
+/// the errors that came.
+///
+/// Where `next` fails there is no commit, and the bundle goes with the connection.
+async fn carry(
+    connection: &mut Connection,
+    first: u32,
+    mut next: impl FnMut() -> Result<Option<Vec<u8>>, Error>,
+) -> Result<Vec<Received>, Error> {
     let mut errors = Vec::new();
-    control(
-        connection,
-        BundleControlKind::OpenRequest,
-        flags,
-        &mut errors,
-    )
-    .await?;
-    if errors.is_empty() {
-        connection
-            .pipeline(
-                &mut Additions {
-                    messages: spool.messages()?,
-                    version: connection.version(),
-                    xid: first,
-                    current: io::Cursor::default(),
-                },
-                |received| errors.push(received),
-            )
-            .await?;
-        let end = match errors.is_empty() {
-            true => BundleControlKind::CommitRequest,
-            false => BundleControlKind::DiscardRequest,
-        };
-        control(connection, end, flags, &mut errors).await?;
+    control(connection, BundleControlKind::OpenRequest, &mut errors).await?;
+    if !errors.is_empty() {
+        return Ok(errors);
     }
+    let version = connection.version();
+    let mut xid = first;
+    let chunks = || {
+        let mut chunk = Vec::with_capacity(WRITE_CHUNK + WRITE_CHUNK / 4);
+        while chunk.len() < WRITE_CHUNK {
+            let Some(message) = next()? else { break };
+            chunk.extend(encode_bundle_add(BUNDLE_ID, FLAGS, &message, version, xid)?);
+            xid = xid.wrapping_add(1);
+        }
+        Ok(chunk)
+    };
+    connection
+        .pipeline(chunks, |received| errors.push(received))
+        .await?;
+    let end = match errors.is_empty() {
+        true => BundleControlKind::CommitRequest,
+        false => BundleControlKind::DiscardRequest,
+    };
+    control(connection, end, &mut errors).await?;
+    Ok(errors)
+}
+
+/// Fails with `errors` and what they are about, if there are any.
+fn show(
+    connection: &Connection,
+    options: &Options,
+    mut spool: Spool,
+    first: u32,
+    errors: &[Received],
+    names: &Names,
+) -> Result<(), Error> {
     if errors.is_empty() {
         return Ok(());
     }
-    let sent = those_refused(&mut spool, first, &errors)?;
+    let sent = those_refused(&mut spool, first, errors)?;
     let mut shown = String::new();
-    for error in &errors {
+    for error in errors {
         write_error(&mut shown, error, &sent, connection, names, options);
     }
     Err(Error::BundleRefused {
         shown,
         method: connection.method.clone(),
     })
-}
-
-/// The messages of a spool as additions to the bundle.
-struct Additions<'a> {
-    messages: Messages<'a>,
-    version: Version,
-    /// Of the next one.
-    xid: u32,
-    /// The one that is being read.
-    current: io::Cursor<Vec<u8>>,
-}
-
-impl Read for Additions<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut got = 0;
-        while let Some(free) = buffer.get_mut(got..).filter(|free| !free.is_empty()) {
-            let n = self.current.read(free)?;
-            got += n;
-            if n > 0 {
-                continue;
-            }
-            let Some(message) = self.messages.next()? else {
-                break;
-            };
-            let add = encode_bundle_add(BUNDLE_ID, FLAGS, &message, self.version, self.xid);
-            self.current = io::Cursor::new(add.map_err(io::Error::other)?);
-            self.xid = self.xid.wrapping_add(1);
-        }
-        Ok(got)
-    }
 }
 
 /// The messages that `errors` are about, as they were sent, by transaction id.
@@ -209,14 +216,13 @@ fn those_refused(
 async fn control(
     connection: &mut Connection,
     kind: BundleControlKind,
-    flags: BundleFlags,
     errors: &mut Vec<Received>,
 ) -> Result<(), Error> {
     let xid = next_xid();
     let request = Message::BundleControl(BundleControl {
         bundle_id: BUNDLE_ID,
         kind,
-        flags,
+        flags: FLAGS,
     });
     connection.send(&request, xid).await?;
     loop {

@@ -19,8 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use crate::error::Error;
 
 const HEADER_LEN: usize = 8;
-/// Much larger than any one write, small enough to keep the switch busy meanwhile.
-const WRITE_CHUNK: usize = 1 << 16;
+/// Bytes of messages that are sent at once: much larger than any one message, small enough to keep
+/// the switch busy meanwhile.
+pub const WRITE_CHUNK: usize = 1 << 16;
 
 static NEXT_XID: AtomicU32 = AtomicU32::new(1);
 
@@ -272,10 +273,13 @@ impl Connection {
     }
 
     /// Sends many messages and one barrier behind them, and reads what comes meanwhile; `each`
-    /// gets every error reply. `messages` are whole ones.
+    /// gets every error reply.
+    ///
+    /// `messages` gives them in chunks, the last of which is empty. Where it fails, what it gave
+    /// before has been sent.
     pub async fn pipeline(
         &mut self,
-        messages: &mut impl std::io::Read,
+        mut messages: impl FnMut() -> Result<Vec<u8>, Error>,
         mut each: impl FnMut(Received),
     ) -> Result<(), Error> {
         let barrier = next_xid();
@@ -285,17 +289,18 @@ impl Connection {
             source,
         };
         let writer = &mut self.writer;
-        let mut chunk = vec![0; WRITE_CHUNK];
         let write = async {
-            loop {
-                let n = messages.read(&mut chunk).map_err(Error::of_messages)?;
-                let Some(read) = chunk.get(..n).filter(|read| !read.is_empty()) else {
-                    break;
-                };
-                writer.write_all(read).await.map_err(failed)?;
-            }
+            let all_given = loop {
+                match messages() {
+                    Ok(chunk) if chunk.is_empty() => break Ok(()),
+                    Ok(chunk) => writer.write_all(&chunk).await.map_err(failed)?,
+                    Err(error) => break Err(error),
+                }
+            };
+            // The reader waits for the end in any case.
             writer.write_all(&end).await.map_err(failed)?;
-            writer.flush().await.map_err(failed)
+            writer.flush().await.map_err(failed)?;
+            all_given
         };
         let (reader, target) = (&mut self.reader, &self.target);
         let mut echoes = Vec::new();

@@ -224,16 +224,6 @@ pub enum Error {
     TooManyStreams(String, usize),
 }
 
-impl Error {
-    /// Why messages that wait could not be read, or not be encoded anew.
-    pub fn of_messages(error: io::Error) -> Error {
-        match error.downcast::<EncodeError>() {
-            Ok(source) => Error::Encode(source),
-            Err(error) => Error::Spool(error),
-        }
-    }
-}
-
 /// The text of an I/O error as strerror(3) has it.
 pub fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {

@@ -2,7 +2,9 @@
 //!
 //! Source: ovs-ofctl(8), "add-flows"; OVS `lib/dynamic-string.c`, `ds_get_preprocessed_line`.
 
+use std::fs::File;
 use std::io::{BufRead, Read, Seek};
+use std::path::Path;
 
 use crate::error::Error;
 
@@ -27,11 +29,15 @@ impl FlowFile {
                 source,
             })?)
         };
-        Ok(FlowFile {
+        Ok(FlowFile::over(name, reader))
+    }
+
+    fn over(name: &str, reader: impl Read + 'static) -> FlowFile {
+        FlowFile {
             name: name.to_owned(),
             reader: Box::new(std::io::BufReader::with_capacity(1 << 16, reader)),
             line: 0,
-        })
+        }
     }
 
     /// As [`FlowFile::open`], but standard input is read to its end first: whoever waits for the
@@ -48,6 +54,35 @@ impl FlowFile {
             file.reader = Box::new(std::io::BufReader::with_capacity(1 << 16, whole));
         }
         Ok(file)
+    }
+
+    /// As [`FlowFile::open`], with the number of lines that say something; what is no plain file is
+    /// read to its end first.
+    pub fn open_counted(name: &str) -> Result<(FlowFile, usize), Error> {
+        let failed = |source| Error::ReadFile {
+            file: name.to_owned(),
+            source,
+        };
+        let is_plain = name != "-" && Path::new(name).is_file();
+        let mut whole = if is_plain {
+            File::open(name).map_err(|source| Error::OpenFile {
+                file: name.to_owned(),
+                source,
+            })?
+        } else {
+            let mut whole = tempfile::tempfile().map_err(Error::Spool)?;
+            std::io::copy(&mut FlowFile::open(name)?.reader, &mut whole).map_err(failed)?;
+            whole.rewind().map_err(Error::Spool)?;
+            whole
+        };
+        let mut counted = FlowFile::over(name, whole.try_clone().map_err(failed)?);
+        let mut lines = 0;
+        while counted.next_line()?.is_some() {
+            lines += 1;
+        }
+        // Both share one place in the file.
+        whole.rewind().map_err(failed)?;
+        Ok((FlowFile::over(name, whole), lines))
     }
 
     pub fn name(&self) -> &str {

@@ -1,20 +1,22 @@
 //! add-flow, add-flows, mod-flows, del-flows and packet-out.
 //!
-//! A file is read and checked whole before the first flow is sent ([`crate::spool`]); then all its
-//! flows go out in one stream with a single barrier behind them, so that the switch is never
-//! waited for in between. Errors that come back are matched with their lines by transaction id.
+//! A file is read and checked whole before the first flow is sent ([`crate::spool`]), unless a
+//! bundle sees to it that all or nothing is done; then all its flows go out in one stream with a
+//! single barrier behind them, so that the switch is never waited for in between. Errors that come back are matched with their lines by transaction id.
+
+use std::io::{self, Read};
 
 use openflow::codec::encode;
 use openflow::message::{FlowFormat, FlowMod, FlowModCommand, Message};
 use openflow::text::flow::{self, Parsed};
-use openflow::text::{Names, matches};
+use openflow::text::{self, Names, matches};
 use openflow::{Match, Version};
 
 use crate::bundle;
-use crate::connection::{Connection, Received, next_xid};
+use crate::connection::{Connection, Received, WRITE_CHUNK, next_xid, reserve_xids};
 use crate::error::Error;
 use crate::flow_files::FlowFile;
-use crate::lookup::{parse_with_names, skip_xids};
+use crate::lookup::{self, parse_knowing, parse_with_names, skip_xids};
 use crate::options::Options;
 use crate::output::Progress;
 use crate::protocol;
@@ -78,17 +80,17 @@ async fn file(
     name: &str,
     command: FlowModCommand,
 ) -> Result<(), Error> {
+    if options.bundle {
+        return bundled_file(options, target, name, command).await;
+    }
     let mut file = FlowFile::open_whole(name)?;
     skip_xids(options);
-    let mut connection = Connection::open(target, options.bundle_versions()).await?;
+    let mut connection = Connection::open(target, options.versions).await?;
     let mut names = None;
     let mut spool = Spool::new(connection.dialect);
     let mut progress = Progress::new("checked");
     while let Some((line, text)) = file.next_line()? {
-        let parse = |names: &Names| match command {
-            FlowModCommand::Add => flow::parse_flow_mod_line(&text, names),
-            _ => flow::parse_flow_mod(&text, command, names),
-        };
+        let parse = |names: &Names| parse_line(&text, command, names);
         let parsed = parse_with_names(&mut connection, options, &mut names, parse)
             .await
             .map_err(|e| match e {
@@ -112,6 +114,62 @@ async fn file(
         &names.unwrap_or_default(),
     )
     .await
+}
+
+fn parse_line(
+    text: &str,
+    command: FlowModCommand,
+    names: &Names,
+) -> Result<Parsed<FlowMod>, text::Error> {
+    match command {
+        FlowModCommand::Add => flow::parse_flow_mod_line(text, names),
+        _ => flow::parse_flow_mod(text, command, names),
+    }
+}
+
+/// Sends the flows of a file as one bundle.
+///
+/// The switch gets the first while the last are still read: a line that is wrong ends it without
+/// the commit, and then nothing has happened.
+async fn bundled_file(
+    options: &Options,
+    target: &str,
+    name: &str,
+    command: FlowModCommand,
+) -> Result<(), Error> {
+    let (mut file, count) = FlowFile::open_counted(name)?;
+    skip_xids(options);
+    let mut connection = Connection::open(target, options.bundle_versions()).await?;
+    let first = reserve_xids(u32::try_from(count).unwrap_or(u32::MAX));
+    let names = match options.accepts_names() {
+        true => lookup::names(&mut connection).await?,
+        false => Names::none(),
+    };
+    prepare(&mut connection, options, false).await?;
+    let mut progress = Progress::new("sent");
+    let next = |spool: &mut Spool| {
+        let Some((line, text)) = file.next_line()? else {
+            return Ok(None);
+        };
+        if spool.len() >= count {
+            return Err(Error::ReadFile {
+                file: file.name().to_owned(),
+                source: io::Error::other("it grew meanwhile"),
+            });
+        }
+        let parse = |names: &Names| parse_line(&text, command, names);
+        let parsed = parse_knowing(&names, parse).map_err(|source| Error::File {
+            file: file.name().to_owned(),
+            line,
+            source,
+        })?;
+        warn_of_normalization(&parsed);
+        let message = Message::FlowMod(parsed.value);
+        let bytes = spool.push_message(line, &message, file.name())?;
+        progress.show(spool.len());
+        Ok(Some(bytes))
+    };
+    bundle::send_while_read(&mut connection, options, first, next, &names).await
 }
 
 /// Sends flow-mods in one stream; `file` and their lines name those that the switch refuses.
@@ -147,8 +205,15 @@ async fn send(
     let mut refused = 0usize;
     let verbosity = options.verbosity(2);
     let lines = spool.lines();
+    let reader = spool.reader()?;
+    let chunks = || {
+        let mut chunk = Vec::new();
+        let mut reader = reader.by_ref().take(WRITE_CHUNK as u64);
+        reader.read_to_end(&mut chunk).map_err(Error::Spool)?;
+        Ok(chunk)
+    };
     connection
-        .pipeline(spool.reader()?, |received: Received| {
+        .pipeline(chunks, |received: Received| {
             refused += 1;
             if refused > MAX_SHOWN {
                 return;

@@ -117,6 +117,18 @@ pub async fn parse_with_names<T>(
     }
 }
 
+/// Parses with `parse` where all names are known already; as [`parse_with_names`] does, numbers
+/// come first.
+pub fn parse_knowing<T>(
+    known: &Names,
+    mut parse: impl FnMut(&Names) -> Result<T, text::Error>,
+) -> Result<T, text::Error> {
+    match parse(&Names::none()) {
+        Err(e) if wants_names(&e.kind) => parse(known),
+        other => other,
+    }
+}
+
 /// The port that the user means by number, keyword or name.
 pub async fn port(
     connection: &mut Connection,

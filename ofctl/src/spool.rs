@@ -89,8 +89,8 @@ impl Spool {
         self.lines.flows
     }
 
-    /// Adds the flow of a line; 0 is none.
-    pub fn push(&mut self, line: usize, flow: FlowMod, file: &str) -> Result<(), Error> {
+    /// Adds the flow of a line; 0 is none. Returns it as it is encoded.
+    pub fn push(&mut self, line: usize, flow: FlowMod, file: &str) -> Result<Vec<u8>, Error> {
         if flow.table_id.is_some() && !self.has_table {
             self.has_table = true;
             // In 1.0 it shows in every flow-mod whether tables are named.
@@ -108,7 +108,7 @@ impl Spool {
         line: usize,
         message: &Message,
         file: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<u8>, Error> {
         let xid = FIRST_XID.wrapping_add(self.len() as u32);
         let bytes = encode(message, self.dialect, xid).map_err(|source| match line {
             0 => Error::Encode(source),
@@ -121,7 +121,7 @@ impl Spool {
         self.has_nxm |= is_nxm(self.dialect.version, &bytes);
         self.write(&bytes).map_err(Error::Spool)?;
         self.lines.push(line);
-        Ok(())
+        Ok(bytes)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

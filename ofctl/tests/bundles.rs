@@ -106,6 +106,26 @@ fn bundles_say_and_do_the_same() {
     );
 }
 
+/// Flows are sent while the file is read; what is wrong at its end still undoes its beginning.
+#[test]
+fn a_wrong_line_at_the_end_of_many() {
+    let Some(switch) = Switch::start("bundle_end") else {
+        return;
+    };
+    let many: String = (0..20_000)
+        .map(|n| format!("priority={n},in_port=1,actions=2\n"))
+        .collect();
+    let syntax = switch.write("syntax", &format!("{many}in_port=1\n"));
+    let refused = switch.write("refused", &format!("table=254,actions=drop\n{many}"));
+    for file in [&syntax, &refused] {
+        let args = ["--bundle", "add-flows", "br0", file];
+        let output = same(&switch, "OpenFlow14", &args);
+        assert_ne!(output.status, 0);
+        let flows = switch.stock(&["--no-stats", "dump-flows", "br0"]);
+        assert_eq!(flows.stdout.lines().count(), 1);
+    }
+}
+
 #[test]
 fn bundled_groups_say_and_do_the_same() {
     let Some(switch) = Switch::start("bundled-groups") else {

@@ -15,6 +15,9 @@
 
 mod table;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use thiserror::Error;
 
 pub use table::Field;
@@ -197,10 +200,19 @@ impl Field {
     ///
     /// Fields that neither a message can carry nor an action can set are not supported.
     pub fn from_name(name: &str) -> Result<Field, Error> {
-        let known = INFO.iter().find(|i| {
-            i.name == name || i.aliases.contains(&name) || i.wire.iter().any(|w| w.name == name)
+        // Flow files name a few fields in each line.
+        static NAMES: LazyLock<HashMap<&str, &FieldInfo>> = LazyLock::new(|| {
+            let mut names = HashMap::new();
+            for info in INFO {
+                let aliases = info.aliases.iter().copied();
+                let wire = info.wire.iter().map(|w| w.name);
+                for name in std::iter::once(info.name).chain(aliases).chain(wire) {
+                    names.entry(name).or_insert(info);
+                }
+            }
+            names
         });
-        match known {
+        match NAMES.get(name) {
             Some(info) if info.is_supported() || !info.wire.is_empty() => Ok(info.field),
             Some(_) => Err(Error::NotSupported(name.to_owned())),
             None => Err(Error::Unknown(name.to_owned())),
