@@ -306,6 +306,13 @@ impl Match {
         }
     }
 
+    /// Does the match say anything about a field from `first` to `last`, in the order of
+    /// [`Field::all`]?
+    pub fn has_between(&self, first: Field, last: Field) -> bool {
+        let at = self.fields.partition_point(|f| f.field < first);
+        self.fields.get(at).is_some_and(|f| f.field <= last)
+    }
+
     fn held(&self, field: Field) -> Option<(u128, u128)> {
         let at = self.fields.binary_search_by_key(&field, |f| f.field).ok()?;
         self.fields.get(at).map(|f| (f.value, f.mask))

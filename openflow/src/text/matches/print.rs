@@ -237,6 +237,9 @@ impl Writer<'_> {
     }
 
     fn registers(&mut self) {
+        if !self.fields.has_between(Field::Reg0, Field::Reg15) {
+            return;
+        }
         for n in 0..16 {
             if let Some(reg) = Field::reg(n) {
                 self.hex(reg.name(), reg);
@@ -268,6 +271,13 @@ impl Writer<'_> {
         if let Some((v, mask)) = self.fields.get(Field::TunFlags) {
             self.name("tun_flags");
             flags::write_signed(self.out, low32(v), low32(mask), &flags::TUNNEL);
+        }
+        // Most matches have none of them, and flows are printed by the hundred thousand.
+        if !self
+            .fields
+            .has_between(Field::TunMetadata0, Field::TunMetadata63)
+        {
+            return;
         }
         for n in 0..64 {
             if let Some(field) = Field::tun_metadata(n)
