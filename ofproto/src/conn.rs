@@ -193,7 +193,7 @@ impl Conn {
     }
 
     /// Service connections get nothing unasked until they ask, by a miss length that is not zero.
-    fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         self.kind == ConnKind::Controller || self.miss_send_len != 0
     }
 }

@@ -464,6 +464,10 @@ impl Ofproto {
     ) {
         self.monitor_changes(id, changes, by);
         self.tell_vacancies(id, changes);
+        let mut conns = self.conns.values().filter(|c| c.bridge == id);
+        if !conns.any(Conn::is_listening) {
+            return;
+        }
         for Removed { rule, reason } in changes.iter().filter_map(Change::removed) {
             if !rule.flags.send_flow_rem || rule.is_hidden() {
                 continue;
@@ -497,6 +501,9 @@ impl Ofproto {
         let Some(bridge) = self.bridges.get_mut(&id) else {
             return;
         };
+        if !bridge.tables.watches_vacancy() {
+            return;
+        }
         let tables: BTreeSet<u8> = changes.iter().map(Change::table_id).collect();
         for table_id in tables {
             let Some(reason) = bridge.tables.vacancy_event(table_id) else {

@@ -176,6 +176,10 @@ impl Timers {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.by_serial.is_empty()
+    }
+
     fn next(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
@@ -224,6 +228,20 @@ struct Criteria {
 }
 
 impl Criteria {
+    fn of_stats(request: &FlowStatsRequest) -> Result<Criteria, OfError> {
+        let (flow, mask) = from_match(&request.fields)?;
+        Ok(Criteria {
+            flow,
+            mask,
+            table_id: (request.table_id != TABLE_ALL).then_some(request.table_id),
+            strict: None,
+            cookie: request.cookie,
+            cookie_mask: request.cookie_mask,
+            out_port: request.out_port,
+            out_group: request.out_group,
+        })
+    }
+
     fn accepts(&self, rule: &Rule) -> bool {
         !rule.is_hidden()
             && (rule.cookie ^ self.cookie) & self.cookie_mask == 0
@@ -448,17 +466,24 @@ impl FlowTables {
     /// Errors: those of [`from_match`]; `OFPBRC_BAD_TABLE_ID` does not occur, a table without
     /// rules just has none.
     pub fn stats(&self, request: &FlowStatsRequest) -> Result<Vec<Arc<Rule>>, OfError> {
-        let (flow, mask) = from_match(&request.fields)?;
-        Ok(self.collect(&Criteria {
-            flow,
-            mask,
-            table_id: (request.table_id != TABLE_ALL).then_some(request.table_id),
-            strict: None,
-            cookie: request.cookie,
-            cookie_mask: request.cookie_mask,
-            out_port: request.out_port,
-            out_group: request.out_group,
-        }))
+        Ok(self.collect(&Criteria::of_stats(request)?))
+    }
+
+    /// Shows `look` the rules that a statistics request asks for, in no particular order.
+    ///
+    /// Errors: those of [`FlowTables::stats`].
+    pub fn for_each(
+        &self,
+        request: &FlowStatsRequest,
+        look: impl FnMut(&Arc<Rule>),
+    ) -> Result<(), OfError> {
+        self.find_all(&Criteria::of_stats(request)?, look);
+        Ok(())
+    }
+
+    /// Does somebody want to know how full some table is?
+    pub fn watches_vacancy(&self) -> bool {
+        self.tables.values().any(|table| table.vacancy.is_some())
     }
 
     /// Puts in a rule of the switch's own; hidden if `priority` is above 65535.
@@ -541,6 +566,9 @@ impl FlowTables {
 
     /// Counts what a rule uses.
     fn count_users(&mut self, rule: &Rule, is_new: bool) {
+        if !is_new && self.users.is_empty() {
+            return;
+        }
         for user in uses(&rule.actions) {
             let count = self.users.entry(user).or_default();
             *count = match is_new {
@@ -698,28 +726,34 @@ impl FlowTables {
         }
     }
 
+    /// By table, then descending priority, then age.
     fn collect(&self, criteria: &Criteria) -> Vec<Arc<Rule>> {
+        let mut rules = Vec::new();
+        self.find_all(criteria, |rule| rules.push(Arc::clone(rule)));
+        sort(&mut rules);
+        rules
+    }
+
+    fn find_all(&self, criteria: &Criteria, mut look: impl FnMut(&Arc<Rule>)) {
         let tables = match criteria.table_id {
             Some(id) => self.tables.range(id..=id),
             None => self.tables.range(0..=u8::MAX),
         };
-        let mut rules: Vec<Arc<Rule>> = Vec::new();
         for (_, table) in tables {
             match criteria.strict {
                 Some(priority) => {
                     let pattern = table.editor.pattern(&criteria.flow, &criteria.mask);
                     let rule = table.editor.find(&pattern, priority);
-                    rules.extend(rule.filter(|r| criteria.accepts(r)).cloned());
+                    let rule = rule.filter(|r| criteria.accepts(r));
+                    rule.into_iter().for_each(&mut look);
                 }
                 None => {
                     let view = table.editor.view();
                     let within = view.within(&criteria.flow, &criteria.mask);
-                    rules.extend(within.filter(|r| criteria.accepts(r)).cloned());
+                    within.filter(|r| criteria.accepts(r)).for_each(&mut look);
                 }
             }
         }
-        sort(&mut rules);
-        rules
     }
 
     /// Returns the rule that was in its place.
@@ -748,7 +782,9 @@ impl FlowTables {
     fn remove(&mut self, rule: &Rule, reason: FlowRemovedReason) -> Option<Removed> {
         let table = self.tables.get_mut(&rule.table_id)?;
         let rule = table.editor.remove(&rule.pattern, rule.priority)?;
-        self.removed(&rule);
+        table.hidden -= usize::from(rule.is_hidden());
+        self.dirty.insert(rule.table_id);
+        self.forget(&rule);
         Some(Removed { rule, reason })
     }
 
@@ -762,23 +798,26 @@ impl FlowTables {
             let Some(table) = table else { continue };
             if of_table.len() == table.editor.view().len() {
                 table.editor.clear();
+                table.hidden = 0;
             } else {
                 for rule in of_table {
                     table.editor.remove(&rule.pattern, rule.priority);
+                    table.hidden -= usize::from(rule.is_hidden());
                 }
             }
+            self.dirty
+                .extend(of_table.first().map(|rule| rule.table_id));
+            if self.timers.is_empty() && self.users.is_empty() {
+                continue;
+            }
             for rule in of_table {
-                self.removed(rule);
+                self.forget(rule);
             }
         }
     }
 
-    /// Forgets what is kept of a rule that was taken out of its table.
-    fn removed(&mut self, rule: &Rule) {
-        if let Some(table) = self.tables.get_mut(&rule.table_id) {
-            table.hidden -= usize::from(rule.is_hidden());
-        }
-        self.dirty.insert(rule.table_id);
+    /// Forgets what is kept elsewhere of a rule that was taken out of its table.
+    fn forget(&mut self, rule: &Rule) {
         self.timers.forget(rule.serial);
         self.count_users(rule, false);
     }

@@ -112,11 +112,11 @@ pub(super) fn aggregate(
     request: &FlowStatsRequest,
 ) -> Result<Message, OfError> {
     let mut stats = AggregateStats::default();
-    for rule in bridge.tables.stats(request)? {
+    bridge.tables.for_each(request, |rule| {
         stats.packet_count = stats.packet_count.saturating_add(rule.stats.packets());
         stats.byte_count = stats.byte_count.saturating_add(rule.stats.bytes());
         stats.flow_count = stats.flow_count.saturating_add(1);
-    }
+    })?;
     Ok(Message::AggregateReply {
         flavor: request.flavor,
         stats,
