@@ -91,12 +91,6 @@ struct TableCounters {
 }
 
 impl Snapshot {
-    /// Number of rules in all tables of all bridges.
-    pub fn n_rules(&self) -> usize {
-        let tables = self.bridges.values().flat_map(|b| &b.tables.tables);
-        tables.flatten().map(|table| table.len()).sum()
-    }
-
     pub fn bridge(&self, id: BridgeId) -> Option<&Bridge> {
         self.bridges.get(&id).map(|b| &**b)
     }

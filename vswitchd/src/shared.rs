@@ -29,9 +29,9 @@ impl Shared {
         }
     }
 
-    /// Makes `snapshot` the one that everybody takes from now on; returns the one before.
-    pub fn publish(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        self.snapshot.swap(snapshot)
+    /// Makes `snapshot` the one that everybody takes from now on.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
     }
 
     /// The newest snapshot, in use by thread `user` until the guard is dropped.

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use dpif::Dpif;
@@ -22,12 +21,6 @@ const EFFECTS: usize = 256;
 /// more.
 const UKEYS: usize = 4096;
 
-/// When so many rules go at once, nobody waits for their memory to be freed.
-const MANY_RULES: usize = 10_000;
-/// How often, and how many times, to look whether an old snapshot is still used.
-const LOOK: Duration = Duration::from_millis(1);
-const LOOKS: usize = 1000;
-
 pub struct Threads {
     shared: Arc<Shared>,
     pub control: Arc<Control>,
@@ -38,8 +31,6 @@ pub struct Threads {
     revalidator_user: usize,
     pub wake: crossbeam_channel::Sender<Wake>,
     published: u64,
-    /// Rules of the snapshot that was published last.
-    n_rules: usize,
     /// The revalidator does not know of what was published.
     behind: bool,
     joins: Vec<JoinHandle<()>>,
@@ -49,7 +40,7 @@ impl Threads {
     /// Starts one thread for each upcall ring, and the revalidator.
     pub fn start(dpif: &Arc<dyn Dpif>, snapshot: Arc<Snapshot>) -> anyhow::Result<Threads> {
         let rings = dpif.upcall_rings();
-        let (published, n_rules) = (snapshot.version, snapshot.n_rules());
+        let published = snapshot.version;
         let shared = Arc::new(Shared::new(snapshot, rings.saturating_add(1)));
         let control = Arc::new(Control::new(dpif.limits().flows));
         let (effect_sender, effects) = mpsc::channel(EFFECTS);
@@ -91,7 +82,6 @@ impl Threads {
             revalidator_user: rings,
             wake,
             published,
-            n_rules,
             behind: false,
             joins,
         })
@@ -102,11 +92,7 @@ impl Threads {
     pub fn publish(&mut self, snapshot: &Arc<Snapshot>, awaited: bool) {
         if snapshot.version != self.published {
             self.published = snapshot.version;
-            let old = self.shared.publish(Arc::clone(snapshot));
-            let had = std::mem::replace(&mut self.n_rules, snapshot.n_rules());
-            if had.saturating_sub(self.n_rules) >= MANY_RULES {
-                free_aside(old);
-            }
+            self.shared.publish(Arc::clone(snapshot));
             self.behind = true;
         }
         if !self.behind || (awaited && self.try_confirm(snapshot)) {
@@ -138,27 +124,6 @@ impl Threads {
         for join in self.joins.drain(..) {
             let _ = join.join();
         }
-    }
-}
-
-/// Frees a snapshot on a thread of its own, once it is the last to hold it. A user that keeps it
-/// for long frees it itself.
-fn free_aside(old: Arc<Snapshot>) {
-    let free = move || {
-        for _ in 0..LOOKS {
-            if Arc::strong_count(&old) == 1 {
-                break;
-            }
-            std::thread::sleep(LOOK);
-        }
-        drop(old);
-    };
-    // Without a thread it is freed here and now, as the closure goes.
-    if let Err(error) = std::thread::Builder::new()
-        .name("free".to_owned())
-        .spawn(free)
-    {
-        tracing::debug!("no thread to free a snapshot: {error}");
     }
 }
 
