@@ -133,7 +133,6 @@ pub enum Message {
     TableMod(TableMod),
     BarrierRequest,
     BarrierReply,
-    /// Well-formed, but of a kind that this switch refuses; the error says how.
 
     /// `OFPT_QUEUE_GET_CONFIG_REQUEST` up to 1.3, `OFPMP_QUEUE_DESC` from 1.4 on.
     QueueGetConfigRequest {
