@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
+use openflow::{Field, Match};
 use packet::FlowKey;
 
 use crate::classifier_trie::prefix_mask;
 use crate::flow::{Flow, Mask, Pipeline};
+use crate::flow_field::{plain_fields, to_match};
 
 /// Stages of a lookup: pipeline state and ports, Ethernet and VLAN, network layer, transport.
 pub const N_STAGES: usize = 4;
@@ -137,6 +139,8 @@ pub struct Shape {
     prefix_lens: [u8; PrefixField::ALL.len()],
     /// The mask on `tp_src` and `tp_dst` together, left-aligned in 128 bits.
     ports: u128,
+    /// See [`plain_fields`].
+    plain_fields: Box<[Field]>,
 }
 
 impl Shape {
@@ -168,6 +172,7 @@ impl Shape {
             ends,
             prefix_lens: PrefixField::ALL.map(|f| f.prefix_len(mask)),
             ports: ports_value(&mask.0),
+            plain_fields: plain_fields(mask),
         }
     }
 
@@ -319,6 +324,11 @@ impl Pattern {
     pub fn overlaps(&self, flow: &Flow, mask: &Mask) -> bool {
         let both = self.mask().intersect(mask);
         self.flow().matches(flow, &both)
+    }
+
+    /// The match as OpenFlow has it.
+    pub fn to_match(&self) -> Match {
+        to_match(&self.flow(), self.mask(), &self.shape.plain_fields)
     }
 
     /// Equal values; for patterns whose masks are known to be equal.

@@ -18,6 +18,7 @@ mod eviction;
 pub mod flow;
 pub mod flow_field;
 mod flow_monitor;
+pub mod flows_reply;
 pub mod group;
 pub mod mac_learning;
 pub mod meter;

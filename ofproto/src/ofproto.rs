@@ -26,6 +26,7 @@ use fail_mode::Controllers;
 
 use crate::bundle::IDLE_TIMEOUT;
 use crate::conn::{Conn, ConnId, ConnKind, Generation};
+use crate::flows_reply::FlowsReply;
 use crate::group::Groups;
 use crate::mac_learning::{Learned, MacTable};
 use crate::meter::{self, Meters};
@@ -59,6 +60,12 @@ pub enum Effect {
         conn: ConnId,
         xid: u32,
         message: Message,
+    },
+    /// Send flows, in as many messages as it takes.
+    SendFlows {
+        conn: ConnId,
+        xid: u32,
+        reply: FlowsReply,
     },
     /// Send a message once every packet is answered by snapshot `version` or a later one, cached
     /// flows included, and handle nothing more from the connection until then.

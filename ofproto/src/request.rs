@@ -27,6 +27,7 @@ use openflow::{Field, Message, OfError, OfPort, Version};
 use crate::action_check;
 use crate::bundle;
 use crate::conn::{Conn, ConnId};
+use crate::flows_reply::Form;
 use crate::meter;
 use crate::ofproto::{BridgeState, Effect, Ofproto};
 use crate::packet_in;
@@ -249,9 +250,22 @@ impl Ofproto {
                 return Ok(None);
             }
             Message::DescRequest => Message::DescReply(bridge.desc.clone()),
-            Message::FlowStatsRequest(request) => describe::flow_stats(bridge, &request, now)?,
+            Message::FlowStatsRequest(request) => {
+                let form = Form::Stats(request.flavor);
+                let reply = describe::flows(bridge, &request, form)?;
+                let conn = id;
+                self.effects
+                    .push_back(Effect::SendFlows { conn, xid, reply });
+                return Ok(None);
+            }
             Message::AggregateRequest(request) => describe::aggregate(bridge, &request)?,
-            Message::FlowCountsRequest(request) => describe::flow_counts(bridge, &request, now)?,
+            Message::FlowCountsRequest(request) => {
+                let reply = describe::flows(bridge, &request, Form::Counts)?;
+                let conn = id;
+                self.effects
+                    .push_back(Effect::SendFlows { conn, xid, reply });
+                return Ok(None);
+            }
             Message::TableStatsRequest => describe::table_stats(bridge, conn.version),
             Message::TableFeaturesRequest(tables) if tables.is_empty() => {
                 describe::table_features(bridge)

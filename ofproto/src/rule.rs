@@ -16,7 +16,6 @@ use openflow::{Action, Match};
 
 use crate::classifier::Classified;
 use crate::classifier_pattern::Pattern;
-use crate::flow_field;
 
 /// Priority of the hidden rule that makes a bridge forward while its controllers are gone; above
 /// all that OpenFlow can express.
@@ -73,7 +72,7 @@ impl Classified for Rule {
 impl Rule {
     /// The match as OpenFlow has it.
     pub fn to_match(&self) -> Match {
-        flow_field::to_match(&self.pattern.flow(), self.pattern.mask())
+        self.pattern.to_match()
     }
 
     /// Hidden rules are neither listed nor changed by controllers.

@@ -45,9 +45,15 @@ impl Ours {
         let message = codec::decode(&raw, &VERSION.into()).unwrap().message;
         self.ofproto
             .handle_message(self.conn, 1, message, &raw.into(), self.now);
+        let now = self.now;
         let effects = std::iter::from_fn(|| self.ofproto.poll_effect());
         let sent = effects.filter_map(|effect| match effect {
             Effect::Send { message, .. } => Some(message),
+            // The flows of these tests fit into one message.
+            Effect::SendFlows { xid, mut reply, .. } => {
+                let bytes = reply.next_message(VERSION.into(), xid, now)?.unwrap();
+                Some(codec::decode(&bytes, &VERSION.into()).unwrap().message)
+            }
             _ => None,
         });
         sent.collect()

@@ -216,6 +216,12 @@ impl Switch {
         while let Some(effect) = self.ofproto.poll_effect() {
             match effect {
                 Effect::Send { conn, xid, message } => self.send(conn, xid, message),
+                Effect::SendFlows { conn, xid, reply } => {
+                    if let Some(open) = self.conns.open.get(&conn) {
+                        coverage::rconn_sent.inc();
+                        open.sender.send_flows(xid, reply);
+                    }
+                }
                 Effect::SendAfter {
                     conn,
                     xid,

@@ -1,14 +1,13 @@
 //! Replies that describe the switch: features, ports, tables, flows and their statistics.
 
-use std::time::{Duration, Instant};
-
 use openflow::message::{
-    AggregateStats, Capabilities, FlowCounts, FlowStats, FlowStatsReply, FlowStatsRequest,
-    PortDesc, QUEUE_ALL, QueueStatsRequest, SwitchFeatures, TableFeatures, TableMod, TableStats,
+    AggregateStats, Capabilities, FlowStatsRequest, PortDesc, QUEUE_ALL, QueueStatsRequest,
+    SwitchFeatures, TableFeatures, TableMod, TableStats,
 };
 use openflow::{Message, OfError, OfPort, Version};
 
 use crate::conn::ConnId;
+use crate::flows_reply::{FlowsReply, Form};
 use crate::ofproto::{BridgeState, Effect};
 use crate::port::port_desc;
 use crate::snapshot::N_TABLES;
@@ -45,66 +44,13 @@ pub(super) fn features(bridge: &BridgeState, version: Version) -> Message {
     })
 }
 
-pub(super) fn flow_stats(
+/// The flows that a request asks for.
+pub(super) fn flows(
     bridge: &BridgeState,
     request: &FlowStatsRequest,
-    now: Instant,
-) -> Result<Message, OfError> {
-    let rules = bridge.tables.stats(request)?;
-    let secs = |since: Instant| {
-        let secs = now.saturating_duration_since(since).as_secs();
-        Some(u16::try_from(secs).unwrap_or(u16::MAX))
-    };
-    let flows = rules
-        .iter()
-        .map(|rule| FlowStats {
-            fields: rule.to_match(),
-            cookie: rule.cookie,
-            table_id: rule.table_id,
-            priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
-            idle_timeout: rule.idle_timeout,
-            hard_timeout: rule.hard_timeout,
-            importance: rule.importance,
-            // Milliseconds, as Open vSwitch reports it: finer digits only widen the output.
-            duration: Duration::from_millis(
-                now.saturating_duration_since(rule.created).as_millis() as u64,
-            ),
-            idle_age: secs(rule.stats.used()),
-            hard_age: secs(rule.modified),
-            packet_count: rule.stats.packets(),
-            byte_count: rule.stats.bytes(),
-            flags: rule.flags,
-            actions: rule.actions.to_vec(),
-        })
-        .collect();
-    Ok(Message::FlowStatsReply(FlowStatsReply {
-        flavor: request.flavor,
-        flows,
-    }))
-}
-
-/// `OFPMP_FLOW_STATS` of 1.5.
-pub(super) fn flow_counts(
-    bridge: &BridgeState,
-    request: &FlowStatsRequest,
-    now: Instant,
-) -> Result<Message, OfError> {
-    let since = |at: Instant| {
-        let ms = now.saturating_duration_since(at).as_millis();
-        Some(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX)))
-    };
-    let rules = bridge.tables.stats(request)?;
-    let flows = rules.iter().map(|rule| FlowCounts {
-        fields: rule.to_match(),
-        table_id: rule.table_id,
-        reason: 0,
-        priority: u16::try_from(rule.priority).unwrap_or(u16::MAX),
-        duration: since(rule.created),
-        idle: since(rule.stats.used()),
-        packet_count: Some(rule.stats.packets()),
-        byte_count: Some(rule.stats.bytes()),
-    });
-    Ok(Message::FlowCountsReply(flows.collect()))
+    form: Form,
+) -> Result<FlowsReply, OfError> {
+    Ok(FlowsReply::new(form, bridge.tables.stats(request)?))
 }
 
 pub(super) fn aggregate(

@@ -17,6 +17,7 @@ use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
 use super::oxs::Stats;
 use super::writer::MessageWriter;
+use super::{Dialect, EncodeError};
 use crate::action::Action;
 use crate::error::OfError;
 use crate::message::{
@@ -366,23 +367,59 @@ fn decode_instructions(r: &mut Reader, v: Version) -> Result<Vec<Action>, Decode
 }
 
 pub(super) fn encode_flow_stats(o: &mut MessageWriter, reply: &FlowStatsReply) {
-    let version = o.version();
-    let nicira = version == Version::Of10 && reply.flavor == Flavor::Nicira;
-    let kind = if nicira {
-        Kind::NxFlowStatsReply
-    } else {
-        Kind::FlowStatsReply
-    };
-    o.parts(kind, &reply.flows, |o, flow| {
-        let start = o.w.len();
-        match version {
-            Version::Of10 if nicira => encode_nx_flow_stats(&mut o.w, flow),
-            Version::Of10 => encode_flow_stats_10(&mut o.w, flow),
-            Version::Of15 => encode_flow_stats_15(&mut o.w, flow),
-            _ => encode_flow_stats_11(&mut o.w, flow, version),
-        }
-        o.w.patch_len(start, start);
+    let kind = stats_kind(o.version(), reply.flavor);
+    o.parts(kind, &reply.flows, |o, flow| write_flow(o, kind, flow));
+}
+
+/// One message of a flow statistics reply, and how many of `items` are in it: as many as fit. It
+/// says that more follow when some are left.
+///
+/// `describe` tells what stands for an item; it may be asked again with the next message.
+pub fn flow_stats_part<T>(
+    items: &[T],
+    describe: impl Fn(&T) -> FlowStats,
+    flavor: Flavor,
+    dialect: Dialect,
+    xid: u32,
+) -> Result<(Vec<u8>, usize), EncodeError> {
+    let mut o = MessageWriter::new(dialect, xid, false);
+    let kind = stats_kind(dialect.version, flavor);
+    let taken = o.part(kind, items, &mut |o, item| {
+        write_flow(o, kind, &describe(item));
     });
+    Ok((o.finish()?, taken))
+}
+
+/// As [`flow_stats_part`], for `OFPMP_FLOW_STATS` of 1.5.
+pub fn flow_counts_part<T>(
+    items: &[T],
+    describe: impl Fn(&T) -> FlowCounts,
+    dialect: Dialect,
+    xid: u32,
+) -> Result<(Vec<u8>, usize), EncodeError> {
+    let mut o = MessageWriter::new(dialect, xid, false);
+    let taken = o.part(Kind::FlowStats15Reply, items, &mut |o, item| {
+        write_counts(o, &describe(item));
+    });
+    Ok((o.finish()?, taken))
+}
+
+fn stats_kind(version: Version, flavor: Flavor) -> Kind {
+    match (version, flavor) {
+        (Version::Of10, Flavor::Nicira) => Kind::NxFlowStatsReply,
+        _ => Kind::FlowStatsReply,
+    }
+}
+
+fn write_flow(o: &mut MessageWriter, kind: Kind, flow: &FlowStats) {
+    let start = o.w.len();
+    match o.version() {
+        Version::Of10 if kind == Kind::NxFlowStatsReply => encode_nx_flow_stats(&mut o.w, flow),
+        Version::Of10 => encode_flow_stats_10(&mut o.w, flow),
+        Version::Of15 => encode_flow_stats_15(&mut o.w, flow),
+        version => encode_flow_stats_11(&mut o.w, flow, version),
+    }
+    o.w.patch_len(start, start);
 }
 
 fn encode_flow_stats_10(w: &mut Writer, f: &FlowStats) {
@@ -500,22 +537,23 @@ pub(super) fn decode_counts(r: &mut Reader) -> Result<Vec<FlowCounts>, DecodeErr
 }
 
 pub(super) fn encode_counts(o: &mut MessageWriter, flows: &[FlowCounts]) {
-    let v = o.version();
-    o.parts(Kind::FlowStats15Reply, flows, |o, f| {
-        let start = o.w.len();
-        o.w.zeros(4);
-        o.w.u8(f.table_id);
-        o.w.u8(f.reason);
-        o.w.u16(f.priority);
-        encode_match_of_reply(&mut o.w, &f.fields, v);
-        let stats = Stats {
-            duration: f.duration,
-            idle: f.idle,
-            packet_count: f.packet_count,
-            byte_count: f.byte_count,
-            flow_count: None,
-        };
-        stats.encode(&mut o.w);
-        o.w.patch_len(start, start);
-    });
+    o.parts(Kind::FlowStats15Reply, flows, write_counts);
+}
+
+fn write_counts(o: &mut MessageWriter, f: &FlowCounts) {
+    let start = o.w.len();
+    o.w.zeros(4);
+    o.w.u8(f.table_id);
+    o.w.u8(f.reason);
+    o.w.u16(f.priority);
+    encode_match_of_reply(&mut o.w, &f.fields, o.dialect.version);
+    let stats = Stats {
+        duration: f.duration,
+        idle: f.idle,
+        packet_count: f.packet_count,
+        byte_count: f.byte_count,
+        flow_count: None,
+    };
+    stats.encode(&mut o.w);
+    o.w.patch_len(start, start);
 }

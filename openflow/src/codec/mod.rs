@@ -63,6 +63,7 @@ use crate::version::Version;
 pub use crate::wire::DecodeError;
 use crate::wire::{HEADER_LEN, Reader, bad};
 pub(crate) use action::standard_actions;
+pub use flow_stats::{flow_counts_part, flow_stats_part};
 pub(crate) use instruction::standard_instructions;
 use kind::OFPT_EXPERIMENTER;
 pub use kind::{Kind, Way};

@@ -100,7 +100,11 @@ impl MessageWriter {
 
     /// Ends a multipart reply that is the only one.
     pub fn end_multipart(&mut self) {
-        if self.more {
+        self.end_part(self.more);
+    }
+
+    fn end_part(&mut self, more: bool) {
+        if more {
             self.w.patch_u16(self.start + FLAGS_OFFSET, MULTIPART_MORE);
         }
         self.end();
@@ -114,25 +118,37 @@ impl MessageWriter {
         items: &[T],
         mut write: impl FnMut(&mut MessageWriter, &T),
     ) {
+        let mut taken = self.part(kind, items, &mut write);
+        while let Some(rest) = items.get(taken..).filter(|rest| !rest.is_empty()) {
+            taken += self.part(kind, rest, &mut write);
+        }
+    }
+
+    /// As [`MessageWriter::parts`], but one message; returns how many of `items` are in it, which
+    /// is none only if there are none.
+    pub fn part<T>(
+        &mut self,
+        kind: Kind,
+        items: &[T],
+        write: &mut impl FnMut(&mut MessageWriter, &T),
+    ) -> usize {
         self.begin(kind);
         let empty_len = self.w.len() - self.start;
+        let mut taken = 0;
         for item in items {
             let at = self.w.len();
             write(self, item);
-            let item_len = self.w.len() - at;
-            if self.w.len() - self.start <= MAX_LEN {
-                continue;
+            if self.w.len() - self.start > MAX_LEN {
+                let item_len = self.w.len() - at;
+                self.w.buf.truncate(at);
+                if empty_len + item_len <= MAX_LEN {
+                    break;
+                }
             }
-            let item = self.w.buf.split_off(at);
-            if empty_len + item_len > MAX_LEN {
-                continue;
-            }
-            self.w.patch_u16(self.start + FLAGS_OFFSET, MULTIPART_MORE);
-            self.end();
-            self.begin(kind);
-            self.w.bytes(&item);
+            taken += 1;
         }
-        self.end_multipart();
+        self.end_part(self.more || taken < items.len());
+        taken
     }
 
     /// Remembers that the message has no form on the wire.

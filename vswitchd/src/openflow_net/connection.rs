@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use daemon::stream::Stream;
+use ofproto::flows_reply::FlowsReply;
 use openflow::connection::{self, Connection, Event, SendError};
 use openflow::{Message, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,6 +45,7 @@ pub struct Sender {
 #[derive(Debug)]
 enum Outgoing {
     Message(u32, Message),
+    Flows(u32, FlowsReply),
     Close,
 }
 
@@ -54,6 +56,12 @@ impl Sender {
         self.queued.fetch_add(1, Ordering::Relaxed);
         // A connection that is gone says so by an event of its own.
         let _ = self.queue.send(Outgoing::Message(xid, message));
+    }
+
+    /// Queues an answer that is encoded as the peer reads it. Messages behind it wait.
+    pub fn send_flows(&self, xid: u32, reply: FlowsReply) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let _ = self.queue.send(Outgoing::Flows(xid, reply));
     }
 
     /// Messages that wait to be written.
@@ -106,7 +114,7 @@ impl Awaited {
     }
 
     /// An error that answers an earlier request of the same identifier ends the wait early, which
-    /// does no harm.
+    /// does no harm. Flows end it when the last of them is written.
     fn is_answered(self, xid: u32, message: &Message) -> bool {
         match self {
             Awaited::Barrier => matches!(message, Message::BarrierReply),
@@ -114,9 +122,7 @@ impl Awaited {
                 xid == awaited
                     && matches!(
                         message,
-                        Message::FlowStatsReply(_)
-                            | Message::FlowCountsReply(_)
-                            | Message::AggregateReply { .. }
+                        Message::AggregateReply { .. }
                             | Message::TableStatsReply(_)
                             | Message::TableFeaturesReply(_)
                             | Message::PortStatsReply(_)
@@ -182,6 +188,7 @@ async fn serve(
     let mut copied = 0;
     let mut chunk = vec![0u8; READ];
     let mut awaits: Option<Awaited> = None;
+    let mut flows: Option<(u32, FlowsReply)> = None;
     loop {
         while awaits.is_none()
             && queued.load(Ordering::Relaxed) < MAX_QUEUED
@@ -236,6 +243,18 @@ async fn serve(
             };
             deliver(context, event).await?;
         }
+        if connection.transmit().len() < BLOCKED_OUTPUT
+            && let Some((xid, reply)) = &mut flows
+        {
+            if !send_part(&mut connection, *xid, reply, context) {
+                flows = None;
+                awaits = None;
+                queued.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            // A long table leaves others their turns.
+            tokio::task::yield_now().await;
+        }
         copied = copy_sent(context, &connection, copied);
         let waiting = connection.transmit().len();
         blocked.store(waiting >= BLOCKED_OUTPUT, Ordering::Relaxed);
@@ -258,12 +277,13 @@ async fn serve(
                     }
                 }
             },
-            Some(out) = outgoing.recv(), if waiting < MAX_OUTPUT => match out {
+            Some(out) = outgoing.recv(), if waiting < MAX_OUTPUT && flows.is_none() => match out {
                 Outgoing::Message(xid, message) => {
                     queued.fetch_sub(1, Ordering::Relaxed);
                     awaits = awaits.filter(|awaited| !awaited.is_answered(xid, &message));
                     send(&mut connection, xid, &message, context);
                 }
+                Outgoing::Flows(xid, reply) => flows = Some((xid, reply)),
                 Outgoing::Close => return Err(Ended::BySwitch),
             },
             read = reader.read(&mut chunk), if may_read => match read? {
@@ -289,16 +309,35 @@ fn open(context: &Context) -> Connection {
 }
 
 fn send(connection: &mut Connection, xid: u32, message: &Message, context: &Context) {
-    match connection.send_with_xid(message, xid) {
+    check_sent(
+        connection.send_with_xid(message, xid),
+        message.name(),
+        context,
+    );
+}
+
+/// Encodes the next message of an answer; false when there is none.
+fn send_part(
+    connection: &mut Connection,
+    xid: u32,
+    reply: &mut FlowsReply,
+    context: &Context,
+) -> bool {
+    let Some(part) = reply.next_message(connection.dialect(), xid, Instant::now()) else {
+        return false;
+    };
+    let sent = part.map_err(SendError::from);
+    let sent = sent.and_then(|bytes| connection.send_raw(&bytes));
+    check_sent(sent, "flows", context);
+    true
+}
+
+fn check_sent(sent: Result<(), SendError>, what: &str, context: &Context) {
+    match sent {
         Ok(()) | Err(SendError::NotReady) => {}
         Err(SendError::Full { .. }) => coverage::rconn_overflow.inc(),
         Err(SendError::Encode(error)) => {
-            tracing::warn!(
-                target: "rconn",
-                "{}: cannot send {}: {error}",
-                context.bridge,
-                message.name()
-            );
+            tracing::warn!(target: "rconn", "{}: cannot send {what}: {error}", context.bridge);
         }
     }
 }
