@@ -23,7 +23,7 @@ use openflow::message::{
     BundleAdd, BundleControl, BundleControlKind, BundleFeatures, BundleFeaturesRequest,
     BundleFlags, ErrorMessage, FlowMod, PortMod,
 };
-use openflow::{Message, OfError, Version};
+use openflow::{Action, MatchField, Message, OfError, Version};
 
 use crate::conn::ConnId;
 use crate::ofproto::{Effect, Ofproto};
@@ -37,6 +37,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BUNDLES: usize = 64;
 /// Bytes of messages that all bundles of a connection may hold.
 const MAX_BYTES: usize = 128 << 20;
+/// Bytes of decoded messages that all bundles of a connection may hold; what comes after that is
+/// decoded again by the commit.
+const MAX_DECODED: usize = 64 << 20;
 
 /// The bundles of a connection.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +47,8 @@ pub(crate) struct Bundles {
     by_id: BTreeMap<u32, Bundle>,
     /// Of all messages in them.
     bytes: usize,
+    /// The same, of those that are decoded.
+    decoded: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -53,8 +58,37 @@ struct Bundle {
     used: Instant,
     /// What opened it, for the error when it times out.
     opened_by: Bytes,
-    /// Whole messages as they came; each was decoded once already.
-    messages: Vec<Bytes>,
+    messages: Vec<Held>,
+}
+
+/// A message that waits for the commit.
+#[derive(Clone, Debug)]
+struct Held {
+    /// All of it, as it came.
+    raw: Bytes,
+    /// The same decoded, as long as there is room for that.
+    message: Option<Box<Message>>,
+}
+
+impl Held {
+    /// Bytes that the decoded message takes.
+    fn decoded_len(&self) -> usize {
+        self.message.as_deref().and_then(decoded_len).unwrap_or(0)
+    }
+}
+
+/// Bytes that a decoded message takes, for a flow-mod whose actions own no memory; others are
+/// rare, and not worth the trouble.
+fn decoded_len(message: &Message) -> Option<usize> {
+    let Message::FlowMod(fm) = message else {
+        return None;
+    };
+    if fm.actions.iter().any(Action::owns_memory) {
+        return None;
+    }
+    let fields = fm.fields.len() * size_of::<MatchField>();
+    let actions = fm.actions.capacity() * size_of::<Action>();
+    Some(size_of::<Message>() + fields + actions)
 }
 
 impl Bundle {
@@ -72,7 +106,8 @@ impl Bundle {
 impl Bundles {
     fn remove(&mut self, id: u32) -> Option<Bundle> {
         let bundle = self.by_id.remove(&id)?;
-        self.bytes -= bundle.messages.iter().map(Bytes::len).sum::<usize>();
+        self.bytes -= bundle.messages.iter().map(|m| m.raw.len()).sum::<usize>();
+        self.decoded -= bundle.messages.iter().map(Held::decoded_len).sum::<usize>();
         Some(bundle)
     }
 
@@ -126,11 +161,17 @@ impl Bundles {
         if !self.by_id.contains_key(&id) {
             self.insert(id, Bundle::new(request.flags, request.raw.clone(), now))?;
         }
+        let room = MAX_DECODED.saturating_sub(self.decoded);
         let bundle = self.writable(id, request.flags)?;
         bundle.used = now;
         let len = request.raw.len();
-        bundle.messages.push(request.raw);
+        let decoded = decoded_len(&request.message).filter(|len| *len <= room);
+        bundle.messages.push(Held {
+            raw: request.raw,
+            message: decoded.map(|_| request.message),
+        });
         self.bytes += len;
+        self.decoded += decoded.unwrap_or(0);
         Ok(())
     }
 
@@ -161,12 +202,13 @@ impl Bundles {
 enum Finish {
     /// These of the table changes, made by a request of this transaction id.
     Flows(u32, Range<usize>),
+    // There may be a million flow-mods: what is larger than they need is elsewhere.
     /// A group-mod with its transaction id; these of the table changes go with it.
-    Group(u32, Message, Range<usize>),
-    Port(PortMod),
-    Packet(Effect),
+    Group(u32, Box<Message>, Range<usize>),
+    Port(Box<PortMod>),
+    Packet(Box<Effect>),
     /// The message was carried out, and its sender is to know something all the same.
-    Error(u32, Bytes, OfError),
+    Error(u32, Box<(Bytes, OfError)>),
 }
 
 /// What bundles can do here: they are atomic and ordered, whatever their flags say, and committed
@@ -272,9 +314,16 @@ impl Ofproto {
         };
         let (mark, groups) = (state.tables.mark(), state.view.groups.clone());
         let mut staged = Staged::default();
-        for raw in bundle.messages {
+        for Held { raw, message } in bundle.messages {
             let xid = Header::decode(&raw).map_or(0, |h| h.xid);
-            let Err(error) = self.stage(&mut staged, id, version, &raw, now) else {
+            let message = match message {
+                Some(message) => Ok(*message),
+                None => codec::decode(&raw, &Dialect::from(version)).map(|d| d.message),
+            };
+            let done = message
+                .map_err(|error| error.error())
+                .and_then(|message| self.stage(&mut staged, id, version, xid, message, &raw, now));
+            let Err(error) = done else {
                 continue;
             };
             if let Some(state) = self.bridges.get_mut(&bridge) {
@@ -290,22 +339,24 @@ impl Ofproto {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments)]
     fn stage(
         &mut self,
         staged: &mut Staged,
         id: ConnId,
         version: Version,
+        xid: u32,
+        message: Message,
         raw: &Bytes,
         now: Instant,
     ) -> Result<(), OfError> {
-        let decoded = codec::decode(raw, &Dialect::from(version)).map_err(|e| e.error())?;
-        match decoded.message {
+        match message {
             Message::FlowMod(fm) => {
                 let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
                 let changes = self.flow_mod_start(conn.bridge, &fm, version, now)?;
                 let start = staged.changes.len();
                 staged.changes.extend(changes);
-                staged.flows(decoded.header.xid, start, &fm, raw);
+                staged.flows(xid, start, &fm, raw);
             }
             Message::GroupMod(request) => {
                 let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
@@ -313,19 +364,18 @@ impl Ofproto {
                 let start = staged.changes.len();
                 staged.changes.extend(changes);
                 let range = start..staged.changes.len();
-                let request = Message::GroupMod(request);
-                let xid = decoded.header.xid;
+                let request = Box::new(Message::GroupMod(request));
                 staged.finish.push(Finish::Group(xid, request, range));
             }
             Message::PortMod(request) => {
                 self.check_port_mod(id, &request)?;
-                staged.finish.push(Finish::Port(request));
+                staged.finish.push(Finish::Port(Box::new(request)));
             }
             Message::PacketOut(request) => {
                 let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
                 let bridge = self.bridges.get(&conn.bridge).ok_or(OfError::BrcEperm)?;
                 let effect = packet_out(bridge, conn, request)?;
-                staged.finish.push(Finish::Packet(effect));
+                staged.finish.push(Finish::Packet(Box::new(effect)));
             }
             _ => return Err(OfError::BfcMsgUnsup),
         }
@@ -343,13 +393,17 @@ impl Ofproto {
                     let changes = staged.changes.get(range).unwrap_or_default();
                     self.flows_changed(bridge, changes, None, now);
                     self.mark_dirty();
-                    self.forward_request(id, xid, request);
+                    self.forward_request(id, xid, *request);
                 }
                 Finish::Port(request) => self.port_mod(id, &request),
-                Finish::Packet(effect) => self.effects.push_back(effect),
-                Finish::Error(xid, raw, error) => self.send_error(id, xid, error, raw),
+                Finish::Packet(effect) => self.effects.push_back(*effect),
+                Finish::Error(xid, refused) => {
+                    let (raw, error) = *refused;
+                    self.send_error(id, xid, error, raw);
+                }
             }
         }
+        self.retire(bridge, staged.changes);
     }
 
     fn send_error(&mut self, conn: ConnId, xid: u32, error: OfError, data: Bytes) {
@@ -396,7 +450,58 @@ impl Staged {
         let range = start..self.changes.len();
         self.finish.push(Finish::Flows(xid, range));
         if let Err(error) = check_buffer(fm) {
-            self.finish.push(Finish::Error(xid, raw.clone(), error));
+            let refused = Box::new((raw.clone(), error));
+            self.finish.push(Finish::Error(xid, refused));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openflow::{Field, Match};
+
+    use super::*;
+
+    fn add(bundle_id: u32, message: Message) -> BundleAdd {
+        BundleAdd {
+            bundle_id,
+            flags: BundleFlags::default(),
+            message: Box::new(message),
+            raw: Bytes::from_static(b"its bytes"),
+        }
+    }
+
+    /// What is kept decoded has a limit, and room comes back with every bundle that goes.
+    #[test]
+    fn decoded_messages_have_a_limit() {
+        let now = Instant::now();
+        let mut bundles = Bundles::default();
+        let fields = Match::new().with(Field::InPort, 1);
+        let flat = FlowMod {
+            actions: vec![Action::StripVlan; 1000],
+            fields,
+            ..FlowMod::add()
+        };
+        let nested = FlowMod {
+            actions: vec![Action::Note(vec![0; 6])],
+            ..FlowMod::add()
+        };
+        let flat = Message::FlowMod(flat);
+        let each = decoded_len(&flat).unwrap();
+        assert!(each >= 1000 * size_of::<Action>());
+        let fit = MAX_DECODED / each;
+        for n in 0..fit as u32 + 10 {
+            bundles.add(add(n % 2, flat.clone()), now).unwrap();
+        }
+        bundles.add(add(0, Message::FlowMod(nested)), now).unwrap();
+        let kept = bundles.by_id.values().flat_map(|b| &b.messages);
+        assert_eq!(kept.filter(|held| held.message.is_some()).count(), fit);
+        assert_eq!(bundles.decoded, fit * each);
+        bundles.remove(0).unwrap();
+        assert!(bundles.decoded > 0);
+        bundles.remove(1).unwrap();
+        assert_eq!((bundles.bytes, bundles.decoded), (0, 0));
+        bundles.add(add(2, flat), now).unwrap();
+        assert_eq!(bundles.decoded, each);
     }
 }

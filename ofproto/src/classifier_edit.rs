@@ -85,7 +85,8 @@ impl<T: Classified> Editor<T> {
     /// Puts a rule in; returns the one of equal pattern and priority that it replaces.
     pub fn insert(&mut self, rule: Arc<T>) -> Option<Arc<T>> {
         let priority = rule.priority();
-        let pattern = rule.pattern().clone();
+        let kept = Arc::clone(&rule);
+        let pattern = kept.pattern();
         let flow = pattern.flow();
         let this = Arc::make_mut(&mut self.current);
 
@@ -161,10 +162,11 @@ impl<T: Classified> Editor<T> {
         Some(removed)
     }
 
-    /// Takes out every rule.
-    pub fn clear(&mut self) {
+    /// Takes out every rule; returns the classifier as it was.
+    pub fn clear(&mut self) -> Arc<Classifier<T>> {
+        self.masks.clear();
         let old = &self.current;
-        self.current = Arc::new(Classifier {
+        let empty = Arc::new(Classifier {
             subtables: Vec::new(),
             prefixes: std::array::from_fn(|n| Prefixes {
                 enabled: old.prefixes[n].enabled,
@@ -173,7 +175,7 @@ impl<T: Classified> Editor<T> {
             len: 0,
             seed: old.seed,
         });
-        self.masks.clear();
+        std::mem::replace(&mut self.current, empty)
     }
 
     /// Chooses the fields that prefix trees are kept for, and builds them anew.

@@ -19,6 +19,8 @@
 //! Source: OVS `struct flow` and `struct flow_wildcards` (`include/openvswitch/flow.h`) have the
 //! same role.
 
+use std::hash::{Hash, Hasher};
+
 use packet::key::KEY_WORDS;
 use packet::{FlowKey, FlowMask, OfPort};
 
@@ -40,7 +42,7 @@ pub struct Pipeline {
 
 /// A packet's match fields at one point of translation.
 #[repr(C, align(8))]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flow {
     pub key: FlowKey,
     pub pipeline: Pipeline,
@@ -53,6 +55,13 @@ pub struct Mask(pub Flow);
 
 const _: () = assert!(size_of::<Flow>() == FLOW_WORDS * 8);
 const _: () = assert!(core::mem::offset_of!(Flow, pipeline) == KEY_WORDS * 8);
+
+/// Words at once, where field by field takes several times as long.
+impl Hash for Flow {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.bytes());
+    }
+}
 
 impl Flow {
     /// The flow of a packet that enters a bridge on `in_port`: registers and metadata are zero.

@@ -25,11 +25,13 @@ use packet::{DpMeter, DpPort, EthAddr, OfPort};
 use fail_mode::Controllers;
 
 use crate::bundle::IDLE_TIMEOUT;
+use crate::classifier::Classifier;
 use crate::conn::{Conn, ConnId, ConnKind, Generation};
 use crate::flows_reply::FlowsReply;
 use crate::group::Groups;
 use crate::mac_learning::{Learned, MacTable};
 use crate::meter::{self, Meters};
+use crate::rule::Rule;
 use crate::snapshot::{Bridge, BridgeId, FailMode, Snapshot, Tables};
 use crate::table::{Change, FlowTables, Removed, TableConf};
 use crate::tlv::TlvMaps;
@@ -44,6 +46,7 @@ pub struct Ofproto {
     published: Arc<Snapshot>,
     is_dirty: bool,
     pub(crate) effects: VecDeque<Effect>,
+    retired: Retired,
     /// The datapath's meters, which bridges share.
     pub(crate) meter_numbers: meter::Numbers,
     next_bridge: u32,
@@ -51,6 +54,19 @@ pub struct Ofproto {
     pub(crate) bundle_idle_timeout: Duration,
     pub(crate) seed: u64,
 }
+
+/// What a large deletion took out, until there is time to free its memory.
+#[derive(Default, Debug)]
+struct Retired {
+    rules: Vec<Arc<Rule>>,
+    /// Tables as they were before. That their rules are kept here, too, makes freeing them short.
+    tables: Vec<Arc<Classifier<Rule>>>,
+}
+
+/// A deletion of so many rules does not wait until their memory is free.
+const CROWD: usize = 1024;
+/// Rules that are in no table any more and whose memory is not free yet.
+const MAX_RETIRED: usize = 1 << 18;
 
 /// What somebody else has to do, in order.
 #[derive(Clone, PartialEq, Debug)]
@@ -144,6 +160,7 @@ impl Ofproto {
             published: Arc::new(Snapshot::default()),
             is_dirty: false,
             effects: VecDeque::new(),
+            retired: Retired::default(),
             meter_numbers: meter::Numbers::default(),
             next_bridge: 0,
             next_conn: 0,
@@ -500,6 +517,40 @@ impl Ofproto {
                     }),
                 });
             }
+        }
+    }
+
+    /// Keeps what a large deletion took out, so that who asked for it does not wait until all of
+    /// the memory is free.
+    pub(crate) fn retire(&mut self, id: BridgeId, changes: Vec<Change>) {
+        let bridge = self.bridges.get_mut(&id);
+        let cleared = bridge.map_or_else(Vec::new, |bridge| bridge.tables.take_cleared());
+        if changes.len() >= CROWD {
+            let removed = changes.into_iter().filter_map(|change| match change {
+                Change::Removed(removed) => Some(removed.rule),
+                Change::Added { .. } | Change::Modified { .. } => None,
+            });
+            self.retired.rules.extend(removed);
+            self.retired.tables.extend(cleared);
+        }
+        let excess = self.retired.rules.len().saturating_sub(MAX_RETIRED);
+        self.free_retired(excess);
+    }
+
+    /// Is there memory to be freed when there is time?
+    pub fn has_retired(&self) -> bool {
+        !self.retired.rules.is_empty() || !self.retired.tables.is_empty()
+    }
+
+    /// Frees the memory of a table, or of up to `n` rules.
+    pub fn free_retired(&mut self, n: usize) {
+        let Retired { rules, tables } = &mut self.retired;
+        if n == 0 || tables.pop().is_some() {
+            return;
+        }
+        rules.truncate(rules.len().saturating_sub(n));
+        if rules.is_empty() {
+            *rules = Vec::new();
         }
     }
 

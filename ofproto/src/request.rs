@@ -142,6 +142,7 @@ impl Ofproto {
                 let (bridge, version) = (conn.bridge, conn.version);
                 let changes = self.flow_mod_start(bridge, &request, version, now)?;
                 self.flows_changed(bridge, &changes, Some((id, xid)), now);
+                self.retire(bridge, changes);
                 check_buffer(&request)?;
                 return Ok(None);
             }

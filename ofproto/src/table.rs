@@ -21,7 +21,7 @@ use openflow::message::{
 use openflow::{Action, Match, OfError, Subfield, Version};
 use packet::OfPort;
 
-use crate::classifier::Editor;
+use crate::classifier::{Classifier, Editor};
 use crate::classifier_pattern::{Pattern, PrefixField};
 use crate::eviction;
 use crate::flow::{Flow, Mask};
@@ -109,6 +109,8 @@ pub struct FlowTables {
     timers: Timers,
     /// Rules that use a group or a meter, counted.
     users: BTreeMap<Uses, u32>,
+    /// What tables were that lost all of their rules at once; see [`FlowTables::take_cleared`].
+    cleared: Vec<Arc<Classifier<Rule>>>,
     next_serial: u64,
     seed: u64,
 }
@@ -263,6 +265,7 @@ impl FlowTables {
             dirty: BTreeSet::new(),
             timers: Timers::default(),
             users: BTreeMap::new(),
+            cleared: Vec::new(),
             next_serial: 0,
             seed,
         }
@@ -446,6 +449,7 @@ impl FlowTables {
             }
         }
         self.dirty = before.dirty;
+        self.cleared.clear();
     }
 
     /// The state that [`FlowTables::roll_back`] returns to.
@@ -611,6 +615,7 @@ impl FlowTables {
 
     /// Puts the tables that changed into `tables`.
     pub fn publish_into(&mut self, tables: &mut Tables) {
+        self.cleared.clear();
         for table_id in std::mem::take(&mut self.dirty) {
             if let Some(table) = self.tables.get(&table_id) {
                 tables.set(table_id, table.editor.publish());
@@ -797,7 +802,7 @@ impl FlowTables {
                 .and_then(|rule| self.tables.get_mut(&rule.table_id));
             let Some(table) = table else { continue };
             if of_table.len() == table.editor.view().len() {
-                table.editor.clear();
+                self.cleared.push(table.editor.clear());
                 table.hidden = 0;
             } else {
                 for rule in of_table {
@@ -814,6 +819,12 @@ impl FlowTables {
                 self.forget(rule);
             }
         }
+    }
+
+    /// Takes what tables were before they lost all of their rules, for the caller to drop when
+    /// there is time.
+    pub(crate) fn take_cleared(&mut self) -> Vec<Arc<Classifier<Rule>>> {
+        std::mem::take(&mut self.cleared)
     }
 
     /// Forgets what is kept elsewhere of a rule that was taken out of its table.

@@ -11,7 +11,7 @@ use ofproto::snapshot::{BridgeId, FailMode};
 use openflow::message::{
     AsyncConfig, AsyncMask, ErrorMessage, Flavor, FlowMod, FlowModCommand, FlowModFlags,
     FlowRemovedReason, FragHandling, NO_BUFFER, PacketOut, PortConfig, PortFeatures, PortMod,
-    PortReason, Role, RoleMessage, SwitchConfig, TableMod,
+    PortReason, Role, RoleMessage, SwitchConfig, TABLE_ALL, TableMod,
 };
 use openflow::{Action, Field, Match, Message, OfError, OfPort, Version};
 use packet::{DpPort, EthAddr};
@@ -672,4 +672,45 @@ fn port_statistics_are_read_on_request() {
     };
     assert_eq!(stats[0].duration, Some(Duration::from_secs(3)));
     assert_eq!(stats[0].rx_packets, 5);
+}
+
+/// The memory of many deleted rules is freed in pieces, by whoever has the time.
+#[test]
+fn a_large_deletion_is_freed_later() {
+    let mut t = Talk::new(FailMode::Secure);
+    let conn = t.open(ConnKind::Service, Version::Of13);
+    for (flows, later) in [(10u32, false), (5000, true)] {
+        for n in 0..flows {
+            let fields = Match::new()
+                .with(Field::EthType, 0x0800)
+                .with(Field::Ipv4Dst, n.into());
+            let table_id = Some(n as u8 % 3);
+            t.ok(
+                conn,
+                Message::FlowMod(FlowMod {
+                    fields,
+                    table_id,
+                    ..FlowMod::add()
+                }),
+            );
+        }
+        t.ofproto.publish();
+        t.ok(
+            conn,
+            Message::FlowMod(FlowMod {
+                command: FlowModCommand::Delete,
+                table_id: Some(TABLE_ALL),
+                ..FlowMod::add()
+            }),
+        );
+        assert!(t.ofproto.tables(t.bridge).unwrap().is_empty());
+        assert_eq!(t.ofproto.has_retired(), later);
+        let mut pieces = 0;
+        while t.ofproto.has_retired() {
+            t.ofproto.free_retired(1000);
+            pieces += 1;
+        }
+        // Three tables, then the rules.
+        assert_eq!(pieces, if later { 3 + 5 } else { 0 });
+    }
 }

@@ -268,6 +268,23 @@ impl Action {
         Action::Output { port, max_len: 0 }
     }
 
+    /// Does it have parts that are kept elsewhere in memory?
+    pub const fn owns_memory(&self) -> bool {
+        matches!(
+            self,
+            Action::Controller(_)
+                | Action::Bundle(_)
+                | Action::Encap(_)
+                | Action::DecTtl(_)
+                | Action::Clone(_)
+                | Action::Learn(_)
+                | Action::Ct(_)
+                | Action::Note(_)
+                | Action::WriteActions(_)
+                | Action::StatTrigger { .. }
+        )
+    }
+
     /// Is it an instruction of 1.1 and later, other than Apply-Actions?
     pub const fn is_instruction(&self) -> bool {
         matches!(

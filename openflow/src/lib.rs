@@ -30,7 +30,7 @@ pub use action::{Action, Subfield};
 pub use connection::Connection;
 pub use error::OfError;
 pub use field::Field;
-pub use flow_match::Match;
+pub use flow_match::{Match, MatchField};
 pub use message::Message;
 pub use packet::{EthAddr, OfPort};
 pub use version::{Version, VersionBitmap};

@@ -86,6 +86,8 @@ pub struct Switch {
 
 /// OpenFlow messages that are handled before anything else is looked at.
 const OPENFLOW_BATCH: usize = 1000;
+/// Deleted rules whose memory is freed before anything else is looked at.
+const FREED: usize = 128;
 /// Link events that are handled before anything else is looked at.
 const LINK_BATCH: usize = 1000;
 /// Controllers that have not come so long after a start are no longer waited for.
@@ -198,7 +200,7 @@ impl Switch {
     async fn next_event(&mut self, sources: &mut Sources) -> Event {
         let deadline = self.deadline();
         loop {
-            let awake = self.vigil.lasts(Instant::now());
+            let awake = self.vigil.lasts(Instant::now()) || self.ofproto.has_retired();
             tokio::select! {
                 event = self.database.wait() => return Event::Database(event),
                 Some(event) = sources.links.recv() => return Event::Link(event),
@@ -208,7 +210,7 @@ impl Switch {
                 Some(report) = self.threads.reports.recv() => return Event::Revalidated(report),
                 signal = sources.termination.recv() => return Event::Terminate(signal),
                 () = tokio::time::sleep_until(deadline.into()) => return Event::Timer,
-                () = tokio::task::yield_now(), if awake => {}
+                () = tokio::task::yield_now(), if awake => self.ofproto.free_retired(FREED),
             }
         }
     }
