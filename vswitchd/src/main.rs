@@ -43,6 +43,9 @@ use crate::switch::{Sources, Switch};
 /// Link events that wait for the event loop.
 const LINK_EVENTS: usize = 1024;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let program = dirs::program_name();
     match run(&program) {
