@@ -455,7 +455,7 @@ impl Ctx<'_> {
         if slow.is_some_and(|reason| reason != SlowReason::Controller)
             && let Some(meter) = self.bridge.meters.get(&METER_SLOWPATH)
         {
-            actions.insert(0, Action::Meter(*meter));
+            actions.insert(0, Action::Meter(meter.number));
         }
         let xlated = Xlated {
             actions,

@@ -417,7 +417,7 @@ fn a_meter_limits_what_the_controller_gets() {
         rig.give();
     }
     assert_eq!((rig.heard.len(), rig.took().len()), (2, 5));
-    let counted = [(1, dpif::MeterStats::default())];
+    let counted = [(1, packet::meter::MeterCounters::default())];
     rig.ofproto
         .handle_meter_stats(rig.conn, 1, &counted, rig.now);
     let Some(Effect::Send { message, .. }) = rig.ofproto.poll_effect() else {
