@@ -3,7 +3,7 @@
 use openflow::Action as OfAction;
 use openflow::message::PacketInReason;
 use packet::action::SlowReason;
-use packet::{DropReason, EthAddr, OfPort};
+use packet::{Action, DpMeter, DropReason, EthAddr, OfPort};
 
 use super::{Effect, Error, Miss, Start, XlateIn, xlate};
 use crate::flow::Flow;
@@ -133,6 +133,30 @@ fn a_meter_that_re_marks_finds_and_leaves_the_dscp_in_order() {
         s.meter(bridge, REMARK);
         s.meter(bridge, "meter=2,pktps,bands=type=drop,rate=5");
         s.check(&packet, megaflow, actions);
+    }
+}
+
+/// A meter that a packet comes to behind a packet-in does not limit that.
+#[test]
+fn meters_before_a_packet_in_are_the_datapath_s() {
+    for (flows, meters) in [
+        ("actions=meter:1,controller,2", 1),
+        (
+            "actions=controller,resubmit(,1)\ntable=1,actions=meter:1,2",
+            0,
+        ),
+        (
+            "actions=meter:1,controller,resubmit(,1)\ntable=1,actions=meter:1,controller,2",
+            1,
+        ),
+    ] {
+        let mut s = one_bridge(flows);
+        let bridge = s.ofproto.bridge_by_name("br0").unwrap();
+        s.meter(bridge, "meter=1,pktps,bands=type=drop,rate=5");
+        let x = s.send(TCP);
+        let mut want = vec![Action::Meter(DpMeter(1)); meters];
+        want.push(Action::SlowPath(SlowReason::Controller));
+        assert_eq!(x.megaflow_actions(), want, "{flows}");
     }
 }
 
