@@ -11,6 +11,7 @@ use packet::abi::{BLOCK_RECORDS, MAX_STEPS};
 use packet::action::{ActionRecord, OUTPUTS_MAX, kind};
 use packet::extract::Layers;
 use packet::key::FlowKey;
+use packet::meter::BandAction;
 use packet::{DropReason, addr::DpPort};
 
 use crate::{SHOT, counters, maps, meter, output, parse, set_field, upcall};
@@ -187,12 +188,20 @@ unsafe extern "C" fn step(_index: u64, argument: *mut Step) -> i64 {
                 return STOP;
             }
         }
-        kind::METER => {
-            if !meter::admits(skb, record.u32()) {
+        kind::METER => match meter::measure(skb, record.u32()) {
+            None => {}
+            Some(BandAction::Drop) => {
                 state.drop_reason = DropReason::Policed as u64;
                 return STOP;
             }
-        }
+            Some(BandAction::Remark(levels)) => {
+                send_kept(skb, state);
+                if set_field::remark(skb, u64::from(levels), state.layers, state.kinds) != 0 {
+                    state.drop_reason = DropReason::ActionFailed as u64;
+                    return STOP;
+                }
+            }
+        },
         // Behind meters; one that begins a list never gets here.
         kind::SLOW_PATH => {
             state.slow_reason = u64::from(record.arg8);

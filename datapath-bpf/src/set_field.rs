@@ -17,6 +17,7 @@ use aya_ebpf::helpers::{
 };
 use packet::action::{ActionRecord, SetField};
 use packet::key::*;
+use packet::meter::remarked;
 
 use crate::crc32c;
 use crate::execute::Headers;
@@ -80,13 +81,26 @@ fn set(skb: *mut __sk_buff, headers: &Headers, record: &ActionRecord) -> u64 {
         }
         _ => {}
     }
-    let Some(memory) = maps::scratch() else {
+    let Some(p) = new_patch(field, record.value, record.mask) else {
         return REFUSED;
     };
+    let found = match field {
+        SetField::NdSll | SetField::NdTll => find_nd_option(skb, headers, field, p),
+        _ => patch(skb, headers, field, p),
+    };
+    if found.is_none() {
+        return REFUSED;
+    }
+    apply(skb, p)
+}
+
+#[inline(always)]
+fn new_patch(field: SetField, value: [u8; 6], mask: [u8; 6]) -> Option<&'static mut Patch> {
+    let memory = maps::scratch()?;
     // SAFETY: scratch memory is large and aligned enough, and any content is a patch.
     let p = unsafe { &mut *memory.cast::<Patch>() };
-    let [v0, v1, v2, v3, v4, v5] = record.value;
-    let [m0, m1, m2, m3, m4, m5] = record.mask;
+    let [v0, v1, v2, v3, v4, v5] = value;
+    let [m0, m1, m2, m3, m4, m5] = mask;
     p.offset = 0;
     p.len = field.len_bytes() as u32;
     p.l3_sum = 0;
@@ -97,14 +111,38 @@ fn set(skb: *mut __sk_buff, headers: &Headers, record: &ActionRecord) -> u64 {
     p.sctp_end = 0;
     p.value = [v0, v1, v2, v3, v4, v5, 0, 0];
     p.mask = [m0, m1, m2, m3, m4, m5, 0, 0];
-    let found = match field {
-        SetField::NdSll | SetField::NdTll => find_nd_option(skb, headers, field, p),
-        _ => patch(skb, headers, field, p),
-    };
-    if found.is_none() {
-        return REFUSED;
+    Some(p)
+}
+
+/// Raises the packet's drop precedence, if its IP header says one. Returns 0 when done, else the
+/// packet cannot be written. Exported as [`set_field`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn remark(skb: *mut __sk_buff, levels: u64, layers: u64, kinds: u64) -> u64 {
+    let headers = Headers::unpack(layers, kinds);
+    let is_ipv4 = headers.eth_type == ETH_TYPE_IPV4;
+    // An IPv4 header that is not in order has no place for the one above.
+    if !(is_ipv4 && headers.l4 != 0 || headers.eth_type == ETH_TYPE_IPV6) {
+        return OK;
     }
-    apply(skb, p)
+    let mut start = [0u8; 2];
+    // SAFETY: the helper writes the two bytes that it is given.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), headers.l3, start.as_mut_ptr().cast(), 2) } != 0 {
+        return OK;
+    }
+    let [a, b] = start;
+    let tos = if is_ipv4 { b } else { a << 4 | b >> 4 };
+    let new = remarked(tos, levels as u8);
+    if new == tos {
+        return OK;
+    }
+    let Some(p) = new_patch(SetField::IpTos, [new, 0, 0, 0, 0, 0], [0xff; 6]) else {
+        return REFUSED;
+    };
+    match patch(skb, &headers, SetField::IpTos, p) {
+        Some(()) => apply(skb, p),
+        None => REFUSED,
+    }
 }
 
 #[inline(always)]

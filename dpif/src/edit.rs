@@ -17,6 +17,7 @@ mod finish;
 mod layers;
 
 use packet::action::SetField;
+use packet::meter::remarked;
 use packet::{Action, DropReason};
 
 use crate::Packet;
@@ -72,6 +73,22 @@ impl Editor {
             }
         };
         done.ok_or(DropReason::ActionFailed)
+    }
+
+    /// Raises the packet's drop precedence, if its IP header says one.
+    pub fn remark(&mut self, levels: u8) {
+        let data = &self.packet.data;
+        let tos = match self.layers.l3 {
+            Some(L3::Ipv4(l3)) => read(data, l3).map(|[_, tos]: [u8; 2]| tos),
+            Some(L3::Ipv6(l3)) => read(data, l3).map(|[a, b]: [u8; 2]| a << 4 | b >> 4),
+            _ => None,
+        };
+        if let Some(tos) = tos {
+            let value = [remarked(tos, levels), 0, 0, 0, 0, 0];
+            let field = SetField::IpTos;
+            // The field is there: it was read.
+            let _ = set(&mut self.packet, &self.layers, field, value, [0xff; 6]);
+        }
     }
 
     fn push_vlan(&mut self, tpid: u16, tci: u16) -> Option<()> {

@@ -15,7 +15,8 @@ pub mod sim;
 
 use std::time::Duration;
 
-use packet::meter::{MeterEntry, MeterUnit};
+pub use packet::meter::MeterBand;
+use packet::meter::{MAX_BANDS, MeterCounters, MeterEntry, MeterUnit};
 use packet::{Action, DpMeter, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
 
 /// A datapath.
@@ -46,7 +47,7 @@ pub trait Dpif: Send + Sync {
     fn meter_set(&self, meter: DpMeter, config: &MeterConfig) -> Result<(), Error>;
     /// Removes a meter; packets of flows that still name it are let through.
     fn meter_del(&self, meter: DpMeter) -> Result<(), Error>;
-    fn meter_stats(&self, meter: DpMeter) -> Result<MeterStats, Error>;
+    fn meter_stats(&self, meter: DpMeter) -> Result<MeterCounters, Error>;
 
     /// Waits at most `timeout` for upcalls on ring `ring` (0..`upcall_rings()`) and appends up to
     /// `max` of them to `out`; returns how many. Each ring has one reader.
@@ -109,38 +110,21 @@ pub struct PortStats {
 }
 
 /// A meter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MeterConfig {
     pub unit: MeterUnit,
-    /// `None` counts only.
-    pub band: Option<MeterBand>,
+    /// At most [`MAX_BANDS`]; a meter without any counts only.
+    pub bands: Vec<MeterBand>,
 }
 
-/// Packets above this rate are dropped.
-///
-/// Units: `rate` in kilobits or packets per second, `burst` in kilobits or packets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MeterBand {
-    pub rate: u32,
-    pub burst: u32,
-}
-
-impl From<MeterConfig> for MeterEntry {
-    fn from(config: MeterConfig) -> MeterEntry {
-        match config.band {
-            Some(band) => MeterEntry::new(config.unit, band.rate, band.burst),
-            None => MeterEntry::UNLIMITED,
-        }
+impl MeterConfig {
+    /// The meter with full buckets.
+    pub fn entry(&self) -> Result<MeterEntry, Error> {
+        MeterEntry::new(self.unit, &self.bands).ok_or(Error::Full {
+            what: "bands of a meter",
+            limit: MAX_BANDS,
+        })
     }
-}
-
-/// What a meter has counted.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct MeterStats {
-    pub packets: u64,
-    pub bytes: u64,
-    pub dropped_packets: u64,
-    pub dropped_bytes: u64,
 }
 
 /// One operation on the flow table or one packet to run.

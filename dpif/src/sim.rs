@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use packet::action::SlowReason;
 use packet::extract::{Meta, extract};
-use packet::meter::{MeterCounters, MeterEntry};
+use packet::meter::{BandAction, MeterCounters, MeterEntry};
 use packet::{Action, DpMeter, DpPort, DropReason, FlowKey, FlowMask, IfIndex};
 
 use crate::{
-    DpOp, DpStats, Dpif, Error, FlowEntry, FlowStats, Limits, MeterConfig, MeterStats, Packet,
-    PortConfig, PortInfo, PortSpec, PortStats, Upcall, UpcallKind, edit::Editor,
+    DpOp, DpStats, Dpif, Error, FlowEntry, FlowStats, Limits, MeterConfig, Packet, PortConfig,
+    PortInfo, PortSpec, PortStats, Upcall, UpcallKind, edit::Editor,
 };
 
 /// Sizes that a simulator has unless told otherwise.
@@ -247,7 +247,7 @@ impl Dpif for Sim {
         if meter.0 == 0 || meter.0 as usize > self.limits.meters {
             return Err(Error::NoSuchMeter(meter.0));
         }
-        let entry = (MeterEntry::from(*config), MeterCounters::default());
+        let entry = (config.entry()?, MeterCounters::default());
         self.state().meters.insert(meter, entry);
         Ok(())
     }
@@ -257,18 +257,11 @@ impl Dpif for Sim {
         removed.map(drop).ok_or(Error::NoSuchMeter(meter.0))
     }
 
-    fn meter_stats(&self, meter: DpMeter) -> Result<MeterStats, Error> {
+    fn meter_stats(&self, meter: DpMeter) -> Result<MeterCounters, Error> {
         let state = self.state();
-        let (_, c) = state
-            .meters
-            .get(&meter)
-            .ok_or(Error::NoSuchMeter(meter.0))?;
-        Ok(MeterStats {
-            packets: c.packets,
-            bytes: c.bytes,
-            dropped_packets: c.dropped_packets,
-            dropped_bytes: c.dropped_bytes,
-        })
+        let found = state.meters.get(&meter);
+        let (_, counters) = found.ok_or(Error::NoSuchMeter(meter.0))?;
+        Ok(*counters)
     }
 
     /// Blocks in real time: waiting for another thread is no reading of a clock.
@@ -359,11 +352,11 @@ impl State {
         for action in actions {
             match action {
                 Action::Output(port) => self.send(*port, &editor.packet, editor.priority),
-                Action::Meter(meter) => {
-                    if !self.admits(*meter, &editor.packet) {
-                        return self.drop(DropReason::Policed);
-                    }
-                }
+                Action::Meter(meter) => match self.measure(*meter, &editor.packet) {
+                    Some(BandAction::Drop) => return self.drop(DropReason::Policed),
+                    Some(BandAction::Remark(levels)) => editor.remark(levels),
+                    None => {}
+                },
                 Action::SlowPath(reason) => {
                     return match key {
                         Some(key) => self.slow_path(*reason, *key, editor.packet),
@@ -383,16 +376,15 @@ impl State {
         }
     }
 
-    fn admits(&mut self, meter: DpMeter, packet: &Packet) -> bool {
+    /// What the meter does with the packet; a meter that is not there does nothing.
+    fn measure(&mut self, meter: DpMeter, packet: &Packet) -> Option<BandAction> {
         let now_ns = u64::try_from(self.now.as_nanos()).unwrap_or(u64::MAX);
-        let Some((entry, counters)) = self.meters.get_mut(&meter) else {
-            return true;
-        };
+        let (entry, counters) = self.meters.get_mut(&meter)?;
         let bytes = u32::try_from(packet.data.len()).unwrap_or(u32::MAX);
         let packets = packet.gso.map_or(1, |gso| u32::from(gso.segs.max(1)));
-        let admitted = entry.admit(now_ns, packets, bytes);
-        counters.count(bytes, admitted);
-        admitted
+        let band = entry.measure(now_ns, packets, bytes);
+        counters.count(bytes, band);
+        entry.action(band)
     }
 
     fn slow_path(&mut self, reason: SlowReason, key: FlowKey, packet: Packet) {

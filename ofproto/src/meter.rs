@@ -3,25 +3,26 @@
 //! The datapath does the metering; a bridge's meter is one of the datapath's, under a number that
 //! all bridges share. What the datapath is to be told comes back as a value. Two numbers are
 //! meters of the switch itself, as in Open vSwitch: for packets that go to controllers, which is
-//! kept here ([`ControllerMeter`]), as are those that `controller(meter_id=...)` names, and for packets that userspace handles for the datapath.
+//! kept here ([`ControllerMeter`]), as are those that `controller(meter_id=...)` names, and for
+//! packets that userspace handles for the datapath. Those two only drop: a band of theirs that
+//! re-marks counts.
 //!
 //! Source: OpenFlow 1.3.5, 5.7 and 7.3.4.4; the errors are those of ovs-vswitchd 3.1.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 use std::time::Instant;
 
 use openflow::OfError;
 use openflow::message::{
-    BandAction, METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterCommand, MeterConfig,
-    MeterFeatures, MeterFlags, MeterMod,
+    BandAction, METER_ALL, METER_CONTROLLER, METER_MAX, METER_SLOWPATH, MeterBand, MeterCommand,
+    MeterConfig, MeterFeatures, MeterFlags, MeterMod,
 };
 use packet::DpMeter;
 use packet::abi::METER_SLOTS;
-use packet::meter::{MeterCounters, MeterEntry, MeterUnit};
+use packet::meter::{self, MAX_BANDS, MeterCounters, MeterEntry, MeterUnit};
 
-/// Bands of one meter; they all drop, so the strictest is the one that counts.
-pub const MAX_BANDS: usize = 1;
 /// Meters of all bridges.
 pub const MAX_METERS: u32 = METER_SLOTS - 1;
 
@@ -43,14 +44,22 @@ pub enum Place {
 }
 
 /// What the datapath is to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
     Set(DpMeter, dpif::MeterConfig),
     Delete(DpMeter),
 }
 
 /// The datapath's meters by OpenFlow's numbers, as a snapshot has them.
-pub type MeterView = Arc<BTreeMap<u32, DpMeter>>;
+pub type MeterView = Arc<BTreeMap<u32, ViewedMeter>>;
+
+/// What translation knows of a meter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ViewedMeter {
+    pub number: DpMeter,
+    /// It may change the DSCP of packets.
+    pub remarks: bool,
+}
 
 /// Numbers of the datapath's meters that are in use.
 #[derive(Default, Debug)]
@@ -105,7 +114,12 @@ impl Meters {
     /// The view for the next snapshot.
     pub fn view(&self) -> MeterView {
         let in_datapath = |(id, meter): (&u32, &Meter)| match meter.place {
-            Place::Datapath(dp) => Some((*id, dp)),
+            Place::Datapath(number) => {
+                let mut bands = meter.config.bands.iter();
+                let remarks = may_remark(*id)
+                    && bands.any(|b| matches!(b.action, BandAction::DscpRemark { .. }));
+                Some((*id, ViewedMeter { number, remarks }))
+            }
             Place::Switch => None,
         };
         Arc::new(self.by_id.iter().filter_map(in_datapath).collect())
@@ -158,18 +172,24 @@ impl Meters {
         let Some(meter) = self.by_id.get(&id) else {
             return true;
         };
-        let Ok(config) = check(&meter.config) else {
-            return true;
+        let limit = match self.for_controllers.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                // What was let in before is in order.
+                let config = check(&meter.config).ok();
+                match config.and_then(|config| config.entry().ok()) {
+                    Some(full) => entry.insert(ControllerMeter::new(full, now)),
+                    None => return true,
+                }
+            }
         };
-        let new = || ControllerMeter::new(config, now);
-        let meter = self.for_controllers.entry(id).or_insert_with(new);
-        meter.admits(bytes, now)
+        limit.admits(bytes, now)
     }
 
     /// What a meter has counted of packets for controllers.
-    pub fn controller_stats(&self, id: u32) -> dpif::MeterStats {
+    pub fn controller_stats(&self, id: u32) -> MeterCounters {
         let meter = self.for_controllers.get(&id);
-        meter.map_or_else(Default::default, ControllerMeter::stats)
+        meter.map(|m| m.counters).unwrap_or_default()
     }
 
     fn delete(&mut self, id: u32, numbers: &mut Numbers) -> (Vec<Change>, Vec<u32>) {
@@ -206,30 +226,50 @@ fn check(meter: &MeterConfig) -> Result<dpif::MeterConfig, OfError> {
     if meter.flags.0 & !KNOWN != 0 || kbps == packets {
         return Err(OfError::MmfcBadFlags);
     }
-    if meter.bands.len() > MAX_BANDS {
+    if !matches!(meter.bands.len(), 1..=MAX_BANDS) {
         return Err(OfError::MmfcOutOfBands);
     }
-    let band = meter.bands.first().ok_or(OfError::MmfcOutOfBands)?;
-    if band.action != BandAction::Drop {
-        return Err(OfError::MmfcBadBand);
-    }
-    if band.rate == 0 {
-        return Err(OfError::MmfcBadRate);
-    }
-    // Without a burst of its own, what comes in a second may come at once.
-    let burst = match meter.flags.contains(MeterFlags::BURST) && band.burst != 0 {
-        true => band.burst,
-        false => band.rate,
-    };
+    let bands: Result<Vec<_>, OfError> = meter
+        .bands
+        .iter()
+        .map(|band| check_band(band, meter))
+        .collect();
     Ok(dpif::MeterConfig {
         unit: match packets {
             true => MeterUnit::Packets,
             false => MeterUnit::Kilobits,
         },
-        band: Some(dpif::MeterBand {
-            rate: band.rate,
-            burst,
-        }),
+        bands: bands?,
+    })
+}
+
+/// Packets for userspace are only limited: they go on as they came.
+fn may_remark(meter_id: u32) -> bool {
+    !matches!(meter_id, METER_SLOWPATH | METER_CONTROLLER)
+}
+
+fn check_band(band: &MeterBand, config: &MeterConfig) -> Result<dpif::MeterBand, OfError> {
+    let action = match band.action {
+        BandAction::Drop => meter::BandAction::Drop,
+        BandAction::DscpRemark { prec_level } => {
+            meter::BandAction::Remark(match may_remark(config.meter_id) {
+                true => prec_level,
+                false => 0,
+            })
+        }
+        BandAction::Experimenter { .. } => return Err(OfError::MmfcBadBand),
+    };
+    if band.rate == 0 {
+        return Err(OfError::MmfcBadRate);
+    }
+    Ok(dpif::MeterBand {
+        rate: band.rate,
+        // Without a burst of its own, what comes in a second may come at once.
+        burst: match config.flags.contains(MeterFlags::BURST) && band.burst != 0 {
+            true => band.burst,
+            false => band.rate,
+        },
+        action,
     })
 }
 
@@ -243,10 +283,11 @@ pub fn features() -> MeterFeatures {
     ];
     MeterFeatures {
         max_meters: MAX_METERS,
-        // `OFPMBT_DROP`
-        band_types: 1 << 1,
+        // `OFPMBT_DROP`, `OFPMBT_DSCP_REMARK`
+        band_types: 1 << 1 | 1 << 2,
         capabilities: flags.iter().fold(0, |all, f| all | u32::from(f.0)),
         max_bands: MAX_BANDS as u8,
+        // No type of band that OpenFlow defines has colors.
         max_color: 0,
     }
 }
@@ -263,31 +304,22 @@ pub struct ControllerMeter {
 }
 
 impl ControllerMeter {
-    fn new(config: dpif::MeterConfig, now: Instant) -> ControllerMeter {
+    fn new(entry: MeterEntry, now: Instant) -> ControllerMeter {
         ControllerMeter {
-            entry: MeterEntry::from(config),
+            entry,
             counters: MeterCounters::default(),
             base: now,
         }
     }
 
-    /// May a packet of so many bytes go to controllers?
-    pub fn admits(&mut self, bytes: usize, now: Instant) -> bool {
+    /// May a packet of so many bytes go to controllers? A band that re-marks counts it, and lets it
+    /// go as it is.
+    fn admits(&mut self, bytes: usize, now: Instant) -> bool {
         let now_ns = now.saturating_duration_since(self.base).as_nanos();
         let now_ns = u64::try_from(now_ns).unwrap_or(u64::MAX);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let admitted = self.entry.admit(now_ns, 1, bytes);
-        self.counters.count(bytes, admitted);
-        admitted
-    }
-
-    pub fn stats(&self) -> dpif::MeterStats {
-        let c = &self.counters;
-        dpif::MeterStats {
-            packets: c.packets,
-            bytes: c.bytes,
-            dropped_packets: c.dropped_packets,
-            dropped_bytes: c.dropped_bytes,
-        }
+        let band = self.entry.measure(now_ns, 1, bytes);
+        self.counters.count(bytes, band);
+        self.entry.action(band) != Some(meter::BandAction::Drop)
     }
 }

@@ -301,8 +301,8 @@ impl Ofproto {
     pub fn bridge_del(&mut self, id: BridgeId) -> Result<(), Error> {
         let bridge = self.bridges.remove(&id).ok_or(Error::NoSuchBridge)?;
         for meter in bridge.view.meters.values() {
-            self.meter_numbers.give_back(*meter);
-            let change = meter::Change::Delete(*meter);
+            self.meter_numbers.give_back(meter.number);
+            let change = meter::Change::Delete(meter.number);
             self.effects.push_back(Effect::ChangeMeter(change));
         }
         Arc::make_mut(&mut self.dp_ports).retain(|_, (bridge, _)| *bridge != id);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use openflow::Version;
+use openflow::message::MeterCommand;
 use openflow::text::dp::{self, NoNames};
-use openflow::text::{Names, flow, group};
+use openflow::text::{Names, flow, group, meter};
 use packet::{Action, DpPort, EthAddr, FlowKey, FlowMask, OfPort};
 
 use crate::ofproto::Ofproto;
@@ -108,6 +109,15 @@ impl Switch {
         let group_mod = parsed.unwrap_or_else(|e| panic!("{text}: {e}"));
         self.ofproto
             .group_mod(bridge, &group_mod, Version::Of15, self.now)
+            .unwrap_or_else(|e| panic!("{text}: {e}"));
+    }
+
+    /// Adds a meter.
+    pub fn meter(&mut self, bridge: BridgeId, text: &str) {
+        let parsed = meter::parse(text, MeterCommand::Add);
+        let meter_mod = parsed.unwrap_or_else(|e| panic!("{text}: {e}"));
+        self.ofproto
+            .meter_mod(bridge, &meter_mod, self.now)
             .unwrap_or_else(|e| panic!("{text}: {e}"));
     }
 

@@ -247,10 +247,16 @@ impl Xlated {
         list
     }
 
-    /// How many meters the actions begin with.
+    /// How many meters the actions begin with, those before which a packet-in was made left out.
     pub fn leading_meters(&self) -> usize {
         let is_meter = |a: &&Action| matches!(a, Action::Meter(_));
-        self.actions.iter().take_while(is_meter).count()
+        let places = self.effects.iter().filter_map(|effect| match effect {
+            Effect::PacketIn(packet_in) => Some(packet_in.after),
+            Effect::Learn(_) => None,
+        });
+        let before = places.min().unwrap_or(usize::MAX);
+        let meters = self.actions.iter().take_while(is_meter);
+        meters.take(before).count()
     }
 
     /// The result for a packet from a port that belongs to no bridge.
@@ -455,7 +461,7 @@ impl Ctx<'_> {
         if slow.is_some_and(|reason| reason != SlowReason::Controller)
             && let Some(meter) = self.bridge.meters.get(&METER_SLOWPATH)
         {
-            actions.insert(0, Action::Meter(*meter));
+            actions.insert(0, Action::Meter(meter.number));
         }
         let xlated = Xlated {
             actions,

@@ -12,7 +12,7 @@ use ofproto::snapshot::{BridgeId, FailMode};
 use ofproto::upcall::{self, Handled, Settings};
 use openflow::codec::{self, Dialect};
 use openflow::message::{
-    ErrorMessage, MeterCommand, MeterMod, PacketIn, PacketInFormat, Role, RoleMessage,
+    ErrorMessage, MeterCommand, MeterMod, MeterStats, PacketIn, PacketInFormat, Role, RoleMessage,
 };
 use openflow::text::flow::parse_flow_mod_line;
 use openflow::text::{Names, group, message_bytes, meter};
@@ -417,7 +417,38 @@ fn a_meter_limits_what_the_controller_gets() {
         rig.give();
     }
     assert_eq!((rig.heard.len(), rig.took().len()), (2, 5));
-    let counted = [(1, dpif::MeterStats::default())];
+    let stats = meter_stats(&mut rig);
+    assert_eq!(stats.flow_count, 1);
+    assert_eq!((stats.input.packets, stats.bands[0].packets), (5, 3));
+    let delete = MeterMod {
+        command: MeterCommand::Delete,
+        ..meter
+    };
+    rig.send(Message::MeterMod(delete));
+    assert!(rig.ofproto.tables(rig.bridge).unwrap().is_empty());
+}
+
+/// Of two bands only the one that drops keeps packets back.
+#[test]
+fn a_band_that_re_marks_counts_packet_ins() {
+    let mut rig = Rig::new(Version::Of13);
+    let text = "meter=1,pktps,burst,bands=type=dscp_remark,rate=1,burst_size=2,prec_level=1,\
+                type=drop,rate=2,burst_size=4";
+    let meter = meter::parse(text, MeterCommand::Add).unwrap();
+    assert_eq!(rig.send(Message::MeterMod(meter)), None);
+    rig.flow("add table=0,actions=controller(meter_id=1),output:2");
+    for _ in 0..5 {
+        rig.give();
+    }
+    assert_eq!((rig.heard.len(), rig.took().len()), (4, 5));
+    let stats = meter_stats(&mut rig);
+    let bands = stats.bands.iter().map(|b| b.packets);
+    assert_eq!(bands.collect::<Vec<_>>(), [2, 1]);
+}
+
+/// The statistics of meter 1, of which the datapath has counted nothing.
+fn meter_stats(rig: &mut Rig) -> MeterStats {
+    let counted = [(1, packet::meter::MeterCounters::default())];
     rig.ofproto
         .handle_meter_stats(rig.conn, 1, &counted, rig.now);
     let Some(Effect::Send { message, .. }) = rig.ofproto.poll_effect() else {
@@ -429,12 +460,5 @@ fn a_meter_limits_what_the_controller_gets() {
     let [stats] = stats.as_slice() else {
         panic!("{stats:?}");
     };
-    assert_eq!(stats.flow_count, 1);
-    assert_eq!((stats.input.packets, stats.bands[0].packets), (5, 3));
-    let delete = MeterMod {
-        command: MeterCommand::Delete,
-        ..meter
-    };
-    rig.send(Message::MeterMod(delete));
-    assert!(rig.ofproto.tables(rig.bridge).unwrap().is_empty());
+    stats.clone()
 }

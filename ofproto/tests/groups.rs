@@ -15,6 +15,7 @@ use openflow::message::{
 use openflow::text::{Names, flow, group, meter};
 use openflow::{EthAddr, Message, OfError, Version};
 use packet::DpMeter;
+use packet::meter::{BandAction, MeterCounters};
 
 struct Rig {
     ofproto: Ofproto,
@@ -237,6 +238,15 @@ fn flows_go_with_their_group() {
     assert_eq!(r.flows(), 0);
 }
 
+fn drop(rate: u32, burst: u32) -> dpif::MeterBand {
+    let action = BandAction::Drop;
+    dpif::MeterBand {
+        rate,
+        burst,
+        action,
+    }
+}
+
 #[test]
 fn meters_are_the_datapaths() {
     use MeterCommand::{Add, Delete, Modify};
@@ -247,7 +257,7 @@ fn meters_are_the_datapaths() {
             DpMeter(meter),
             dpif::MeterConfig {
                 unit,
-                band: Some(dpif::MeterBand { rate, burst }),
+                bands: vec![drop(rate, burst)],
             },
         ))
     };
@@ -272,12 +282,10 @@ fn meters_are_the_datapaths() {
         panic!("{effects:?}");
     };
     assert_eq!(meters[..], [(9, Some(DpMeter(1))), (10, Some(DpMeter(2)))]);
-    let counted = dpif::MeterStats {
-        packets: 5,
-        bytes: 500,
-        dropped_packets: 2,
-        dropped_bytes: 200,
-    };
+    let mut counted = MeterCounters::default();
+    for band in [None, Some(0), None, Some(0), None] {
+        counted.count(100, band);
+    }
     let later = r.now + Duration::from_millis(1500);
     let stats: Vec<_> = meters.iter().map(|(id, _)| (*id, counted)).collect();
     r.ofproto.handle_meter_stats(*conn, *xid, &stats, later);
@@ -290,6 +298,7 @@ fn meters_are_the_datapaths() {
     assert_eq!((stats[0].meter_id, stats[0].flow_count), (9, 1));
     assert_eq!(stats[0].duration, Duration::from_millis(1500));
     assert_eq!((stats[0].input.packets, stats[0].bands[0].bytes), (5, 200));
+    assert_eq!(stats[0].bands.len(), 1);
 
     let gone = r.meter(Delete, "meter=9");
     assert_eq!(gone[..], [Effect::ChangeMeter(Change::Delete(DpMeter(1)))]);
@@ -298,6 +307,64 @@ fn meters_are_the_datapaths() {
     assert_eq!(r.meter(Add, one), [set(3, Kilobits, 1000, 1000)]);
     assert_eq!(r.meter(Delete, "meter=all").len(), 2);
     assert_eq!(r.flows(), 0);
+}
+
+#[test]
+fn bands_go_to_the_datapath_in_their_order() {
+    use MeterCommand::Add;
+    let mut r = Rig::new();
+    let text = "meter=1,kbps,burst,bands=type=dscp_remark,rate=100,burst_size=7,prec_level=2,\
+                type=drop,rate=300,burst_size=8";
+    let effects = r.meter(Add, text);
+    let [Effect::ChangeMeter(Change::Set(number, config))] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    let remark = dpif::MeterBand {
+        rate: 100,
+        burst: 7,
+        action: BandAction::Remark(2),
+    };
+    assert_eq!(config.bands, [remark, drop(300, 8)]);
+
+    // Each band has a count of its own.
+    let mut counted = MeterCounters::default();
+    for band in [Some(1), Some(0), None, Some(1)] {
+        counted.count(100, band);
+    }
+    assert_eq!(*number, DpMeter(1));
+    let (conn, now) = (r.conn, r.now);
+    r.ofproto.handle_meter_stats(conn, 1, &[(1, counted)], now);
+    let Some(Effect::Send { message, .. }) = r.ofproto.poll_effect() else {
+        panic!("no answer");
+    };
+    let Message::MeterStatsReply(stats) = message else {
+        panic!("{message:?}");
+    };
+    assert_eq!(stats[0].input.packets, 4);
+    let bands = stats[0].bands.iter().map(|b| (b.packets, b.bytes));
+    assert_eq!(bands.collect::<Vec<_>>(), [(1, 100), (2, 200)]);
+
+    // As many as there can be.
+    let eight = "type=dscp_remark,rate=5,prec_level=1,".repeat(8);
+    let effects = r.meter(Add, &format!("meter=2,pktps,bands={eight}"));
+    let [Effect::ChangeMeter(Change::Set(_, config))] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(config.bands.len(), 8);
+    let features = r.ask(Message::MeterFeaturesRequest);
+    let [Message::MeterFeaturesReply(features)] = &features[..] else {
+        panic!("{features:?}");
+    };
+    assert_eq!((features.max_bands, features.max_color), (8, 0));
+    assert_eq!(features.band_types, 0b110);
+
+    // Packets for userspace are counted by such a band, and go on as they came.
+    let text = "meter=slowpath,pktps,bands=type=dscp_remark,rate=5,prec_level=2";
+    let effects = r.meter(Add, text);
+    let [Effect::ChangeMeter(Change::Set(_, config))] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(config.bands[0].action, BandAction::Remark(0));
 }
 
 #[test]
@@ -318,20 +385,9 @@ fn bad_meters() {
         error(Add, "meter=all,kbps,bands=type=drop,rate=5", none),
         Some(OfError::MmfcInvalidMeter)
     );
+    let nine = "type=drop,rate=5,".repeat(9);
     assert_eq!(
-        error(
-            Add,
-            "meter=2,kbps,bands=type=dscp_remark,rate=5,prec_level=1",
-            none
-        ),
-        Some(OfError::MmfcBadBand)
-    );
-    assert_eq!(
-        error(
-            Add,
-            "meter=2,kbps,bands=type=drop,rate=5,type=drop,rate=6",
-            none
-        ),
+        error(Add, &format!("meter=2,kbps,bands={nine}"), none),
         Some(OfError::MmfcOutOfBands)
     );
     for (want, change) in [
@@ -347,6 +403,17 @@ fn bad_meters() {
         (OfError::MmfcBadFlags, |m| m.meter.flags.0 = 0x101),
         (OfError::MmfcOutOfBands, |m| m.meter.bands.clear()),
         (OfError::MmfcBadRate, |m| m.meter.bands[0].rate = 0),
+        (OfError::MmfcBadRate, |m| {
+            let mut second = m.meter.bands[0].clone();
+            second.rate = 0;
+            m.meter.bands.push(second);
+        }),
+        (OfError::MmfcBadBand, |m| {
+            m.meter.bands[0].action = openflow::message::BandAction::Experimenter {
+                experimenter: 0x2320,
+                data: Bytes::new(),
+            }
+        }),
     ] {
         let text = "meter=2,kbps,bands=type=drop,rate=5";
         assert_eq!(error(Add, text, change), Some(want), "{want}");

@@ -43,7 +43,7 @@ use crate::key::{FlowKey, FlowMask, KEY_WORDS, NARROW_WORDS};
 pub use crate::meter::{MeterCounters, MeterEntry};
 
 /// Changes whenever a record or its meaning changes.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Map names, as the kernel shows them (at most 15 bytes).
 pub mod maps {

@@ -24,8 +24,8 @@ pub enum Action {
         value: [u8; 6],
         mask: [u8; 6],
     },
-    /// Drops the packet when the meter has let through enough; a meter that is not there lets
-    /// everything through.
+    /// Drops or re-marks the packet when it exceeds a rate of the meter; a meter that is not there
+    /// lets everything through.
     Meter(DpMeter),
     /// Sends the packet to userspace, which translates it anew and carries out everything,
     /// including side effects such as packet-in. Always the last action of its list, and only

@@ -1,5 +1,6 @@
 //! The simulator against the kernel: random packets through random action lists come out of both
-//! byte for byte the same, on the same ports, with the same drops.
+//! byte for byte the same, on the same ports, with the same drops; and random packets through
+//! random meters find the same bands and are counted alike.
 //!
 //! `SLUICE_CASES` sets the number of cases.
 
@@ -10,7 +11,7 @@ use anyhow::{Result, ensure};
 use dpif::sim::Sim;
 use dpif::{DpOp, Dpif, MeterBand, MeterConfig, Packet, PortKind, PortSpec};
 use packet::action::SetField;
-use packet::meter::MeterUnit;
+use packet::meter::{BandAction, MAX_BANDS, MeterUnit};
 use packet::{Action, DpMeter, DpPort, DropReason};
 
 use crate::bench::{Bench, SOON, in_netns, put};
@@ -24,25 +25,30 @@ const SHORTEST: usize = 22;
 #[test]
 fn simulator_and_kernel_agree() {
     in_netns("agree", || {
-        let cases = std::env::var("SLUICE_CASES")
-            .ok()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(DEFAULT_CASES);
-        let bench = Bench::new(PORTS)?;
-        let sim = Sim::default();
-        for port in 1..=PORTS {
-            let spec = PortSpec {
-                name: format!("p{port}"),
-                kind: PortKind::System,
-            };
-            let number = sim.port_add(&spec, Some(bench.ports[port - 1].number))?;
-            ensure!(number.port == bench.ports[port - 1].number);
-        }
-        // One that never drops, one that always does; the third is not there.
-        for (meter, burst) in [(1, u32::MAX), (2, 0)] {
-            let band = Some(MeterBand { rate: 1, burst });
+        let cases = cases();
+        let (bench, sim) = both()?;
+        // One that never does anything, one that always drops, some that always re-mark; the third
+        // is not there.
+        let band = |rate, burst, action| MeterBand {
+            rate,
+            burst,
+            action,
+        };
+        for (meter, bands) in [
+            (1, vec![band(1, u32::MAX, BandAction::Drop)]),
+            (2, vec![band(1, 0, BandAction::Drop)]),
+            (4, vec![band(1, 0, BandAction::Remark(1))]),
+            (
+                5,
+                vec![
+                    band(9, u32::MAX, BandAction::Drop),
+                    band(1, 0, BandAction::Drop),
+                    band(3, 0, BandAction::Remark(2)),
+                ],
+            ),
+        ] {
             let unit = MeterUnit::Packets;
-            let config = MeterConfig { unit, band };
+            let config = MeterConfig { unit, bands };
             sim.meter_set(DpMeter(meter), &config)?;
             bench.dp().meter_set(DpMeter(meter), &config)?;
         }
@@ -61,6 +67,115 @@ fn simulator_and_kernel_agree() {
     });
 }
 
+/// For any bands and any packets that come at once: what comes out, what is dropped and what each
+/// band counts is the same in both.
+#[test]
+fn simulator_and_kernel_meter_alike() {
+    /// Packets cost a second or a third of one, so that what a band earns in this time never pays
+    /// for one more.
+    const AT_ONCE: Duration = Duration::from_millis(300);
+    const RATES: usize = 3;
+    /// What a packet costs is whole numbers of kilobits.
+    const UNIT_BYTES: usize = 125;
+    in_netns("agree-meters", || {
+        let cases = cases() / 20;
+        let (bench, sim) = both()?;
+        let ports: Vec<DpPort> = bench.ports.iter().map(|p| p.number).collect();
+        let (mut totals, mut late) = (Totals::default(), 0);
+        let mut by_action = BTreeMap::<_, u64>::new();
+        for seed in 1..=cases {
+            let r = &mut Random(seed.wrapping_mul(77));
+            let bands = (0..r.below(MAX_BANDS + 1)).map(|_| MeterBand {
+                rate: 1 + r.below(RATES) as u32,
+                burst: r.below(12) as u32,
+                action: match r.below(3) {
+                    0 => BandAction::Drop,
+                    _ => BandAction::Remark(r.below(4) as u8),
+                },
+            });
+            let config = MeterConfig {
+                bands: bands.collect(),
+                unit: [MeterUnit::Packets, MeterUnit::Kilobits][r.below(2)],
+            };
+            let packets: Vec<Packet> = (0..8)
+                .map(|_| {
+                    let mut p = random_packet(r);
+                    if p.gso.is_none() {
+                        let len = p.data.len().next_multiple_of(UNIT_BYTES);
+                        p.data.resize(len, 0);
+                    }
+                    p
+                })
+                .filter(|p| p.gso.is_none() || config.unit == MeterUnit::Packets)
+                .collect();
+            let meter = DpMeter(1);
+            let actions = vec![
+                Action::Output(ports[1]),
+                Action::Meter(meter),
+                Action::Output(ports[2]),
+            ];
+            install(&bench, &sim, ports[0], &actions)?;
+            sim.meter_set(meter, &config)?;
+            bench.dp().meter_set(meter, &config)?;
+            let start = Instant::now();
+            let mut done = Ok(());
+            for packet in &packets {
+                done = done.and_then(|()| compare(&bench, &sim, packet, &actions, &mut totals));
+            }
+            let counted = bench.dp().meter_stats(meter)?;
+            if start.elapsed() > AT_ONCE {
+                // Too slow to tell.
+                late += 1;
+                bench
+                    .ports
+                    .iter()
+                    .try_for_each(|p| p.wire.drain().map(drop))?;
+                while ports.iter().any(|p| sim.take(*p).is_some()) {}
+                continue;
+            }
+            let expected = sim.meter_stats(meter)?;
+            let told = || format!("case {seed}: {config:?}");
+            done.map_err(|e| e.context(told()))?;
+            ensure!(
+                counted == expected,
+                "{}: counted {counted:?} instead of {expected:?}",
+                told()
+            );
+            for (band, n) in config.bands.iter().zip(expected.bands) {
+                *by_action.entry(band.action).or_default() += n.packets;
+            }
+        }
+        println!(
+            "simulator and kernel meter alike: {cases} meters, {late} of them too late to tell, {} \
+             frames compared, bands applied: {by_action:?}",
+            totals.frames
+        );
+        ensure!(late <= cases / 4, "{late} of {cases} were too late to tell");
+        ensure!(by_action.len() == 5 && by_action.values().all(|n| *n > 0));
+        Ok(())
+    });
+}
+
+fn cases() -> u64 {
+    let cases = std::env::var("SLUICE_CASES").ok();
+    cases.and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_CASES)
+}
+
+/// Two datapaths with the same ports.
+fn both() -> Result<(Bench, Sim)> {
+    let bench = Bench::new(PORTS)?;
+    let sim = Sim::default();
+    for port in 1..=PORTS {
+        let spec = PortSpec {
+            name: format!("p{port}"),
+            kind: PortKind::System,
+        };
+        let number = sim.port_add(&spec, Some(bench.ports[port - 1].number))?;
+        ensure!(number.port == bench.ports[port - 1].number);
+    }
+    Ok((bench, sim))
+}
+
 #[derive(Default)]
 struct Totals {
     frames: u64,
@@ -71,16 +186,32 @@ fn case(bench: &Bench, sim: &Sim, r: &mut Random, totals: &mut Totals) -> Result
     let ports: Vec<DpPort> = bench.ports.iter().map(|p| p.number).collect();
     let sent = random_packet(r);
     let actions = random_actions(r, &ports);
-    let op: DpOp = put(ports[0], actions.clone(), true);
+    install(bench, sim, ports[0], &actions)?;
+    compare(bench, sim, &sent, &actions, totals)
+}
+
+/// Gives both the same flow.
+fn install(bench: &Bench, sim: &Sim, from: DpPort, actions: &[Action]) -> Result<()> {
+    let op: DpOp = put(from, actions.to_vec(), true);
     for result in sim.operate(std::slice::from_ref(&op)) {
         result?;
     }
-    bench.run(op)?;
+    bench.run(op)
+}
 
+/// Sends a packet through the flow of both, which is that of the first port.
+fn compare(
+    bench: &Bench,
+    sim: &Sim,
+    sent: &Packet,
+    actions: &[Action],
+    totals: &mut Totals,
+) -> Result<()> {
+    let ports: Vec<DpPort> = bench.ports.iter().map(|p| p.number).collect();
     let sim_drops = drops(sim)?;
     let kernel_drops = drops(bench.dp())?;
     sim.give(ports[0], sent.clone());
-    bench.ports[0].wire.send(&sent)?;
+    bench.ports[0].wire.send(sent)?;
     let told = || format!("{actions:?}\non {:02x?}", sent.data);
     for (n, port) in ports.iter().enumerate() {
         while let Some(expected) = sim.take(*port) {
@@ -174,6 +305,16 @@ fn random_packet(r: &mut Random) -> Packet {
             packet(data)
         }
     };
+    // A codepoint, most of which say a drop precedence.
+    let tos = match r.below(3) {
+        0 => r.next() as u8,
+        _ => ((1 + r.below(4)) << 5 | r.below(4) << 3 | r.below(4)) as u8,
+    };
+    match p.data.get(12..14) {
+        Some([8, 0]) => p.data[15] = tos,
+        Some([0x86, 0xdd]) => (p.data[14], p.data[15]) = (0x60 | tos >> 4, tos << 4),
+        _ => {}
+    }
     for _ in 0..r.below(4).saturating_sub(1) {
         let tpid = [0x8100, 0x88a8][r.below(2)];
         // The kernel does not keep the drop eligible bit of a tag it takes out of the data.
@@ -208,7 +349,7 @@ fn random_actions(r: &mut Random, ports: &[DpPort]) -> Vec<Action> {
                 tci: r.next() as u16,
             },
             6 => Action::PopVlan,
-            7 if r.below(2) == 0 => Action::Meter(DpMeter([1, 1, 1, 2, 3][r.below(5)])),
+            7 if r.below(2) == 0 => Action::Meter(DpMeter([1, 1, 2, 3, 4, 4, 5][r.below(7)])),
             7 => Action::PopVlan,
             _ => random_set(r),
         })

@@ -1,5 +1,7 @@
 //! Groups and meters, from the command line to the packets.
 
+use std::net::UdpSocket;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -185,4 +187,88 @@ fn a_meter_limits() -> Result<()> {
     let flows = ofctl(&s, &["dump-flows", "br0", "icmp,in_port=1"])?;
     assert!(!flows.contains("meter"), "{flows}");
     Ok(())
+}
+
+const AF11: u8 = 0x28;
+const AF12: u8 = 0x30;
+
+/// Above the lower rate packets come with a higher drop precedence, above the higher one not at all.
+#[test]
+fn a_meter_re_marks_before_it_drops() -> Result<()> {
+    const SENT: usize = 60;
+    if !require_root("a_meter_re_marks_before_it_drops") {
+        return Ok(());
+    }
+    let (s, [a, b, _c]) = start("e2e-remark")?;
+    ofctl(
+        &s,
+        &[
+            "add-meter",
+            "br0",
+            "meter=1,pktps,burst,stats,bands=type=drop,rate=2,burst_size=20,\
+             type=dscp_remark,rate=1,burst_size=5,prec_level=1",
+        ],
+    )?;
+    let meters = ofctl(&s, &["dump-meters", "br0"])?;
+    let bands = "\nmeter=1 pktps burst stats bands=\n\
+                 type=drop rate=2 burst_size=20\n\
+                 type=dscp_remark rate=1 burst_size=5 prec_level=1\n";
+    assert!(meters.contains(bands), "{meters}");
+    ofctl(
+        &s,
+        &["add-flow", "br0", "udp,in_port=1,actions=meter:1,output:2"],
+    )?;
+    let mac = b.mac()?;
+    a.ns.ip(&["neigh", "add", "10.1.0.2", "lladdr", &mac, "dev", "eth0"])?;
+    let receiver = b.ns.enter(|| ip_packets(libc::IPPROTO_UDP)).join();
+    let receiver = receiver.expect("no panic")?;
+    receiver.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let sender = a.ns.enter(|| UdpSocket::bind("10.1.0.1:0")).join();
+    let sender = sender.expect("no panic")?;
+    let tos = i32::from(AF11);
+    // SAFETY: the option's value is an integer of four bytes.
+    let set = unsafe {
+        let value = (&raw const tos).cast();
+        libc::setsockopt(sender.as_raw_fd(), libc::IPPROTO_IP, libc::IP_TOS, value, 4)
+    };
+    assert_eq!(set, 0);
+    for _ in 0..SENT {
+        sender.send_to(b"hello", "10.1.0.2:9")?;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut got = Vec::new();
+    let mut packet = [0; 100];
+    while let Ok(n) = receiver.recv(&mut packet) {
+        assert!(n > 20);
+        got.push(packet[1]);
+    }
+    // At once five and twenty; one and two more come in each second.
+    assert!((20..=26).contains(&got.len()), "{got:02x?}");
+    let low = got.iter().filter(|tos| **tos == AF11).count();
+    let high = got.iter().filter(|tos| **tos == AF12).count();
+    assert!((5..=8).contains(&low), "{got:02x?}");
+    assert_eq!(low + high, got.len(), "{got:02x?}");
+
+    let stats = ofctl(&s, &["meter-stats", "br0", "meter=1"])?;
+    let count = |key: &str| -> usize {
+        let value = stats.split_once(key).map_or("", |(_, rest)| rest);
+        let digits = value.split(|c: char| !c.is_ascii_digit()).next();
+        digits.unwrap_or("").parse().unwrap_or(usize::MAX)
+    };
+    assert_eq!(count("packet_in_count:"), SENT, "{stats}");
+    assert_eq!(count("\n0: packet_count:"), SENT - got.len(), "{stats}");
+    assert_eq!(count("\n1: packet_count:"), high, "{stats}");
+    Ok(())
+}
+
+/// A socket that receives packets of a protocol with their IP headers.
+fn ip_packets(protocol: i32) -> std::io::Result<UdpSocket> {
+    // SAFETY: a plain system call; the descriptor is nobody else's.
+    unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol);
+        if fd < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        Ok(UdpSocket::from(OwnedFd::from_raw_fd(fd)))
+    }
 }

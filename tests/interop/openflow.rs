@@ -181,7 +181,8 @@ fn both_ofctl_manage_groups_and_meters() -> Result<()> {
             theirs(&[
                 "add-meter",
                 &mgmt,
-                "meter=2,pktps,burst,stats,bands=type=drop,rate=9,burst_size=5",
+                "meter=2,pktps,burst,stats,bands=type=drop,rate=9,burst_size=5,\
+                 type=dscp_remark,rate=4,burst_size=3,prec_level=1",
             ])?;
             theirs(&["add-flow", &mgmt, "in_port=1,actions=meter:2,group:3"])?;
             shown.extend([

@@ -12,6 +12,7 @@ use ofproto::snapshot::BridgeId;
 use ofproto::upcall::{self, PacketOut};
 use openflow::Message;
 use openflow::message::PortStats;
+use packet::meter::MeterCounters;
 use packet::{DpMeter, OfPort};
 use uuid::Uuid;
 
@@ -263,7 +264,7 @@ impl Switch {
                 }
                 Effect::ReadMeterStats { conn, xid, meters } => {
                     let read = |dp: Option<DpMeter>| self.dpif.meter_stats(dp?).ok();
-                    let stats: Vec<(u32, dpif::MeterStats)> = meters
+                    let stats: Vec<(u32, MeterCounters)> = meters
                         .iter()
                         .map(|(id, dp)| (*id, read(*dp).unwrap_or_default()))
                         .collect();

@@ -41,8 +41,8 @@ use self::ports::Ports;
 use self::sys::{Hook, SharedArray};
 use self::table::Table;
 use crate::{
-    DpOp, DpStats, Dpif, Error, FlowEntry, Limits, MeterConfig, MeterStats, PortConfig, PortInfo,
-    PortSpec, PortStats, Upcall,
+    DpOp, DpStats, Dpif, Error, FlowEntry, Limits, MeterConfig, PortConfig, PortInfo, PortSpec,
+    PortStats, Upcall,
 };
 
 /// Capacities and places. A change of a capacity makes a datapath with new maps.
@@ -324,11 +324,12 @@ impl Dpif for EbpfDpif {
         if meter.0 == 0 || meter.0 >= METER_SLOTS {
             return Err(Error::NoSuchMeter(meter.0));
         }
+        let entry = config.entry()?;
         for cpu in 0..self.cpus {
             self.meter_counters
                 .set(cpu * METER_SLOTS + meter.0, MeterCounters::default());
         }
-        self.meters.set(meter.0, MeterEntry::from(*config));
+        self.meters.set(meter.0, entry);
         Ok(())
     }
 
@@ -338,16 +339,12 @@ impl Dpif for EbpfDpif {
         Ok(())
     }
 
-    fn meter_stats(&self, meter: DpMeter) -> Result<MeterStats, Error> {
+    fn meter_stats(&self, meter: DpMeter) -> Result<MeterCounters, Error> {
         self.meter(meter)?;
-        let mut sum = MeterStats::default();
+        let mut sum = MeterCounters::default();
         for cpu in 0..self.cpus {
             let counted = self.meter_counters.get(cpu * METER_SLOTS + meter.0);
-            let c = counted.unwrap_or_default();
-            sum.packets = sum.packets.wrapping_add(c.packets);
-            sum.bytes = sum.bytes.wrapping_add(c.bytes);
-            sum.dropped_packets = sum.dropped_packets.wrapping_add(c.dropped_packets);
-            sum.dropped_bytes = sum.dropped_bytes.wrapping_add(c.dropped_bytes);
+            sum.add(&counted.unwrap_or_default());
         }
         Ok(sum)
     }

@@ -9,6 +9,7 @@ use openflow::message::{
 };
 use openflow::{Message, OfError, Version};
 use packet::DpMeter;
+use packet::meter::MeterCounters;
 
 use crate::action_check::{self, Known};
 use crate::conn::ConnId;
@@ -109,7 +110,7 @@ impl Ofproto {
         &mut self,
         conn: ConnId,
         xid: u32,
-        counted: &[(u32, dpif::MeterStats)],
+        counted: &[(u32, MeterCounters)],
         now: Instant,
     ) {
         let Some(bridge) = self.conns.get(&conn).map(|c| c.bridge) else {
@@ -121,28 +122,25 @@ impl Ofproto {
         let stats = counted.iter().filter_map(|(meter_id, counted)| {
             let meter_id = *meter_id;
             let meter = state.meters.get(meter_id)?;
-            let here = state.meters.controller_stats(meter_id);
-            let counted = match meter.place {
-                Place::Datapath(_) => dpif::MeterStats {
-                    packets: counted.packets.saturating_add(here.packets),
-                    bytes: counted.bytes.saturating_add(here.bytes),
-                    dropped_packets: counted.dropped_packets.saturating_add(here.dropped_packets),
-                    dropped_bytes: counted.dropped_bytes.saturating_add(here.dropped_bytes),
-                },
-                Place::Switch => here,
-            };
+            let mut sum = state.meters.controller_stats(meter_id);
+            if let Place::Datapath(_) = meter.place {
+                sum.add(counted);
+            }
+            let bands = sum.bands.iter().take(meter.config.bands.len());
             Some(MeterStats {
                 meter_id,
                 flow_count: state.tables.uses(Uses::Meter(meter_id)),
                 input: PacketCounts {
-                    packets: counted.packets,
-                    bytes: counted.bytes,
+                    packets: sum.packets,
+                    bytes: sum.bytes,
                 },
                 duration: age(meter.created, now),
-                bands: vec![PacketCounts {
-                    packets: counted.dropped_packets,
-                    bytes: counted.dropped_bytes,
-                }],
+                bands: bands
+                    .map(|band| PacketCounts {
+                        packets: band.packets,
+                        bytes: band.bytes,
+                    })
+                    .collect(),
             })
         });
         let reply = Message::MeterStatsReply(stats.collect());

@@ -295,7 +295,7 @@ impl Ctx<'_> {
             Action::PopQueue => self.w.view.priority = None,
             Action::Group(id) => self.group(*id),
             Action::Meter(id) => match self.bridge.meters.get(id) {
-                Some(meter) => self.w.actions.push(packet::Action::Meter(*meter)),
+                Some(meter) => self.w.meter(*meter),
                 None => self.warn(&format!("nonexistent meter {id}")),
             },
 

@@ -84,6 +84,17 @@ impl Scenario {
         all
     }
 
+    /// Leads some flows through the meters 1 and 2, which come before all other actions.
+    pub fn lead_through_meters(&mut self, r: &mut Random) {
+        for bridge in &mut self.bridges {
+            let lines = bridge.flows.lines().map(|line| match r.below(3) {
+                0 => line.replacen("actions=", &format!("actions=meter:{},", 1 + r.below(2)), 1),
+                _ => line.to_owned(),
+            });
+            bridge.flows = lines.collect::<Vec<_>>().join("\n");
+        }
+    }
+
     pub fn build(&self) -> Switch {
         let mut s = Switch::new();
         let mut ids = Vec::new();

@@ -7,8 +7,9 @@ use packet::FlowKey;
 use packet::key::NARROW_WORDS;
 
 use super::random::{Random, Scenario, random_key};
+use super::stock::{our_actions, outcome};
 use super::{Credit, Effect, Xlated};
-use crate::testing::megaflow_text;
+use crate::testing::{Switch, megaflow_text};
 
 const DEFAULT_CASES: usize = 60_000;
 const PACKETS_PER_SWITCH: usize = 24;
@@ -42,11 +43,10 @@ fn one_switch(seed: u64) -> (usize, u64) {
         0 => Vec::new(),
         _ => scenario.lead_through_groups(&mut r),
     };
-    let mut switch = scenario.build();
-    for (n, groups) in groups.iter().enumerate() {
-        let bridge = switch.ofproto.bridge_by_name(&format!("br{n}"));
-        groups.iter().for_each(|g| switch.group(bridge.unwrap(), g));
+    if r.below(2) == 0 {
+        scenario.lead_through_meters(&mut r);
     }
+    let mut switch = build(&scenario, &groups, "type=dscp_remark,rate=1,prec_level=1");
     let text = (&scenario, &groups);
     let (mut compared, mut changed) = (0, 0);
     for _ in 0..PACKETS_PER_SWITCH {
@@ -74,6 +74,49 @@ fn one_switch(seed: u64) -> (usize, u64) {
         }
     }
     (compared, changed)
+}
+
+/// A switch whose first meter has one band.
+fn build(scenario: &Scenario, groups: &[Vec<String>], band: &str) -> Switch {
+    let mut switch = scenario.build();
+    for n in 0..scenario.bridges.len() {
+        let bridge = switch.ofproto.bridge_by_name(&format!("br{n}")).unwrap();
+        for group in groups.get(n).into_iter().flatten() {
+            switch.group(bridge, group);
+        }
+        switch.meter(bridge, &format!("meter=1,pktps,bands={band}"));
+        switch.meter(bridge, "meter=2,pktps,bands=type=drop,rate=1");
+    }
+    switch
+}
+
+/// A packet that no meter re-marks leaves as if none could.
+#[test]
+fn a_meter_that_may_re_mark_is_no_other_while_it_does_not() {
+    let (mut outputs, mut different) = (0, 0);
+    for seed in 1..=400 {
+        let mut r = Random(seed);
+        let mut scenario = Scenario::random(&mut r);
+        let groups = scenario.lead_through_groups(&mut r);
+        scenario.lead_through_meters(&mut r);
+        let mut remarks = build(&scenario, &groups, "type=dscp_remark,rate=1,prec_level=1");
+        let mut drops = build(&scenario, &groups, "type=drop,rate=1");
+        for _ in 0..PACKETS_PER_SWITCH {
+            let key = random_key(&mut r);
+            let (a, b) = (remarks.xlate(&key), drops.xlate(&key));
+            let [x, y] = [&a, &b].map(|xlated| outcome(&key, &our_actions(xlated)));
+            assert!(
+                x == y,
+                "seed {seed}: {x:?}\n{:?}\nand {y:?}\n{:?}\n{scenario:#?}\n{groups:#?}",
+                a.actions,
+                b.actions
+            );
+            outputs += x.len();
+            different += usize::from(a.actions != b.actions);
+        }
+    }
+    println!("{outputs} outputs; {different} packets have other actions for the meters' sake");
+    assert!(outputs > 5000 && different > 100);
 }
 
 /// What must be equal: everything but the packet's own bytes, and the mask: a classifier may

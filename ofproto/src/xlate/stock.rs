@@ -116,7 +116,7 @@ fn key_text(key: &FlowKey) -> String {
 
 /// A packet where it leaves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct State {
+pub(super) struct State {
     /// Without the tags.
     key: FlowKey,
     /// Outermost first: TPID and TCI.
@@ -131,13 +131,13 @@ impl std::fmt::Debug for State {
 
 /// What is done with a packet, as both switches say it.
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Act(Action),
     /// On a copy.
     Clone(Vec<Op>),
 }
 
-fn our_actions(xlated: &Xlated) -> Vec<Op> {
+pub(super) fn our_actions(xlated: &Xlated) -> Vec<Op> {
     let mut list = Vec::new();
     let to_controller = |at: usize| {
         let at_this = |e: &&Effect| matches!(e, Effect::PacketIn(p) if p.after == at);
@@ -152,7 +152,7 @@ fn our_actions(xlated: &Xlated) -> Vec<Op> {
 }
 
 /// Who gets what, in an order that does not depend on the actions'.
-fn outcome(key: &FlowKey, ops: &[Op]) -> Vec<(u32, State)> {
+pub(super) fn outcome(key: &FlowKey, ops: &[Op]) -> Vec<(u32, State)> {
     let mut state = State {
         key: *key,
         tags: Vec::new(),

@@ -3,7 +3,7 @@
 use openflow::Action as OfAction;
 use openflow::message::PacketInReason;
 use packet::action::SlowReason;
-use packet::{DropReason, EthAddr, OfPort};
+use packet::{Action, DpMeter, DropReason, EthAddr, OfPort};
 
 use super::{Effect, Error, Miss, Start, XlateIn, xlate};
 use crate::flow::Flow;
@@ -86,6 +86,112 @@ fn what_was_changed_is_put_back() {
         TCP,
         "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(dst=10.0.0.2,frag=no)",
         "set(ipv4(dst=1.2.3.4)),push_vlan(vid=9,pcp=0),5,set(ipv4(dst=10.0.0.2)),pop_vlan,2",
+    );
+}
+
+/// What a meter makes of the DSCP, the datapath alone knows.
+#[test]
+fn a_meter_that_re_marks_finds_and_leaves_the_dscp_in_order() {
+    const REMARK: &str = "meter=1,pktps,bands=type=dscp_remark,rate=5,prec_level=1";
+    const WILD: &str = "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(frag=no)";
+    const AF11: &str = "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(tos=0x28/0xfc,frag=no)";
+    let packet = TCP.replace("tos=0", "tos=0x28");
+    for (flow, megaflow, actions) in [
+        // Set before it, it is there before it; the meter's is kept behind it.
+        (
+            "ip,actions=set_field:10->ip_dscp,resubmit(,1)\ntable=1,actions=meter:1,2,3",
+            WILD,
+            "set(ipv4(tos=0x28/0xfc)),meter(1),2,3",
+        ),
+        (
+            "ip,ip_dscp=10,actions=set_field:12->ip_dscp,resubmit(,1)
+             table=1,ip,actions=meter:1,mod_nw_dst:1.2.3.4,2",
+            AF11,
+            "set(ipv4(tos=0x30/0xfc)),meter(1),set(ipv4(dst=1.2.3.4)),2",
+        ),
+        // Set behind it, it is set whatever the meter did.
+        (
+            "ip,ip_dscp=10,actions=meter:1,set_field:10->ip_dscp,2",
+            AF11,
+            "meter(1),set(ipv4(tos=0x28/0xfc)),2",
+        ),
+        (
+            "ip,actions=set_field:10->ip_dscp,resubmit(,1)
+             table=1,ip,actions=meter:1,2,set_field:10->ip_dscp,3",
+            WILD,
+            "set(ipv4(tos=0x28/0xfc)),meter(1),2,set(ipv4(tos=0x28/0xfc)),3",
+        ),
+        // Without one that may re-mark, nothing of this.
+        (
+            "ip,ip_dscp=10,actions=meter:2,set_field:10->ip_dscp,2",
+            AF11,
+            "meter(2),2",
+        ),
+    ] {
+        let mut s = one_bridge(flow);
+        let bridge = s.ofproto.bridge_by_name("br0").unwrap();
+        s.meter(bridge, REMARK);
+        s.meter(bridge, "meter=2,pktps,bands=type=drop,rate=5");
+        s.check(&packet, megaflow, actions);
+    }
+}
+
+/// A meter that a packet comes to behind a packet-in does not limit that.
+#[test]
+fn meters_before_a_packet_in_are_the_datapath_s() {
+    for (flows, meters) in [
+        ("actions=meter:1,controller,2", 1),
+        (
+            "actions=controller,resubmit(,1)\ntable=1,actions=meter:1,2",
+            0,
+        ),
+        (
+            "actions=meter:1,controller,resubmit(,1)\ntable=1,actions=meter:1,controller,2",
+            1,
+        ),
+    ] {
+        let mut s = one_bridge(flows);
+        let bridge = s.ofproto.bridge_by_name("br0").unwrap();
+        s.meter(bridge, "meter=1,pktps,bands=type=drop,rate=5");
+        let x = s.send(TCP);
+        let mut want = vec![Action::Meter(DpMeter(1)); meters];
+        want.push(Action::SlowPath(SlowReason::Controller));
+        assert_eq!(x.megaflow_actions(), want, "{flows}");
+    }
+}
+
+#[test]
+fn what_was_re_marked_elsewhere_is_as_it_was_here() {
+    let mut s = Switch::new();
+    let (a, b) = (s.bridge("a"), s.bridge("b"));
+    s.trunks(a, 2);
+    s.port(b, 5, VlanConf::trunk_all());
+    s.patch((a, 10), (b, 10));
+    s.meter(
+        b,
+        "meter=1,pktps,bands=type=dscp_remark,rate=5,prec_level=1",
+    );
+    s.flows(
+        a,
+        "in_port=1,actions=10,2\nip,in_port=2,actions=set_field:12->ip_dscp,10,1",
+    );
+    s.flows(b, "actions=meter:1,5");
+    let packet = TCP.replace("tos=0", "tos=0x28");
+    s.check(
+        &packet,
+        "recirc_id(0),in_port(1),eth(),eth_type(0x0800),ipv4(tos=0x28/0xfc,frag=no)",
+        "meter(1),5,set(ipv4(tos=0x28/0xfc)),2",
+    );
+    s.check(
+        &packet.replace("in_port(1)", "in_port(2)"),
+        "recirc_id(0),in_port(2),eth(),eth_type(0x0800),ipv4(frag=no)",
+        "set(ipv4(tos=0x30/0xfc)),meter(1),5,set(ipv4(tos=0x30/0xfc)),1",
+    );
+    // What has no DSCP cannot have another.
+    s.check(
+        "in_port(1),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),eth_type(0x88b5)",
+        "recirc_id(0),in_port(1),eth(),eth_type(0x88b5)",
+        "meter(1),5,2",
     );
 }
 

@@ -15,6 +15,11 @@
 //! has un-wildcarded is in the mask but not among what is known: that would make the actions, not
 //! only the mask, depend on which proof was found first.
 //!
+//! A meter with a band that re-marks is the one action whose result depends on more than the packet:
+//! what the DSCP is behind it, the datapath alone knows. The tables go on seeing the one before it;
+//! a write behind it is always emitted, and where the packet is to be as it was before the meter
+//! again (behind a patch port, a bucket), so is the DSCP from there.
+//!
 //! So a field that is overwritten stays out of the mask, and a megaflow for `mod_dl_dst,output`
 //! takes any destination. Source: the commit step is that of OVS `lib/odp-util.c`,
 //! `commit_odp_actions`, which un-wildcards what it sets.
@@ -31,9 +36,12 @@ use openflow::field::Prereq;
 
 use super::vlan::{Originals, Tags};
 use crate::flow::{Flow, Mask};
+use crate::meter::ViewedMeter;
 
 const ND_SOLICIT: u128 = 135;
 const ND_ADVERT: u128 = 136;
+/// Bits of the DSCP in the type of service or traffic class.
+const DSCP: u8 = 0xfc;
 
 /// See the module documentation.
 pub struct Working {
@@ -51,6 +59,9 @@ pub struct Working {
     base_set: Mask,
     base_tags: Tags,
     base_priority: Option<u32>,
+    /// The last meter that may have changed the DSCP, counted from 1; 0: none. Those bits of the
+    /// DSCP in `base` that are not in `base_set` are as it left them.
+    base_remarked: u32,
     pub actions: Vec<Action>,
 }
 
@@ -64,6 +75,8 @@ pub struct View {
     tags: Tags,
     /// `None`: as the packet came.
     pub priority: Option<u32>,
+    /// As `base_remarked`, for bits of the DSCP that are not written.
+    remarked: u32,
 }
 
 impl Working {
@@ -85,11 +98,13 @@ impl Working {
                 written: Mask::empty(),
                 tags: Tags::default(),
                 priority: None,
+                remarked: 0,
             },
             base: flow.key,
             base_set: Mask::empty(),
             base_tags: Tags::default(),
             base_priority: None,
+            base_remarked: 0,
             actions: Vec::new(),
         }
     }
@@ -287,6 +302,26 @@ impl Working {
         }
     }
 
+    /// Sends the packet through a meter.
+    pub fn meter(&mut self, meter: ViewedMeter) {
+        let remarks = meter.remarks && ip(&self.view.flow.key);
+        if remarks {
+            self.commit();
+        }
+        self.actions.push(Action::Meter(meter.number));
+        if remarks {
+            self.base_remarked += 1;
+            self.view.remarked = self.base_remarked;
+            self.base_set.0.key.ip_tos &= !DSCP;
+            self.view.written.0.key.ip_tos &= !DSCP;
+        }
+    }
+
+    /// The packet of `base` went through a meter that the one that the tables see did not.
+    fn is_remarked_in_vain(&self) -> bool {
+        self.base_remarked != self.view.remarked
+    }
+
     fn show_tags(&mut self) {
         self.originals
             .show(&self.view.tags, &mut self.view.flow.key);
@@ -296,7 +331,9 @@ impl Working {
     /// Source: OVS `lib/odp-util.c`, `commit_odp_actions`, for the order.
     pub fn commit(&mut self) {
         // Floods commit once per port, and mostly nothing was ever set.
-        let untouched = self.view.written == Mask::empty() && self.base_set == Mask::empty();
+        let untouched = self.view.written == Mask::empty()
+            && self.base_set == Mask::empty()
+            && !self.is_remarked_in_vain();
         for place in PLACES.iter().filter(|_| !untouched) {
             self.commit_field(place);
         }
@@ -323,16 +360,24 @@ impl Working {
         }
         let (mut value, mut bits) = ([0u8; 6], [0u8; 6]);
         let mut differs = false;
+        let remarked = match place.field {
+            SetField::IpTos if self.base_remarked != 0 => DSCP & !self.base_set.0.key.ip_tos,
+            _ => 0,
+        };
+        let in_vain = match self.is_remarked_in_vain() {
+            true => remarked,
+            false => 0,
+        };
         for i in 0..place.len {
             let at = place.at + i;
             let now = byte(&self.view.flow, at);
             let base = byte_of(&self.base, at);
             let written = byte(&self.view.written.0, at);
-            let set = byte(&self.base_set.0, at);
+            let set = byte(&self.base_set.0, at) | in_vain;
             // What was set and is to be as it came again needs the value that it came with.
             or_byte(&mut self.mask.0, at, set & !written);
             or_byte(&mut self.known.0, at, set & !written);
-            let known = set | byte(&self.known.0, at);
+            let known = (set | byte(&self.known.0, at)) & !remarked;
             let wanted = set | written;
             differs |= wanted & ((base ^ now) | !known) != 0;
             if let (Some(v), Some(b)) = (value.get_mut(i), bits.get_mut(i)) {
