@@ -176,10 +176,13 @@ impl Revalidator {
     /// actions, same rules to credit. Returns true when others are left.
     ///
     /// Most changes concern few flows, and what changed tells which those may be: the others are
-    /// not even translated. All this goes without a dump, which otherwise has to come before [`Revalidator::revalidate_all`], so that packets are credited
-    /// to the rules that they met.
+    /// not even translated. All this goes without a dump, which otherwise has to come before
+    /// [`Revalidator::revalidate_all`], so that packets are credited to the rules that they met.
     pub fn confirm_all(&mut self, snapshot: &Arc<Snapshot>, settings: &Settings) -> bool {
         let old = self.confirmed.replace(Arc::clone(snapshot));
+        if self.ukeys.is_empty() {
+            return false;
+        }
         let changes = old.as_ref().map(|old| Changes::between(old, snapshot));
         let old_version = old.as_ref().map(|old| old.version);
         let mut left = false;

@@ -78,6 +78,7 @@ pub struct Ports {
 /// The flow tables of a bridge.
 #[derive(Clone, Debug)]
 pub struct Tables {
+    /// Up to the last one that has had rules; one without is `None`.
     tables: Vec<Option<Arc<Classifier<Rule>>>>,
     /// Shared by all snapshots.
     counters: Arc<[TableCounters]>,
@@ -133,7 +134,7 @@ impl Bridge {
 impl Default for Tables {
     fn default() -> Self {
         Tables {
-            tables: vec![None; N_TABLES],
+            tables: Vec::new(),
             counters: (0..N_TABLES).map(|_| TableCounters::default()).collect(),
         }
     }
@@ -171,17 +172,26 @@ impl Tables {
 
     /// The tables that have other contents in `other`.
     pub fn changed<'a>(&'a self, other: &'a Tables) -> impl Iterator<Item = u8> + 'a {
-        let pairs = std::iter::zip(&self.tables, &other.tables);
-        (0u8..).zip(pairs).filter_map(|(id, pair)| match pair {
-            (Some(a), Some(b)) => (!Arc::ptr_eq(a, b)).then_some(id),
-            (None, None) => None,
-            _ => Some(id),
-        })
+        let n = self.tables.len().max(other.tables.len());
+        let slot = |tables: &'a Tables, id: usize| tables.tables.get(id).and_then(Option::as_ref);
+        let ids = (0..n).filter(move |id| match (slot(self, *id), slot(other, *id)) {
+            (Some(a), Some(b)) => !Arc::ptr_eq(a, b),
+            (None, None) => false,
+            _ => true,
+        });
+        ids.filter_map(|id| u8::try_from(id).ok())
     }
 
     /// Puts a table's new contents in.
     pub fn set(&mut self, table_id: u8, classifier: Arc<Classifier<Rule>>) {
-        if let Some(slot) = self.tables.get_mut(usize::from(table_id)) {
+        let index = usize::from(table_id);
+        if index >= N_TABLES {
+            return;
+        }
+        if self.tables.len() <= index {
+            self.tables.resize(index + 1, None);
+        }
+        if let Some(slot) = self.tables.get_mut(index) {
             *slot = (!classifier.is_empty()).then_some(classifier);
         }
     }
