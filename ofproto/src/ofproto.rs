@@ -55,18 +55,17 @@ pub struct Ofproto {
     pub(crate) seed: u64,
 }
 
-/// What a large deletion took out, until there is time to free its memory.
+/// What the last large deletion took out, until there is time to free its memory.
 #[derive(Default, Debug)]
 struct Retired {
     rules: Vec<Arc<Rule>>,
-    /// Tables as they were before. That their rules are kept here, too, makes freeing them short.
+    /// Tables as they were before. As long as their rules are kept here, too, freeing a table is
+    /// short, so tables go first.
     tables: Vec<Arc<Classifier<Rule>>>,
 }
 
 /// A deletion of so many rules does not wait until their memory is free.
 const CROWD: usize = 1024;
-/// Rules that are in no table any more and whose memory is not free yet.
-const MAX_RETIRED: usize = 1 << 18;
 
 /// What somebody else has to do, in order.
 #[derive(Clone, PartialEq, Debug)]
@@ -521,36 +520,40 @@ impl Ofproto {
     }
 
     /// Keeps what a large deletion took out, so that who asked for it does not wait until all of
-    /// the memory is free.
+    /// the memory is free. What is left of the one before is freed now.
     pub(crate) fn retire(&mut self, id: BridgeId, changes: Vec<Change>) {
         let bridge = self.bridges.get_mut(&id);
-        let cleared = bridge.map_or_else(Vec::new, |bridge| bridge.tables.take_cleared());
-        if changes.len() >= CROWD {
-            let removed = changes.into_iter().filter_map(|change| match change {
-                Change::Removed(removed) => Some(removed.rule),
-                Change::Added { .. } | Change::Modified { .. } => None,
-            });
-            self.retired.rules.extend(removed);
-            self.retired.tables.extend(cleared);
+        let tables = bridge.map_or_else(Vec::new, |bridge| bridge.tables.take_cleared());
+        if changes.len() < CROWD {
+            return;
         }
-        let excess = self.retired.rules.len().saturating_sub(MAX_RETIRED);
-        self.free_retired(excess);
+        let removed = changes.into_iter().filter_map(|change| match change {
+            Change::Removed(removed) => Some(removed.rule),
+            Change::Added { .. } | Change::Modified { .. } => None,
+        });
+        let rules = removed.collect();
+        self.retired = Retired { rules, tables };
     }
 
-    /// Is there memory to be freed when there is time?
+    /// Is there memory to be freed when there is time? Tables that a snapshot in use still shows
+    /// have to wait.
     pub fn has_retired(&self) -> bool {
-        !self.retired.rules.is_empty() || !self.retired.tables.is_empty()
+        match self.retired.tables.last() {
+            Some(table) => Arc::strong_count(table) == 1,
+            None => !self.retired.rules.is_empty(),
+        }
     }
 
     /// Frees the memory of a table, or of up to `n` rules.
     pub fn free_retired(&mut self, n: usize) {
         let Retired { rules, tables } = &mut self.retired;
-        if n == 0 || tables.pop().is_some() {
-            return;
-        }
-        rules.truncate(rules.len().saturating_sub(n));
-        if rules.is_empty() {
-            *rules = Vec::new();
+        if let Some(table) = tables.pop_if(|table| Arc::strong_count(table) == 1) {
+            drop(table);
+        } else if tables.is_empty() {
+            rules.truncate(rules.len().saturating_sub(n));
+            if rules.is_empty() {
+                *rules = Vec::new();
+            }
         }
     }
 

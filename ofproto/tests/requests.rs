@@ -704,6 +704,10 @@ fn a_large_deletion_is_freed_later() {
             }),
         );
         assert!(t.ofproto.tables(t.bridge).unwrap().is_empty());
+        // The last snapshot still shows them.
+        assert!(!t.ofproto.has_retired());
+        t.ofproto.free_retired(1000);
+        t.ofproto.publish();
         assert_eq!(t.ofproto.has_retired(), later);
         let mut pieces = 0;
         while t.ofproto.has_retired() {

@@ -10,6 +10,7 @@ mod coverage;
 mod database;
 mod event;
 mod expedite;
+mod memory;
 mod netdev;
 mod openflow_loop;
 mod openflow_net;
@@ -42,9 +43,6 @@ use crate::switch::{Sources, Switch};
 
 /// Link events that wait for the event loop.
 const LINK_EVENTS: usize = 1024;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let program = dirs::program_name();

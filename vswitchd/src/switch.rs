@@ -31,6 +31,7 @@ use crate::coverage;
 use crate::database::Database;
 use crate::event::Event;
 use crate::expedite::{self, Expedited};
+use crate::memory;
 use crate::netdev::{Difference, LinkEvent, Links, Netlink};
 use crate::openflow_loop::Conns;
 use crate::openflow_net::{NetEvent, Network};
@@ -178,6 +179,7 @@ impl Switch {
                 startup.take_if(|_| self.applied_cfg.is_some() || self.database.has_failed())
             {
                 running = Some(started.complete()?);
+                memory::trim();
             }
             if let Some(exit) = self.exit.take() {
                 self.leave(exit).await;
@@ -210,7 +212,17 @@ impl Switch {
                 Some(report) = self.threads.reports.recv() => return Event::Revalidated(report),
                 signal = sources.termination.recv() => return Event::Terminate(signal),
                 () = tokio::time::sleep_until(deadline.into()) => return Event::Timer,
-                () = tokio::task::yield_now(), if awake => self.ofproto.free_retired(FREED),
+                () = tokio::task::yield_now(), if awake => self.free_retired(),
+            }
+        }
+    }
+
+    /// Frees some of what large deletions took out.
+    fn free_retired(&mut self) {
+        if self.ofproto.has_retired() {
+            self.ofproto.free_retired(FREED);
+            if !self.ofproto.has_retired() {
+                memory::trim();
             }
         }
     }
