@@ -726,8 +726,9 @@ impl Encoder {
 
 /// The numbers that `version` has for the standard actions that the switch carries out.
 pub(crate) fn standard_actions(version: Version) -> Vec<u16> {
-    const CARRIED_OUT: [Form; 7] = [
+    const CARRIED_OUT: [Form; 8] = [
         Form::Output11,
+        Form::Group,
         Form::PushVlan,
         Form::PopVlan,
         Form::SetQueue,

@@ -21,7 +21,7 @@ use crate::action::Action;
 use crate::error::OfError;
 use crate::field::Field;
 use crate::flow_match::Match;
-use crate::message::{FlowMod, FlowModCommand, GROUP_ANY, PacketOut, TABLE_ALL};
+use crate::message::{FlowFormat, FlowMod, FlowModCommand, GROUP_ANY, PacketOut, TABLE_ALL};
 use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad};
 
@@ -194,13 +194,15 @@ pub(super) fn encode_flow_mod(o: &mut MessageWriter, fm: &FlowMod) {
     }
 }
 
-/// In 1.0's own form when that can express the flow, else in the extension's.
+/// In 1.0's own form when that can express the flow and is wanted, else in the extension's.
 fn encode_flow_mod_10(o: &mut MessageWriter, fm: &FlowMod) {
     if fm.out_group != GROUP_ANY {
         o.not_expressible("a group in a flow-mod");
     }
     let mut m = Writer::default();
-    let is_standard = match10::encode(&mut m, &fm.fields) && fm.cookie_mask == 0;
+    let is_standard = o.dialect.flow_format == FlowFormat::OpenFlow10
+        && match10::encode(&mut m, &fm.fields)
+        && fm.cookie_mask == 0;
     if is_standard {
         o.begin(Kind::FlowMod);
         o.w.bytes(&m.buf);
