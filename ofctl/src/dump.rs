@@ -104,6 +104,18 @@ pub async fn aggregate(options: &Options, args: &[String]) -> Result<(), Error> 
     .await
 }
 
+/// As [`stream`], where an error too is an answer: ovs-ofctl prints it as it prints any reply.
+pub async fn show(
+    connection: &mut Connection,
+    request: &Message,
+    options: &Options,
+) -> Result<(), Error> {
+    match stream(connection, request, options).await {
+        Err(Error::Refused(text)) => print(&text),
+        other => other,
+    }
+}
+
 /// Sends a request and prints every part of the reply, with names when they are wanted.
 pub async fn stream(
     connection: &mut Connection,

@@ -34,6 +34,8 @@ pub enum Error {
     UnknownVersion(String),
     #[error("{0}: unknown flow protocol")]
     UnknownFlowFormat(String),
+    #[error("{0}: no flow protocol specified")]
+    NoFlowFormat(String),
     #[error("unknown packet-in format {0}")]
     UnknownPacketInFormat(String),
     #[error("{0}: unknown field name")]
@@ -118,10 +120,12 @@ pub enum Error {
     TableDescVersion,
     #[error("unknown table \"{0}\"")]
     UnknownTable(String),
-    #[error("Vacancy up value missing")]
-    VacancyUp,
-    #[error("Invalid vacancy percent \"{0}\"")]
-    VacancyPercent(String),
+    #[error("Vacancy {0} value missing")]
+    NoVacancy(&'static str),
+    #[error("Invalid vacancy {which} value \"{value}\"")]
+    VacancyPercent { which: &'static str, value: String },
+    #[error("table name \"{name}\" is longer than {max} bytes")]
+    TableName { name: String, max: usize },
     #[error(
         "Invalid vacancy range, vacancy up should be greater than vacancy down (OFPBPC_BAD_VALUE)"
     )]
@@ -177,6 +181,9 @@ pub enum Error {
     EofMidMessage(String),
     #[error("write to stdout failed")]
     Stdout,
+    /// As in `ofctl dump-flows br0 | head`: no failure, and nobody to tell.
+    #[error("nobody reads stdout")]
+    NoReader,
 
     #[error("{target}: couldn't find port `{port}'")]
     NoPort { target: String, port: String },

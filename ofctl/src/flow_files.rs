@@ -24,10 +24,7 @@ impl FlowFile {
         let reader: Box<dyn Read> = if name == "-" {
             Box::new(std::io::stdin().lock())
         } else {
-            Box::new(std::fs::File::open(name).map_err(|source| Error::OpenFile {
-                file: name.to_owned(),
-                source,
-            })?)
+            Box::new(open_file(name)?)
         };
         Ok(FlowFile::over(name, reader))
     }
@@ -43,17 +40,10 @@ impl FlowFile {
     /// As [`FlowFile::open`], but standard input is read to its end first: whoever waits for the
     /// lines does not wait for whoever writes them.
     pub fn open_whole(name: &str) -> Result<FlowFile, Error> {
-        let mut file = FlowFile::open(name)?;
-        if name == "-" {
-            let mut whole = tempfile::spooled_tempfile(MAX_LINE);
-            std::io::copy(&mut file.reader, &mut whole).map_err(|source| Error::ReadFile {
-                file: name.to_owned(),
-                source,
-            })?;
-            whole.rewind().map_err(Error::Spool)?;
-            file.reader = Box::new(std::io::BufReader::with_capacity(1 << 16, whole));
+        match name {
+            "-" => Ok(FlowFile::over(name, copy(name)?)),
+            _ => FlowFile::open(name),
         }
-        Ok(file)
     }
 
     /// As [`FlowFile::open`], with the number of lines that say something; what is no plain file is
@@ -65,15 +55,9 @@ impl FlowFile {
         };
         let is_plain = name != "-" && Path::new(name).is_file();
         let mut whole = if is_plain {
-            File::open(name).map_err(|source| Error::OpenFile {
-                file: name.to_owned(),
-                source,
-            })?
+            open_file(name)?
         } else {
-            let mut whole = tempfile::tempfile().map_err(Error::Spool)?;
-            std::io::copy(&mut FlowFile::open(name)?.reader, &mut whole).map_err(failed)?;
-            whole.rewind().map_err(Error::Spool)?;
-            whole
+            copy(name)?
         };
         let mut counted = FlowFile::over(name, whole.try_clone().map_err(failed)?);
         let mut lines = 0;
@@ -149,6 +133,26 @@ impl FlowFile {
             max: MAX_LINE,
         }
     }
+}
+
+fn open_file(name: &str) -> Result<File, Error> {
+    File::open(name).map_err(|source| Error::OpenFile {
+        file: name.to_owned(),
+        source,
+    })
+}
+
+/// All that is in the file or standard input, in a file that is gone when it is closed.
+fn copy(name: &str) -> Result<File, Error> {
+    let mut whole = tempfile::tempfile().map_err(Error::Spool)?;
+    std::io::copy(&mut FlowFile::open(name)?.reader, &mut whole).map_err(|source| {
+        Error::ReadFile {
+            file: name.to_owned(),
+            source,
+        }
+    })?;
+    whole.rewind().map_err(Error::Spool)?;
+    Ok(whole)
 }
 
 #[cfg(test)]

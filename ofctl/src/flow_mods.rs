@@ -6,11 +6,11 @@
 
 use std::io::{self, Read};
 
-use openflow::codec::encode;
+use openflow::codec::{EncodeError, encode};
 use openflow::message::{FlowFormat, FlowMod, FlowModCommand, Message};
 use openflow::text::flow::{self, Parsed};
 use openflow::text::{self, Names, matches};
-use openflow::{Match, Version};
+use openflow::{Match, Version, VersionBitmap};
 
 use crate::bundle;
 use crate::connection::{Connection, Received, WRITE_CHUNK, next_xid, reserve_xids};
@@ -36,7 +36,7 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
         return file(options, target, flow, command).await;
     }
     skip_xids(options);
-    let mut connection = Connection::open(target, options.bundle_versions()).await?;
+    let mut connection = open(options, target, options.bundle_versions()).await?;
     let mut names = None;
     let parsed = parse_with_names(&mut connection, options, &mut names, |names| {
         flow::parse_flow_mod(flow, command, names)
@@ -53,7 +53,8 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
         return bundle::send(&mut connection, options, spool, &names).await;
     }
     let xid = next_xid();
-    let bytes = encode(&message, connection.dialect, xid)?;
+    let bytes = encode(&message, connection.dialect, xid)
+        .map_err(|error| not_expressible(&message, options, error))?;
     enable_nxm(&mut connection, options, &bytes, has_table(&message)).await?;
     connection.send_bytes(&bytes).await?;
     match connection.sync(xid).await? {
@@ -63,6 +64,17 @@ pub async fn one(options: &Options, args: &[String], command: FlowModCommand) ->
             Err(Error::Refused(error.print(&names, options.verbosity(2))))
         }
     }
+}
+
+/// A connection that carries flows in the formats that the user allows.
+async fn open(
+    options: &Options,
+    target: &str,
+    versions: VersionBitmap,
+) -> Result<Connection, Error> {
+    let mut connection = Connection::open(target, versions).await?;
+    connection.dialect.flow_format = options.formats.flow_format();
+    Ok(connection)
 }
 
 /// `add-flows` with a file.
@@ -85,7 +97,7 @@ async fn file(
     }
     let mut file = FlowFile::open_whole(name)?;
     skip_xids(options);
-    let mut connection = Connection::open(target, options.versions).await?;
+    let mut connection = open(options, target, options.versions).await?;
     let mut names = None;
     let mut spool = Spool::new(connection.dialect);
     let mut progress = Progress::new("checked");
@@ -232,6 +244,22 @@ async fn send(
         shown.push_str(&format!("(and {} more errors)\n", refused - MAX_SHOWN));
     }
     Err(Error::RefusedLines(shown))
+}
+
+/// Which formats would have done where the one in use cannot say a flow.
+fn not_expressible(message: &Message, options: &Options, error: EncodeError) -> Error {
+    let Message::FlowMod(fm) = message else {
+        return error.into();
+    };
+    let usable = protocol::usable_for(fm);
+    if usable.is_empty() {
+        return error.into();
+    }
+    let allowed = options.formats.of_any(options.bundle_versions());
+    Error::NoUsableFormat {
+        usable: usable.to_string(),
+        allowed: allowed.to_string(),
+    }
 }
 
 fn has_table(message: &Message) -> bool {

@@ -10,6 +10,7 @@ use openflow::{OfPort, Version};
 use crate::connection::{Connection, reserve_xids};
 use crate::error::Error;
 use crate::options::Options;
+use crate::switch;
 
 /// The ports of the switch.
 pub async fn ports(connection: &mut Connection) -> Result<Vec<PortDesc>, Error> {
@@ -53,9 +54,12 @@ pub async fn names(connection: &mut Connection) -> Result<Names, Error> {
         names.add_port(port.port, &port.name);
     }
     // Later versions have no table names in their statistics.
-    if connection.version() < Version::Of13
-        && let Message::TableStatsReply(tables) =
-            connection.transact(&Message::TableStatsRequest).await?
+    if connection.version() >= Version::Of13 {
+        for table in switch::table_features(connection).await? {
+            names.add_table(table.table_id, &table.name);
+        }
+    } else if let Message::TableStatsReply(tables) =
+        connection.transact(&Message::TableStatsRequest).await?
     {
         for table in tables {
             names.add_table(table.table_id, &table.name);

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     let program = dirs::program_name();
     match run(&program) {
         Ok(status) => ExitCode::from(status),
+        Err(Error::NoReader) => ExitCode::SUCCESS,
         Err(Error::Refused(text) | Error::RefusedLines(text)) => {
             eprint!("{text}");
             ExitCode::FAILURE

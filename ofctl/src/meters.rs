@@ -5,7 +5,7 @@ use openflow::message::{METER_ALL, Message, MeterCommand, MeterConfig, MeterFlag
 use openflow::text::{Names, meter};
 
 use crate::connection::Connection;
-use crate::dump::stream;
+use crate::dump::{show, stream};
 use crate::error::Error;
 use crate::options::Options;
 
@@ -31,12 +31,12 @@ pub async fn one(options: &Options, args: &[String], command: MeterCommand) -> R
     send(options, args, meter::parse(text, command)?).await
 }
 
-/// `del-meters`: all of them.
-pub async fn delete_all(options: &Options, args: &[String]) -> Result<(), Error> {
+/// `del-meters`, of one meter or all.
+pub async fn delete(options: &Options, args: &[String]) -> Result<(), Error> {
     let meter_mod = MeterMod {
         command: MeterCommand::Delete,
         meter: MeterConfig {
-            meter_id: METER_ALL,
+            meter_id: meter_id(args)?,
             flags: MeterFlags::default(),
             bands: Vec::new(),
         },
@@ -69,7 +69,7 @@ pub async fn dump(options: &Options, args: &[String]) -> Result<(), Error> {
     let meter_id = meter_id(args)?;
     let mut connection = open(options, args).await?;
     let request = Message::MeterConfigRequest { meter_id };
-    stream(&mut connection, &request, options).await
+    show(&mut connection, &request, options).await
 }
 
 /// `meter-stats`, of one meter or all.
@@ -77,7 +77,7 @@ pub async fn stats(options: &Options, args: &[String]) -> Result<(), Error> {
     let meter_id = meter_id(args)?;
     let mut connection = open(options, args).await?;
     let request = Message::MeterStatsRequest { meter_id };
-    stream(&mut connection, &request, options).await
+    show(&mut connection, &request, options).await
 }
 
 /// `meter-features`.

@@ -106,6 +106,13 @@ pub fn parse(program: &str, args: Vec<String>) -> Result<Invocation, Error> {
             Taken::No => options.take(option, value.as_deref())?,
         }
     }
+    let versions = options.bundle_versions();
+    if options.formats.of_any(versions).is_empty() {
+        return Err(Error::NoProtocol {
+            versions: protocol::version_names(versions),
+            formats: options.formats.to_string(),
+        });
+    }
     let mut words = parsed.arguments.into_iter();
     let command = words.next().ok_or(Error::NoCommand)?;
     Ok(Invocation::Run {

@@ -10,7 +10,10 @@ pub fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|_| Error::Stdout)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Error::NoReader,
+            _ => Error::Stdout,
+        })
 }
 
 /// A line on the terminal that says how far long work is; without a terminal there is none.

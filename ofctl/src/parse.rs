@@ -57,7 +57,8 @@ fn show(options: &Options, flows: Vec<FlowMod>) -> Result<(), Error> {
     };
     print(&format!("chosen protocol: {name}\n"))?;
     let dialect = Dialect {
-        flow_mod_table_id: with_table,
+        flow_mod_table_id: chosen.names_tables(),
+        flow_format: chosen.flow_format(),
         ..Dialect::from(version)
     };
     for fm in flows {

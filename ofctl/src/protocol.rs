@@ -5,7 +5,7 @@
 //! Source: ovs-ofctl(8), options `-O` and `-F`.
 
 use openflow::codec::{Dialect, encode};
-use openflow::message::{FlowMod, Message};
+use openflow::message::{FlowFormat, FlowMod, Message};
 use openflow::{Version, VersionBitmap};
 
 use crate::error::Error;
@@ -63,6 +63,9 @@ impl Formats {
                 None => return Err(Error::UnknownFlowFormat(name.to_owned())),
             }
         }
+        if set == 0 {
+            return Err(Error::NoFlowFormat(text.to_owned()));
+        }
         Ok(Formats(set))
     }
 
@@ -96,6 +99,20 @@ impl Formats {
     pub fn first(self) -> Option<&'static str> {
         let found = NAMES.iter().find(|(bit, _)| self.0 & bit != 0);
         found.map(|(_, name)| *name)
+    }
+
+    /// How OpenFlow 1.0 writes flows in the simplest of these.
+    pub fn flow_format(self) -> FlowFormat {
+        match self.has_nxm() && !self.has_openflow10() {
+            true => FlowFormat::Nxm,
+            false => FlowFormat::OpenFlow10,
+        }
+    }
+
+    /// Does the simplest one have the table in OpenFlow 1.0?
+    pub fn names_tables(self) -> bool {
+        let lowest = self.0 & self.0.wrapping_neg();
+        lowest & (OF10_TABLE | NXM_TABLE) != 0
     }
 
     pub fn is_empty(self) -> bool {
@@ -229,6 +246,10 @@ mod tests {
         assert_eq!(
             Formats::parse("foo").unwrap_err().to_string(),
             "foo: unknown flow protocol"
+        );
+        assert_eq!(
+            Formats::parse(",").unwrap_err().to_string(),
+            ",: no flow protocol specified"
         );
         let of = |versions: &[Version]| Formats::ANY.of_any(versions.iter().copied().collect());
         assert_eq!(

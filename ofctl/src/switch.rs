@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use openflow::message::{
     FragHandling, Message, PortConfig, PortFeatures, PortMod, QUEUE_ALL, QueueStatsRequest,
-    SwitchConfig,
+    SwitchConfig, TableFeatures,
 };
 use openflow::text::Names;
 use openflow::text::message::{self, Style};
 use openflow::{OfPort, Version};
 
 use crate::connection::{Connection, next_xid, reserve_xids};
-use crate::dump::{stream, stream_with};
+use crate::dump::{self, stream, stream_with};
 use crate::error::Error;
 use crate::lookup;
 use crate::options::Options;
@@ -33,10 +33,8 @@ pub async fn ask_about_ipfix(
     args: &[String],
     request: Message,
 ) -> Result<(), Error> {
-    match ask(options, args, request).await {
-        Err(Error::Refused(text)) => print(&text),
-        other => other,
-    }
+    let mut connection = Connection::open(target(args), options.versions).await?;
+    dump::show(&mut connection, &request, options).await
 }
 
 /// `show`: features, ports and configuration.
@@ -67,30 +65,7 @@ pub async fn dump_table_features(options: &Options, args: &[String]) -> Result<(
             version: Version::Of13,
         });
     }
-    let xid = next_xid();
-    let request = Message::TableFeaturesRequest(Vec::new());
-    connection.send(&request, xid).await?;
-    let mut tables = Vec::new();
-    loop {
-        let received = connection.recv_xid(xid).await?;
-        if received.is_error() {
-            return Err(Error::Refused(received.print(&Names::none(), 2)));
-        }
-        let decoded = received.decode(&connection)?;
-        match decoded.message {
-            Message::TableFeaturesReply(part) => tables.extend(part),
-            other => {
-                return Err(Error::UnexpectedReply {
-                    target: connection.target.clone(),
-                    asked: "a table features request",
-                    got: other.name(),
-                });
-            }
-        }
-        if !decoded.more {
-            break;
-        }
-    }
+    let tables = table_features(&mut connection).await?;
     let mut out = String::new();
     let names = options.plain_names();
     let style = Style {
@@ -102,6 +77,34 @@ pub async fn dump_table_features(options: &Options, args: &[String]) -> Result<(
     // An empty line ends them.
     out.push('\n');
     print(out.strip_prefix('\n').unwrap_or(&out))
+}
+
+/// What each table can do.
+pub async fn table_features(connection: &mut Connection) -> Result<Vec<TableFeatures>, Error> {
+    let xid = next_xid();
+    let request = Message::TableFeaturesRequest(Vec::new());
+    connection.send(&request, xid).await?;
+    let mut tables = Vec::new();
+    loop {
+        let received = connection.recv_xid(xid).await?;
+        if received.is_error() {
+            return Err(Error::Refused(received.print(&Names::none(), 2)));
+        }
+        let decoded = received.decode(connection)?;
+        match decoded.message {
+            Message::TableFeaturesReply(part) => tables.extend(part),
+            other => {
+                return Err(Error::UnexpectedReply {
+                    target: connection.target.clone(),
+                    asked: "a table features request",
+                    got: other.name(),
+                });
+            }
+        }
+        if !decoded.more {
+            return Ok(tables);
+        }
+    }
 }
 
 /// `dump-ports`, of one port or all.
@@ -140,7 +143,7 @@ pub async fn queue_stats(options: &Options, args: &[String]) -> Result<(), Error
         _ => QUEUE_ALL,
     };
     let request = Message::QueueStatsRequest(QueueStatsRequest { port, queue });
-    stream(&mut connection, &request, options).await
+    dump::show(&mut connection, &request, options).await
 }
 
 /// `queue-get-config`, of one port or all, and of one queue or all; 1.0 knows one port at a time,
@@ -161,17 +164,14 @@ pub async fn queue_get_config(options: &Options, args: &[String]) -> Result<(), 
             numbers
         }
     };
+    let all = |text: &str| ["all", "any"].iter().any(|w| text.eq_ignore_ascii_case(w));
     let queue = match args.get(2) {
-        Some(text) if !text.eq_ignore_ascii_case("all") => number(text)?,
+        Some(text) if !all(text) => number(text)?,
         _ => QUEUE_ALL,
     };
     for port in ports {
         let request = Message::QueueGetConfigRequest { port, queue };
-        // ovs-ofctl shows an error here as it shows any reply.
-        match stream(&mut connection, &request, options).await {
-            Err(Error::Refused(text)) => print(&text)?,
-            other => other?,
-        }
+        dump::show(&mut connection, &request, options).await?;
     }
     Ok(())
 }

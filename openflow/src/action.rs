@@ -95,7 +95,7 @@ impl Subfield {
 /// An action or instruction.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
-    /// Output to a port; `max_len` counts for [`OfPort::CONTROLLER`] only and is 0 otherwise.
+    /// Output to a port; `max_len` counts for [`OfPort::CONTROLLER`] only.
     Output {
         port: OfPort,
         max_len: u16,

@@ -4,14 +4,15 @@
 //! as `ovs-ofctl ofp-print` of Open vSwitch showed it. "decode" marks messages that this codec
 //! writes in another of several right ways: other order of fields, other flow format, padding.
 //! `data/versions.txt` has such blocks of what `ovs-ofctl -O` of each version and `ovs-vswitchd` say
-//! to each other.
+//! to each other. `data/by_hand.txt` has what Open vSwitch reads and prints but nobody sends.
 
 use openflow::codec::{self, Decoded, Dialect};
 use openflow::message::{FlowFormat, PacketInFormat};
 use openflow::text::{message_bytes, ports::Names};
 use openflow::{OfError, Version};
 
-const VECTORS: [&str; 2] = [
+const VECTORS: [&str; 3] = [
+    include_str!("data/by_hand.txt"),
     include_str!("data/codec.txt"),
     include_str!("data/versions.txt"),
 ];

@@ -75,7 +75,8 @@ fn stats(fm: &FlowMod) -> FlowStats {
 #[test]
 fn packet_outs_take_pipeline_fields() {
     let parse = |field: &str| {
-        let text = format!("in_port=1 {field} packet=00 actions=output:2");
+        let text =
+            format!("in_port=1 {field} packet=505400000007505400000005080600 actions=output:2");
         flow::parse_packet_out(&text, &Names::none()).map_err(|e| e.kind.to_string())
     };
     let packet = parse("reg1=5,metadata=0x7").expect("pipeline fields");
@@ -84,6 +85,11 @@ fn packet_outs_take_pipeline_fields() {
     assert_eq!(
         parse("eth_type=0x800"),
         Err("eth_type is not a valid pipeline field for PACKET_OUT".to_owned())
+    );
+    let short = flow::parse_packet_out("in_port=1,packet=5054,actions=1", &Names::none());
+    assert_eq!(
+        short.map_err(|e| e.to_string()),
+        Err("packet: Packet data too short for Ethernet (column 18)".to_owned())
     );
 }
 

@@ -7,6 +7,7 @@ mod controllers;
 mod database;
 mod driver;
 mod faucet;
+mod listening;
 mod openflow;
 mod os_ken;
 mod resume;

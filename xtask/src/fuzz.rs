@@ -19,11 +19,22 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// Runs one target, or `all` of them one after the other, each for `seconds`.
+pub fn run(target: &str, seconds: u64) -> Result<()> {
+    if target != "all" {
+        return run_one(target, seconds);
+    }
+    for target in targets()? {
+        run_one(&target, seconds)?;
+    }
+    Ok(())
+}
+
 /// Fuzzes `target` for `seconds`, from its seeds and what earlier runs found (`fuzz/corpus/`). An
 /// input that fails is left in `fuzz/artifacts/`; it belongs into `tests/data/fuzz/` of
 /// `db-server` or `openflow`, under a name that starts with the target's, with a sentence in the
 /// `README.md` there.
-pub fn run(target: &str, seconds: u64) -> Result<()> {
+fn run_one(target: &str, seconds: u64) -> Result<()> {
     let (corpus, artifacts) = (format!("corpus/{target}"), format!("artifacts/{target}/"));
     let seeds = seeds_of(target)?;
     for directory in [&corpus, &artifacts] {
@@ -72,13 +83,20 @@ fn seeds_of(target: &str) -> Result<String> {
     }
     let name = format!("seeds/{target}");
     if !Path::new("fuzz").join(&name).is_dir() {
-        let kept = std::fs::read_dir("fuzz/seeds")?
-            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-        let codec = seeds::TARGETS.into_iter().map(str::to_owned);
-        let known: Vec<String> = kept.chain(codec).collect();
-        bail!("no fuzz target {target}: there are {}", known.join(", "));
+        let known = targets()?.join(", ");
+        bail!("no fuzz target {target}: there are {known}, and all");
     }
     Ok(name)
+}
+
+/// All targets: those with seeds of their own, and those of OpenFlow.
+fn targets() -> Result<Vec<String>> {
+    let kept = std::fs::read_dir("fuzz/seeds")?
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let codec = seeds::TARGETS.into_iter().map(str::to_owned);
+    let mut all: Vec<String> = kept.chain(codec).collect();
+    all.sort();
+    Ok(all)
 }
 
 /// The compiler's own target triple.

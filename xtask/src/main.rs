@@ -60,7 +60,7 @@ enum Task {
     /// Build the eBPF programs
     BuildEbpf,
     /// Run a fuzz target (json_stream, log_reader, operations; of_message, of_parts,
-    /// of_reassembly, of_stream, of_text)
+    /// of_reassembly, of_stream, of_text), or all
     Fuzz {
         target: String,
         #[arg(default_value_t = 60)]

@@ -33,7 +33,9 @@ pub(super) fn features(bridge: &BridgeState, version: Version) -> Message {
         capabilities: Capabilities::FLOW_STATS
             | Capabilities::TABLE_STATS
             | Capabilities::PORT_STATS
+            | Capabilities::GROUP_STATS
             | Capabilities::QUEUE_STATS
+            | Capabilities::BUNDLES
             | Capabilities::ARP_MATCH_IP,
         actions: ACTIONS_10,
         ports: if version < Version::Of13 {

@@ -1,17 +1,21 @@
 //! Do the actions of a flow make sense for the packets that it matches?
 //!
 //! What is wrong in every version of OpenFlow: a field that the packets need not have, connection
-//! tracking of what is no IP packet. What depends on the version and on the switch is for the
+//! tracking of what is no IP packet, a port or a meter that there cannot be. What depends on the version and on the switch is for the
 //! switch to check.
 //!
 //! Source: Open vSwitch `lib/ofp-actions.c`, the functions `check_*`; `lib/learn.c`,
 //! `learn_check`.
+
+use packet::OfPort;
 
 use super::{Action, Ct, CtZone, Learn, LearnDst, LearnSrc, Nat, NatAddresses, Subfield};
 use crate::error::OfError;
 use crate::field::{Field, Prereq, low_bits};
 use crate::flow_match::{Match, VLAN_CFI};
 
+/// No meter has this number or a higher one.
+const METER_MAX: u32 = 0xffff_0001;
 const IP_PROTO_TCP: u128 = 6;
 const IP_PROTO_UDP: u128 = 17;
 const FTP: u16 = 21;
@@ -22,7 +26,7 @@ const UNKNOWN_PACKET_TYPE: u128 = 0xf000_ffff;
 
 /// Checks the actions of a flow that matches `m`.
 ///
-/// Errors: `OFPBAC_MATCH_INCONSISTENT`.
+/// Errors: `OFPBAC_MATCH_INCONSISTENT`, `OFPBAC_BAD_OUT_PORT`, `OFPMMFC_INVALID_METER`.
 pub fn check(actions: &[Action], m: &Match) -> Result<(), OfError> {
     let mut known = m.clone();
     actions.iter().try_for_each(|a| one(a, &mut known))
@@ -40,6 +44,10 @@ fn one(action: &Action, known: &mut Match) -> Result<(), OfError> {
                 _ => {}
             }
         }
+        Action::Output {
+            port: OfPort::ANY, ..
+        } => return Err(OfError::BacBadOutPort),
+        Action::Meter(0 | METER_MAX..) => return Err(OfError::MmfcInvalidMeter),
         Action::RegLoad { dst, .. } | Action::StackPop(dst) => part(*dst, known)?,
         Action::StackPush(src) | Action::OutputReg { src, .. } => part(*src, known)?,
         Action::RegMove { src, dst } => {

@@ -151,13 +151,14 @@ fn decode_one(form: Form, b: &mut Body) -> Result<Option<Action>, DecodeError> {
     let action = match form {
         Form::Output10 => {
             let port = OfPort::from_u16(b.r.u16()?);
-            output(port, b.r.u16()?)
+            let max_len = b.r.u16()?;
+            Action::Output { port, max_len }
         }
         Form::Output11 => {
             let port = port_32(b.r.u32()?)?;
             let max_len = b.r.u16()?;
             b.r.skip(6)?;
-            output(port, max_len)
+            Action::Output { port, max_len }
         }
         Form::Enqueue => {
             let port = OfPort::from_u16(b.r.u16()?);
@@ -322,15 +323,6 @@ pub(crate) fn set_field_mask(field: Field) -> u128 {
         Field::NwTos => 0xfc,
         _ => field.info().full_mask(),
     }
-}
-
-fn output(port: OfPort, max_len: u16) -> Action {
-    let max_len = if port == OfPort::CONTROLLER {
-        max_len
-    } else {
-        0
-    };
-    Action::Output { port, max_len }
 }
 
 /// A port of the 32-bit space; numbers that 16 bits cannot express are no ports.
@@ -734,8 +726,9 @@ impl Encoder {
 
 /// The numbers that `version` has for the standard actions that the switch carries out.
 pub(crate) fn standard_actions(version: Version) -> Vec<u16> {
-    const CARRIED_OUT: [Form; 7] = [
+    const CARRIED_OUT: [Form; 8] = [
         Form::Output11,
+        Form::Group,
         Form::PushVlan,
         Form::PopVlan,
         Form::SetQueue,
@@ -804,7 +797,10 @@ mod tests {
         }];
         let three = [
             Action::SetQueue(2),
-            Action::output(OfPort(1)),
+            Action::Output {
+                port: OfPort(1),
+                max_len: u16::MAX,
+            },
             Action::PopQueue,
         ];
         assert_eq!(translate(&Match::new(), &enqueue, Version::Of13), three);

@@ -5,7 +5,6 @@
 //! 7.3.7; OpenFlow 1.4.0, 7.3.4.2; OpenFlow 1.5.1, 7.3.6; `nicira-ext.h`, `struct nx_flow_mod`.
 
 use bytes::Bytes;
-use packet::OfPort;
 
 use super::Dialect;
 use super::action::{self, Encoder};
@@ -22,7 +21,7 @@ use crate::action::Action;
 use crate::error::OfError;
 use crate::field::Field;
 use crate::flow_match::Match;
-use crate::message::{FlowMod, FlowModCommand, GROUP_ANY, PacketOut, TABLE_ALL};
+use crate::message::{FlowFormat, FlowMod, FlowModCommand, GROUP_ANY, PacketOut, TABLE_ALL};
 use crate::version::Version;
 use crate::wire::{DecodeError, Reader, Writer, bad};
 
@@ -77,7 +76,7 @@ fn decode_flow_mod_10(r: &mut Reader, d: &Dialect) -> Result<FlowMod, DecodeErro
 }
 
 /// `NXT_FLOW_MOD`: cookie(8), command(2), idle(2), hard(2), priority(2), buffer(4), out_port(2),
-/// flags(2), match_len(2), pad(6), match, actions.
+/// flags(2), match_len(2), pad(6), match, then actions in 1.0 and instructions later.
 pub(super) fn decode_nx_flow_mod(r: &mut Reader, d: &Dialect) -> Result<FlowMod, DecodeError> {
     let mut fm = decode_flow_mod_middle(r, d)?;
     let match_len = r.u16()?;
@@ -90,7 +89,10 @@ pub(super) fn decode_nx_flow_mod(r: &mut Reader, d: &Dialect) -> Result<FlowMod,
     }
     fm.cookie = cookie.cookie & cookie.mask;
     fm.cookie_mask = cookie.mask;
-    fm.actions = actions_10(&mut r.sub(r.remaining(), OfError::BacBadLen)?)?;
+    fm.actions = match d.version {
+        Version::Of10 => actions_10(&mut r.sub(r.remaining(), OfError::BacBadLen)?)?,
+        v => instruction::decode_list(&mut r.sub(r.remaining(), OfError::BicBadLen)?, v)?,
+    };
     Ok(fm)
 }
 
@@ -98,7 +100,8 @@ pub(super) fn decode_nx_flow_mod(r: &mut Reader, d: &Dialect) -> Result<FlowMod,
 fn decode_flow_mod_middle(r: &mut Reader, d: &Dialect) -> Result<FlowMod, DecodeError> {
     let new_cookie = r.u64()?;
     let raw_command = r.u16()?;
-    let (table_id, raw_command) = if d.flow_mod_table_id {
+    // The extension's flow-mod has the table without asking in later versions.
+    let (table_id, raw_command) = if d.flow_mod_table_id || d.version > Version::Of10 {
         let [table, command] = raw_command.to_be_bytes();
         ((table != TABLE_ALL).then_some(table), u16::from(command))
     } else {
@@ -110,7 +113,7 @@ fn decode_flow_mod_middle(r: &mut Reader, d: &Dialect) -> Result<FlowMod, Decode
     let priority = r.u16()?;
     let buffer_id = r.u32()?;
     let out_port = port_16(r)?;
-    let flags = decode_flags(r.u16()?, Some(command), Version::Of10)?;
+    let flags = decode_flags(r.u16()?, Some(command), d.version)?;
     Ok(FlowMod {
         command,
         table_id,
@@ -120,11 +123,7 @@ fn decode_flow_mod_middle(r: &mut Reader, d: &Dialect) -> Result<FlowMod, Decode
         idle_timeout,
         hard_timeout,
         buffer_id,
-        out_port: if is_delete(command) {
-            out_port
-        } else {
-            OfPort::ANY
-        },
+        out_port,
         flags,
         ..FlowMod::add()
     })
@@ -176,12 +175,8 @@ fn decode_flow_mod_11(r: &mut Reader, v: Version) -> Result<FlowMod, DecodeError
             0
         },
         buffer_id,
-        out_port: if is_delete {
-            action::port_32(out_port)?
-        } else {
-            OfPort::ANY
-        },
-        out_group: if is_delete { out_group } else { GROUP_ANY },
+        out_port: action::port_32(out_port)?,
+        out_group,
         flags,
         fields,
         actions,
@@ -199,13 +194,15 @@ pub(super) fn encode_flow_mod(o: &mut MessageWriter, fm: &FlowMod) {
     }
 }
 
-/// In 1.0's own form when that can express the flow, else in the extension's.
+/// In 1.0's own form when that can express the flow and is wanted, else in the extension's.
 fn encode_flow_mod_10(o: &mut MessageWriter, fm: &FlowMod) {
     if fm.out_group != GROUP_ANY {
         o.not_expressible("a group in a flow-mod");
     }
     let mut m = Writer::default();
-    let is_standard = match10::encode(&mut m, &fm.fields) && fm.cookie_mask == 0;
+    let is_standard = o.dialect.flow_format == FlowFormat::OpenFlow10
+        && match10::encode(&mut m, &fm.fields)
+        && fm.cookie_mask == 0;
     if is_standard {
         o.begin(Kind::FlowMod);
         o.w.bytes(&m.buf);

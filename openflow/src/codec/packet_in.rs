@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use packet::OfPort;
 
+use super::action::port_32;
 use super::continuation;
 use super::flow::{decode_match, encode_match};
 use super::kind::Kind;
@@ -74,7 +75,7 @@ fn decode_10(r: &mut Reader) -> Result<PacketIn, DecodeError> {
 /// buffer(4), in_port(4), in_phy_port(4), total_len(2), reason(1), table(1), packet.
 fn decode_11(r: &mut Reader) -> Result<PacketIn, DecodeError> {
     let buffer_id = r.u32()?;
-    let in_port = r.u32()?;
+    let in_port = port_32(r.u32()?)?.0;
     // It differs from the other one only where there are logical ports.
     r.skip(4)?;
     let total_len = r.u16()?;

@@ -157,16 +157,43 @@ pub(super) fn encode_async_reply(o: &mut MessageWriter, config: &AsyncConfig) {
     o.end();
 }
 
-/// `OFPT_GET_ASYNC_REPLY`
+/// `OFPT_GET_ASYNC_REPLY`. Messages and reasons that `v` does not know are left out.
 pub(super) fn decode_async_reply(r: &mut Reader, v: Version) -> Result<AsyncConfig, DecodeError> {
     if v < Version::Of14 {
         return decode_async(r);
     }
     let mut config = AsyncConfig::none();
-    for property in decode_properties(r, v)? {
-        config.set(property);
+    while !r.is_empty() {
+        let kind = r.u16()?;
+        let len = usize::from(r.u16()?);
+        let Some((kind, slave)) = async_kind(kind, v) else {
+            let padded = len.next_multiple_of(8);
+            let rest = padded.checked_sub(4).filter(|rest| *rest <= r.remaining());
+            let Some(rest) = rest else {
+                return bad("length of an asynchronous property", OfError::BpcBadLen);
+            };
+            r.bytes(rest)?;
+            continue;
+        };
+        let mask = property_mask(r, len)? & kind.reasons(v);
+        config.set(AsyncProperty { kind, slave, mask });
     }
     Ok(config)
+}
+
+/// The message of a property's type, and whether it is for slaves.
+fn async_kind(kind: u16, v: Version) -> Option<(AsyncKind, bool)> {
+    let message = *AsyncKind::ALL.get(usize::from(kind / 2))?;
+    message
+        .is_in(v)
+        .then_some((message, kind.is_multiple_of(2)))
+}
+
+fn property_mask(r: &mut Reader, len: usize) -> Result<u32, DecodeError> {
+    if len != usize::from(PROPERTY_LEN) {
+        return bad("length of an asynchronous property", OfError::BpcBadLen);
+    }
+    r.u32()
 }
 
 /// type(2), length(2), mask(4): two types for each message, the first of them for slaves.
@@ -180,16 +207,12 @@ pub(super) fn decode_properties(
     let mut properties = Vec::new();
     while !r.is_empty() {
         let kind = r.u16()?;
-        if r.u16()? != PROPERTY_LEN {
-            return bad("length of an asynchronous property", OfError::BpcBadLen);
-        }
-        let mask = r.u32()?;
-        let slave = kind % 2 == 0;
-        let kind = AsyncKind::ALL.get(usize::from(kind / 2)).copied();
-        let Some(kind) = kind.filter(|kind| kind.is_in(v)) else {
+        let len = usize::from(r.u16()?);
+        let mask = property_mask(r, len)?;
+        let Some((kind, slave)) = async_kind(kind, v) else {
             return bad("asynchronous property", OfError::AcfcUnsupported);
         };
-        if mask & !kind.reasons() != 0 {
+        if mask & !kind.reasons(v) != 0 {
             return bad("reasons of an asynchronous message", OfError::AcfcInvalid);
         }
         properties.push(AsyncProperty { kind, slave, mask });

@@ -135,6 +135,16 @@ fn encode_one(w: &mut Writer, t: &TableFeatures, v: Version) {
     w.u64(t.metadata_write);
     w.u32(t.capabilities);
     w.u32(t.max_entries);
+    encode_properties(w, t);
+    w.patch_len(start, start);
+}
+
+/// A request that changes other things leaves them out, all or none.
+fn encode_properties(w: &mut Writer, t: &TableFeatures) {
+    let nothing = TableInstructions::default();
+    if t.others == nothing && t.miss == nothing && t.matches.is_empty() && t.wildcards.is_empty() {
+        return property::write_kept(w, &t.other);
+    }
     encode_instructions(w, 0, &t.others);
     encode_instructions(w, 1, &t.miss);
     property::write(w, MATCH, |w| {
@@ -144,7 +154,6 @@ fn encode_one(w: &mut Writer, t: &TableFeatures, v: Version) {
     });
     property::write(w, WILDCARDS, |w| encode_fields(w, &t.wildcards));
     property::write_kept(w, &t.other);
-    w.patch_len(start, start);
 }
 
 fn encode_instructions(w: &mut Writer, miss: u16, part: &TableInstructions) {

@@ -219,10 +219,11 @@ impl AsyncKind {
         !is_new || version >= Version::Of15
     }
 
-    /// The reasons that there are, as bits.
-    pub const fn reasons(self) -> u32 {
+    /// The reasons that there are in `version`, as bits.
+    pub fn reasons(self, version: Version) -> u32 {
         match self {
-            AsyncKind::PacketIn => 0b111,
+            AsyncKind::PacketIn if version < Version::Of14 => 0b111,
+            AsyncKind::PacketIn => 0b11_1111,
             AsyncKind::PortStatus => 0b111,
             AsyncKind::FlowRemoved => 0b11_1111,
             AsyncKind::RoleStatus => 0b111,

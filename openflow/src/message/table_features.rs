@@ -55,7 +55,7 @@ pub(crate) fn bit_12(info: &FieldInfo) -> u64 {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TableFeatures {
     pub table_id: u8,
-    /// `OFPTFC_*`: what a request of 1.5 is to do; 0 elsewhere.
+    /// `OFPTFC_*`: what a request of 1.5 is to do, such as [`TableFeatures::MODIFY`]; 0 elsewhere.
     pub command: u8,
     /// `OFPTFF_*`, 1.5.
     pub features: u32,
@@ -97,6 +97,15 @@ pub struct TableActions {
 }
 
 impl TableFeatures {
+    /// A command: change what is named.
+    pub const MODIFY: u8 = 1;
+    /// A command: let the table be used.
+    pub const ENABLE: u8 = 2;
+    /// A command: let it not be used.
+    pub const DISABLE: u8 = 3;
+    /// Bytes of a name, without the zero at its end.
+    pub const NAME_MAX: usize = 31;
+
     /// Every match field and action that the codec and the field table have.
     pub fn supported(table_id: u8, n_tables: u8, max_entries: u32) -> TableFeatures {
         let fields = || {

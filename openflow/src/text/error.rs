@@ -113,6 +113,8 @@ pub enum ErrorKind {
     Frag(String),
     #[error("{value}: unknown {kind} flag(s)")]
     Flag { value: String, kind: &'static str },
+    #[error("{value}: Each {kind} flag can be specified only once")]
+    FlagTwice { value: String, kind: &'static str },
     #[error("{value}: bad syntax for packet type {what}")]
     PacketType { value: String, what: &'static str },
     #[error("{value}: value too large for the 16 bytes of {field} that this version carries")]
@@ -131,6 +133,8 @@ pub enum ErrorKind {
     NoField(String),
     #[error("{text}: unknown field `{name}'")]
     UnknownSubfield { text: String, name: String },
+    #[error("{part}: cannot parse integer value: {value}")]
+    PartValue { part: String, value: String },
     #[error("unexpected input following field syntax")]
     AfterSubfield,
     #[error("{0}: syntax error expecting [] or [<bit>] or [<start>..<end>]")]
@@ -216,6 +220,8 @@ pub enum ErrorKind {
     ActionsInvalid(String),
     #[error("packet: Trailing garbage in packet data")]
     PacketHex,
+    #[error("packet: Packet data too short for Ethernet")]
+    PacketShort,
     #[error("must specify packet")]
     MissingPacket,
 }

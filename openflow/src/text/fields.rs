@@ -100,13 +100,18 @@ pub fn parse_set(field: Field, text: Piece<'_>, names: &Names) -> Result<(u128, 
 }
 
 fn parse_flags(text: Piece<'_>, names: &[&str], kind: &'static str) -> Result<(u128, u128), Error> {
-    match flags::parse(text.text, names) {
-        Ok((v, m)) => Ok((v.into(), m.into())),
-        Err(rest) => {
-            let value = rest.to_owned();
-            Err(Error::new(ErrorKind::Flag { value, kind }, text.at))
-        }
-    }
+    let kind = match flags::parse(text.text, names) {
+        Ok((v, m)) => return Ok((v.into(), m.into())),
+        Err(flags::Error::Unknown(rest)) => ErrorKind::Flag {
+            value: rest.to_owned(),
+            kind,
+        },
+        Err(flags::Error::Twice(name)) => ErrorKind::FlagTwice {
+            value: name.to_owned(),
+            kind,
+        },
+    };
+    Err(Error::new(kind, text.at))
 }
 
 /// `(NS,TYPE)`.
@@ -157,14 +162,18 @@ fn integer(info: &FieldInfo, text: Piece<'_>) -> Result<(u128, u128), Error> {
         let value = whole();
         return Err(err(ErrorKind::TooLongToHold { value, field }));
     }
+    let too_large = || ErrorKind::ValueTooLarge {
+        value: whole(),
+        bytes: info.bytes,
+        field,
+    };
+    if value::is_wide_number(v.text) {
+        return Err(err(too_large()));
+    }
     let v = value::number(v.text).ok_or_else(|| err(syntax()))?;
     let wire = value::ones(u32::from(info.bytes) * 8);
     if v & !wire != 0 {
-        return Err(err(ErrorKind::ValueTooLarge {
-            value: whole(),
-            bytes: info.bytes,
-            field,
-        }));
+        return Err(err(too_large()));
     }
     // The low bits of the type of service are ignored; the VLAN has a value of its own for "none".
     if v & !full != 0 && !matches!(info.field, Field::DlVlan | Field::NwTos) {
@@ -275,12 +284,13 @@ pub fn write_eth(out: &mut String, v: u128, mask: u128) {
     }
 }
 
-/// `(NS,TYPE)`; an Ethernet type is hexadecimal.
+/// `(NS,TYPE)`; what is large enough for an Ethernet type is hexadecimal.
 pub fn write_packet_type(out: &mut String, v: u32) {
+    const ETHER_TYPE_MIN: u32 = 0x600;
     let (ns, id) = (v >> 16, v & 0xffff);
-    let _ = match ns {
-        1 => write!(out, "({ns},{id:#x})"),
-        _ => write!(out, "({ns},{id})"),
+    let _ = match id {
+        0..ETHER_TYPE_MIN => write!(out, "({ns},{id})"),
+        _ => write!(out, "({ns},{id:#x})"),
     };
 }
 
@@ -375,6 +385,18 @@ mod tests {
             ("packet_type", "(1,0x800)", "(1,0x800)"),
             ("packet_type", "(1,2048)", "(1,0x800)"),
             ("packet_type", "(2,5)", "(2,5)"),
+            ("packet_type", "(1,5)", "(1,5)"),
+            ("packet_type", "(0,0x600)", "(0,0x600)"),
+            (
+                "ct_state",
+                "+trk+trk",
+                "trk: Each ct_state flag can be specified only once",
+            ),
+            (
+                "xxreg0",
+                "0x100000000000000000000000000000000",
+                "0x100000000000000000000000000000000: value too large for 16-byte field xxreg0",
+            ),
             (
                 "packet_type",
                 "1",

@@ -9,8 +9,17 @@ pub const CT_STATE: [&str; 8] = ["new", "est", "rel", "rpl", "inv", "trk", "snat
 /// Flags of a tunnel.
 pub const TUNNEL: [&str; 1] = ["oam"];
 
-/// The flags and their mask; the text from the first word on that is no flag as the error.
-pub fn parse<'a>(s: &'a str, names: &[&str]) -> Result<(u32, u32), &'a str> {
+/// Why a text is no flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error<'a> {
+    /// The text from the first word on that is no flag.
+    Unknown(&'a str),
+    /// The flag that has two signs.
+    Twice(&'a str),
+}
+
+/// The flags and their mask.
+pub fn parse<'a>(s: &'a str, names: &[&str]) -> Result<(u32, u32), Error<'a>> {
     let all = value::ones(names.len() as u32) as u32;
     let bit = |name: &str| {
         let i = names.iter().position(|f| f.eq_ignore_ascii_case(name))?;
@@ -26,32 +35,33 @@ pub fn parse<'a>(s: &'a str, names: &[&str]) -> Result<(u32, u32), &'a str> {
         };
         return match (value::u32_value(v), m) {
             (Some(v), Some(m)) if (v | m) & !all == 0 => Ok((v, m)),
-            _ => Err(s),
+            _ => Err(Error::Unknown(s)),
         };
     }
     s.split('|')
         .try_fold(0, |flags, name| Some(flags | bit(name)?))
         .map(|flags| (flags, all))
-        .ok_or(s)
+        .ok_or(Error::Unknown(s))
 }
 
 /// Each flag with a sign before it, and each once.
-fn signed(s: &str, bit: impl Fn(&str) -> Option<u32>) -> Result<(u32, u32), &str> {
+fn signed(s: &str, bit: impl Fn(&str) -> Option<u32>) -> Result<(u32, u32), Error<'_>> {
     let (mut flags, mut mask) = (0, 0);
     let mut rest = s;
     while !rest.is_empty() {
         let set = rest.starts_with('+');
         let Some(word) = rest.strip_prefix(['+', '-']) else {
-            return Err(rest);
+            return Err(Error::Unknown(rest));
         };
         let end = word.find(['+', '-']).unwrap_or(word.len());
         let (name, tail) = word.split_at(end);
         match bit(name) {
-            Some(bit) if mask & bit == 0 => {
+            Some(bit) if mask & bit != 0 => return Err(Error::Twice(name)),
+            Some(bit) => {
                 mask |= bit;
                 flags |= if set { bit } else { 0 };
             }
-            _ => return Err(word),
+            None => return Err(Error::Unknown(word)),
         }
         rest = tail;
     }
@@ -111,6 +121,7 @@ mod tests {
             ),
             ("+foo", "error foo"),
             ("+new+foo", "error foo"),
+            ("+new-new", "twice new"),
             ("new|foo", "error new|foo"),
             ("+new-", "error "),
             ("0x100", "error 0x100"),
@@ -122,7 +133,8 @@ mod tests {
                     write(&mut s, v & m, m, &CT_STATE);
                     s
                 }
-                Err(rest) => format!("error {rest}"),
+                Err(Error::Unknown(rest)) => format!("error {rest}"),
+                Err(Error::Twice(name)) => format!("twice {name}"),
             };
             assert_eq!(got, want, "{text}");
         }

@@ -9,10 +9,10 @@ use super::action_parse;
 use super::error::{Error, ErrorKind};
 use super::matches::MatchBuilder;
 use super::ports::Names;
-use super::token::{Pair, Pairs, Piece};
-use super::value;
+use super::token::{Delimiter, Pair, Pairs, Piece};
+use super::{subfield, value};
 use crate::action::{Action, consistency};
-use crate::field::{self, Field};
+use crate::field::{self, Field, low_bits};
 use crate::flow_match::Match;
 use crate::message::{
     FlowMod, FlowModCommand, FlowStatsRequest, GROUP_ANY, NO_BUFFER, PacketOut, TABLE_ALL,
@@ -179,7 +179,9 @@ fn body<'a>(
     if allowed.actions {
         let found = Pairs::new(text).find(is_actions);
         let end = text.at + text.text.len();
-        let pair = found.ok_or_else(|| Error::new(ErrorKind::MissingActions, end))?;
+        let pair = found
+            .filter(|pair| pair.delimiter == Delimiter::Equals)
+            .ok_or_else(|| Error::new(ErrorKind::MissingActions, end))?;
         actions = Some(text.skip(pair.value.at - text.at));
     }
     for pair in Pairs::new(text).take_while(|p| !(allowed.actions && is_actions(p))) {
@@ -213,6 +215,9 @@ fn keyword(
         }
         Err(field::Error::Unknown(_)) => {}
     }
+    if key.text.contains('[') {
+        return part(key, v, builder);
+    }
     if v.is_empty() {
         let kind = ErrorKind::MissingValue(key.text.to_owned());
         return Err(Error::new(kind, key.at));
@@ -244,6 +249,26 @@ fn keyword(
             return Err(Error::new(kind, key.at));
         }
     }
+    Ok(())
+}
+
+/// `FIELD[FIRST..LAST]=NUMBER`: bits of a field.
+fn part(key: Piece<'_>, text: Piece<'_>, builder: &mut MatchBuilder) -> Result<(), Error> {
+    let part = subfield::parse(key)?;
+    let (name, value) = (|| key.text.to_owned(), || text.text.to_owned());
+    let Some(number) = value::number(text.text) else {
+        let (part, value) = (name(), value());
+        return Err(Error::new(ErrorKind::PartValue { part, value }, text.at));
+    };
+    if number & !low_bits(part.bits) != 0 {
+        let kind = ErrorKind::LoadTooLarge {
+            text: name(),
+            value: format!("{number:#x}"),
+            bits: part.bits.into(),
+        };
+        return Err(Error::new(kind, text.at));
+    }
+    builder.part(part, number);
     Ok(())
 }
 
@@ -311,6 +336,9 @@ fn is_pipeline_field(field: Field) -> bool {
         || matches!(field, Field::Metadata | Field::PktMark | Field::PacketType)
 }
 
+/// Addresses and type.
+const ETH_HEADER_LEN: usize = 14;
+
 /// Parses `in_port=PORT,packet=HEX,actions=...`, with pipeline fields among them.
 pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
     let text = Piece::new(text);
@@ -329,6 +357,9 @@ pub fn parse_packet_out(text: &str, names: &Names) -> Result<PacketOut, Error> {
                 }
             },
             "packet" => match value::hex_bytes(v.text) {
+                Some(bytes) if bytes.len() < ETH_HEADER_LEN => {
+                    return Err(Error::new(ErrorKind::PacketShort, v.at));
+                }
                 Some(bytes) => data = Some(Bytes::from(bytes)),
                 None => return Err(Error::new(ErrorKind::PacketHex, v.at)),
             },

@@ -16,7 +16,7 @@ use super::ports::Names;
 use crate::field::Field;
 use crate::message::{
     AggregateStats, FlowCounts, FlowMod, FlowModCommand, FlowModFlags, FlowStats, FlowStatsRequest,
-    GROUP_ANY, NO_BUFFER, TABLE_ALL,
+    NO_BUFFER, TABLE_ALL,
 };
 use crate::version::Version;
 
@@ -192,9 +192,6 @@ pub fn write_flow_mod(out: &mut String, fm: &FlowMod, version: Version, names: &
         out.push_str("out_port:");
         names.write_port(out, fm.out_port);
         out.push(' ');
-    }
-    if fm.out_group != GROUP_ANY {
-        let _ = write!(out, "out_group:{} ", fm.out_group);
     }
     // 1.0 and 1.1 always reset them and have no flag for it.
     let reset_counts = fm.flags.reset_counts && version >= Version::Of12;

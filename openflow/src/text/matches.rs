@@ -15,6 +15,7 @@ use super::error::{Error, ErrorKind};
 use super::fields;
 use super::ports::Names;
 use super::token::Piece;
+use crate::action::Subfield;
 use crate::field::{Field, Prereq};
 use crate::flow_match::Match;
 pub use print::{Context, write, write_with};
@@ -105,25 +106,7 @@ impl MatchBuilder {
             return Err(Error::new(kind, text.at));
         }
         let (v, m) = fields::parse(field, text, names)?;
-        let some = (m != 0).then_some((v & m, m));
         match field {
-            Field::Ipv4Src | Field::ArpSpa => self.nw_src = some,
-            Field::Ipv4Dst | Field::ArpTpa => self.nw_dst = some,
-            Field::IpProto | Field::ArpOp => self.nw_proto = some,
-            Field::TcpSrc
-            | Field::UdpSrc
-            | Field::SctpSrc
-            | Field::IcmpType
-            | Field::Icmpv6Type => {
-                self.tp_src = some;
-            }
-            Field::TcpDst
-            | Field::UdpDst
-            | Field::SctpDst
-            | Field::IcmpCode
-            | Field::Icmpv6Code => {
-                self.tp_dst = some;
-            }
             // The value that OpenFlow 1.0 has for "no tag".
             Field::DlVlan if v == 0xffff && m != 0 => self.fields.set_exact(Field::VlanTci, 0),
             Field::DlVlan if v > 0xfff => {
@@ -134,9 +117,46 @@ impl MatchBuilder {
                 };
                 return Err(Error::new(kind, text.at));
             }
-            _ => self.fields.set(field, v, m),
+            _ => self.set(field, v, m),
         }
         Ok(())
+    }
+
+    /// Takes bits of a field, which add to what was said about its others.
+    pub fn part(&mut self, part: Subfield, value: u128) {
+        let (old, mask) = match self.generic(part.field) {
+            Some(said) => *said,
+            None => self.fields.get(part.field),
+        }
+        .unwrap_or((0, 0));
+        self.set(part.field, part.insert(old, value), mask | part.mask());
+    }
+
+    fn set(&mut self, field: Field, v: u128, m: u128) {
+        match self.generic(field) {
+            Some(said) => *said = (m != 0).then_some((v & m, m)),
+            None => self.fields.set(field, v, m),
+        }
+    }
+
+    /// Where what was said about `field` waits for the protocol, if it does.
+    fn generic(&mut self, field: Field) -> Option<&mut Option<Masked>> {
+        match field {
+            Field::Ipv4Src | Field::ArpSpa => Some(&mut self.nw_src),
+            Field::Ipv4Dst | Field::ArpTpa => Some(&mut self.nw_dst),
+            Field::IpProto | Field::ArpOp => Some(&mut self.nw_proto),
+            Field::TcpSrc
+            | Field::UdpSrc
+            | Field::SctpSrc
+            | Field::IcmpType
+            | Field::Icmpv6Type => Some(&mut self.tp_src),
+            Field::TcpDst
+            | Field::UdpDst
+            | Field::SctpDst
+            | Field::IcmpCode
+            | Field::Icmpv6Code => Some(&mut self.tp_dst),
+            _ => None,
+        }
     }
 
     /// Sorts the generic fields into those of the protocol, and drops what has no meaning.

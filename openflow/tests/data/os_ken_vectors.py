@@ -501,6 +501,13 @@ def messages(writer, minor, dp):
         inner = lambda: flow_mod(3, dp, p.OFPMatch(in_port=1), [])
         put("ONFBundleAddMsg", lambda: p.ONFBundleAddMsg(dp, 7, ofp.ONF_BF_ATOMIC, inner(), []))
     if minor >= 4:
+        # Its own tests have properties of experimenters in it, which Open vSwitch refuses.
+        put("OFPSetAsync", lambda: p.OFPSetAsync(dp, [
+            p.OFPAsyncConfigPropReasons(kind, mask=mask) for kind, mask in (
+                (ofp.OFPACPT_PACKET_IN_SLAVE, 1), (ofp.OFPACPT_PACKET_IN_MASTER, 3),
+                (ofp.OFPACPT_PORT_STATUS_MASTER, 7), (ofp.OFPACPT_FLOW_REMOVED_MASTER, 15),
+                (ofp.OFPACPT_ROLE_STATUS_SLAVE, 3), (ofp.OFPACPT_TABLE_STATUS_MASTER, 24),
+                (ofp.OFPACPT_REQUESTFORWARD_SLAVE, 3))]))
         for what in ("OPEN", "CLOSE", "COMMIT", "DISCARD"):
             for way in ("REQUEST", "REPLY"):
                 put(f"OFPBundleCtrlMsg {what} {way}", lambda: p.OFPBundleCtrlMsg(

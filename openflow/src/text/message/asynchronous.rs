@@ -246,7 +246,14 @@ fn async_names(kind: AsyncKind) -> (&'static str, &'static [(u8, &'static str)])
     match kind {
         AsyncKind::PacketIn => (
             "PACKET_IN",
-            &[(0, "no_match"), (1, "action"), (2, "invalid_ttl")],
+            &[
+                (0, "no_match"),
+                (1, "action"),
+                (2, "invalid_ttl"),
+                (3, "action_set"),
+                (4, "group"),
+                (5, "packet_out"),
+            ],
         ),
         AsyncKind::PortStatus => ("PORT_STATUS", &[(0, "add"), (1, "delete"), (2, "modify")]),
         AsyncKind::FlowRemoved => (

@@ -391,6 +391,15 @@ pub fn write_stats(out: &mut String, tables: &[TableStats], style: Style<'_>) {
 }
 
 pub fn write_features(out: &mut String, tables: &[TableFeatures], style: Style<'_>) {
+    // What a request is to do; that it replaces what is known goes without saying.
+    let command = tables.first().map_or(0, |table| table.command);
+    let _ = match command {
+        0 => Ok(()),
+        TableFeatures::MODIFY => out.write_str("\n  command: modify"),
+        TableFeatures::ENABLE => out.write_str("\n  command: enable"),
+        TableFeatures::DISABLE => out.write_str("\n  command: disable"),
+        n => write!(out, "\n  command: {n}"),
+    };
     write_tables(
         out,
         tables.iter().map(|t| Table::of_features(t, style.version)),
