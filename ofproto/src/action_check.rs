@@ -67,14 +67,23 @@ pub fn check_packet_out(
     version: Version,
     known: Known<'_>,
 ) -> Result<(), OfError> {
-    check_bucket(actions, version)?;
+    check_free(actions, version)?;
     known.check(actions)
 }
 
 /// Checks a bucket's actions; the groups that they lead to need not be there.
 ///
-/// Errors: as for [`check_packet_out`].
+/// Errors: as for [`check_packet_out`], and `OFPBAC_BAD_TYPE` for a meter of 1.5: in the datapath
+/// it would keep the packet from the other buckets, too.
 pub fn check_bucket(actions: &[Action], version: Version) -> Result<(), OfError> {
+    if actions.iter().any(|a| matches!(a, Action::Meter(_))) {
+        return Err(OfError::BacBadType);
+    }
+    check_free(actions, version)
+}
+
+/// Checks actions of which nobody says what the packets are.
+fn check_free(actions: &[Action], version: Version) -> Result<(), OfError> {
     let mut check = Check {
         wanted: None,
         table_id: None,

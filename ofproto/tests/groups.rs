@@ -427,3 +427,20 @@ fn bad_meters() {
         Some(OfError::MmfcUnknownMeter)
     );
 }
+
+/// A meter is an action of packet-outs in 1.5; in a bucket it is not carried out.
+#[test]
+fn meters_as_actions() {
+    let mut r = Rig::new();
+    let bucket = "group_id=1,type=all,bucket=meter:1,1,bucket=2";
+    assert_eq!(
+        r.group(GroupCommand::Add, bucket),
+        Some(OfError::BacBadType)
+    );
+    let text = "in_port=CONTROLLER packet=0001020304050607080910111213 actions=meter:1,1";
+    let request = flow::parse_packet_out(text, &Names::none()).unwrap();
+    let request = Message::PacketOut(request);
+    assert_eq!(r.error(request.clone()), Some(OfError::MmfcInvalidMeter));
+    r.meter(MeterCommand::Add, "meter=1,kbps,bands=type=drop,rate=5");
+    assert!(matches!(r.effects(request)[..], [Effect::PacketOut(_)]));
+}

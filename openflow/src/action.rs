@@ -22,6 +22,7 @@ use packet::{EthAddr, OfPort};
 
 use crate::error::OfError;
 use crate::field::{Field, low_bits};
+use crate::version::Version;
 pub use kinds::{
     Bundle, BundleAlgorithm, Controller, Ct, CtZone, Encap, EncapProp, HashFields, Learn, LearnDst,
     LearnSpec, LearnSrc, Multipath, MultipathAlgorithm, Nat, NatAddresses, NatKind, Sample,
@@ -296,6 +297,14 @@ impl Action {
                 | Action::StatTrigger { .. }
                 | Action::GotoTable(_)
         )
+    }
+
+    /// Is it an instruction in this version? A meter is an action from 1.5 on.
+    pub fn is_instruction_of(&self, version: Version) -> bool {
+        match self {
+            Action::Meter(_) => version < Version::Of15,
+            _ => self.is_instruction(),
+        }
     }
 
     /// Its row in the [`table`]; of several forms, the oldest that can say it.

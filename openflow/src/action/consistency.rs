@@ -1,8 +1,8 @@
 //! Do the actions of a flow make sense for the packets that it matches?
 //!
 //! What is wrong in every version of OpenFlow: a field that the packets need not have, connection
-//! tracking of what is no IP packet, a port or a meter that there cannot be. What depends on the version and on the switch is for the
-//! switch to check.
+//! tracking of what is no IP packet, a port or a meter that there cannot be. What depends on the
+//! version and on the switch is for the switch to check.
 //!
 //! Source: Open vSwitch `lib/ofp-actions.c`, the functions `check_*`; `lib/learn.c`,
 //! `learn_check`.

@@ -17,7 +17,6 @@ use super::match10;
 use super::nxm::{self, CookieMatch, Unknown};
 use super::port::{read_port, write_port};
 use super::writer::MessageWriter;
-use crate::action::Action;
 use crate::error::OfError;
 use crate::field::Field;
 use crate::flow_match::Match;
@@ -329,7 +328,7 @@ pub(super) fn decode_packet_out(r: &mut Reader, v: Version) -> Result<PacketOut,
     }
     let mut list = r.sub(actions_len, OfError::BacBadLen)?;
     let actions = action::decode_list(&mut list, v)?;
-    if actions.iter().any(Action::is_instruction) {
+    if actions.iter().any(|a| a.is_instruction_of(v)) {
         return bad("instruction in a packet-out", OfError::BicUnsupInst);
     }
     let data = Bytes::copy_from_slice(r.bytes(r.remaining())?);

@@ -264,7 +264,7 @@ fn buckets_15(
 fn bucket_actions(r: &mut Reader, v: Version) -> Result<Vec<crate::action::Action>, DecodeError> {
     r.check_aligned()?;
     let actions = action::decode_list(r, v)?;
-    if actions.iter().any(crate::action::Action::is_instruction) {
+    if actions.iter().any(|a| a.is_instruction_of(v)) {
         return bad(
             "instruction among a bucket's actions",
             OfError::BicUnsupInst,
