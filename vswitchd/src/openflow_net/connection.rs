@@ -556,6 +556,104 @@ mod tests {
         ));
     }
 
+    /// The flows of a bridge that has `n`.
+    fn flows(n: u32) -> FlowsReply {
+        use ofproto::conn::ConnKind;
+        use ofproto::ofproto::{Effect, Ofproto};
+        use ofproto::snapshot::FailMode;
+        use openflow::message::{FlowMod, FlowStatsRequest};
+        use openflow::{EthAddr, Field, Match};
+        let now = Instant::now();
+        let mut ofproto = Ofproto::new(1);
+        let bridge = ofproto
+            .bridge_add("br0", 1, EthAddr::ZERO, FailMode::Secure, now)
+            .unwrap();
+        for n in 0..n {
+            let fm = FlowMod {
+                fields: Match::new().with(Field::Reg0, n.into()),
+                ..FlowMod::add()
+            };
+            ofproto.flow_mod(bridge, &fm, Version::Of13, now).unwrap();
+        }
+        let conn = ofproto
+            .conn_open(bridge, ConnKind::Service, Version::Of13, now)
+            .unwrap();
+        let request = Message::FlowStatsRequest(FlowStatsRequest::all());
+        ofproto.handle_message(conn, 9, request, &Bytes::new(), now);
+        match ofproto.poll_effect() {
+            Some(Effect::SendFlows { reply, .. }) => reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A table is encoded as it is read; what else is to be sent waits behind it, and so does the
+    /// peer's next request.
+    #[tokio::test]
+    async fn flows_go_out_as_they_are_read() {
+        const N: usize = 10_000;
+        let mut peer = connect().await;
+        let mut hello = [0; 16];
+        peer.pipe.read_exact(&mut hello[..8]).await.unwrap();
+        if hello[3] == 16 {
+            peer.pipe.read_exact(&mut hello[8..]).await.unwrap();
+        }
+        // A flow statistics request for all tables, and a barrier.
+        let mut request = vec![4, 18, 0, 56, 0, 0, 0, 9, 0, 1, 0, 0, 0, 0, 0, 0];
+        request.extend([
+            0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        ]);
+        request.extend([0; 20]);
+        request.extend([0, 1, 0, 4, 0, 0, 0, 0]);
+        request.extend([4, 20, 0, 8, 0, 0, 0, 10]);
+        peer.pipe.write_all(&request).await.unwrap();
+        let asked = timeout(SOON, peer.events.recv()).await.unwrap();
+        let is_dump = |event| {
+            let Some(NetEvent::Received {
+                xid: 9, message, ..
+            }) = event
+            else {
+                return false;
+            };
+            matches!(message, Message::FlowStatsRequest(_))
+        };
+        assert!(is_dump(asked));
+        peer.sender.send_flows(9, flows(N as u32));
+        peer.sender.send(0, port_status());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(peer.sender.queued(), 2);
+        assert!(peer.events.try_recv().is_err(), "the barrier waits");
+
+        let (mut seen, mut more) = (0, true);
+        while more {
+            let mut head = [0; 16];
+            timeout(SOON, peer.pipe.read_exact(&mut head))
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(head[..2], [4, 19]);
+            more = head[11] == 1;
+            let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+            let mut body = vec![0; len - 16];
+            peer.pipe.read_exact(&mut body).await.unwrap();
+            // Each has a match of one register, and nothing to do.
+            assert_eq!(body.len() % 64, 0);
+            seen += body.len() / 64;
+        }
+        assert_eq!(seen, N);
+        let mut status = [0; 80];
+        timeout(SOON, peer.pipe.read_exact(&mut status))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(status[1], 12);
+        let next = timeout(SOON, peer.events.recv()).await.unwrap();
+        let Some(NetEvent::Received { message, .. }) = next else {
+            panic!("{next:?}");
+        };
+        assert!(matches!(message, Message::BarrierRequest));
+        assert_eq!(peer.sender.queued(), 0);
+    }
+
     /// What cannot be decoded is answered with the request, and the next one is served.
     #[tokio::test]
     async fn a_malformed_request_is_answered_and_the_connection_goes_on() {
