@@ -315,15 +315,7 @@ impl Ofproto {
         let (mark, groups) = (state.tables.mark(), state.view.groups.clone());
         let mut staged = Staged::default();
         for Held { raw, message } in bundle.messages {
-            let xid = Header::decode(&raw).map_or(0, |h| h.xid);
-            let message = match message {
-                Some(message) => Ok(*message),
-                None => codec::decode(&raw, &Dialect::from(version)).map(|d| d.message),
-            };
-            let done = message
-                .map_err(|error| error.error())
-                .and_then(|message| self.stage(&mut staged, id, version, xid, message, &raw, now));
-            let Err(error) = done else {
+            let Err(error) = self.stage(&mut staged, id, version, &raw, message, now) else {
                 continue;
             };
             if let Some(state) = self.bridges.get_mut(&bridge) {
@@ -332,6 +324,7 @@ impl Ofproto {
                     Arc::make_mut(&mut state.view).groups = groups;
                 }
             }
+            let xid = Header::decode(&raw).map_or(0, |h| h.xid);
             self.send_error(id, xid, error, raw);
             return Err(OfError::BfcMsgFailed);
         }
@@ -339,17 +332,24 @@ impl Ofproto {
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments)]
+    /// Does of a message what can fail; `decoded` is what is kept of it beside `raw`.
     fn stage(
         &mut self,
         staged: &mut Staged,
         id: ConnId,
         version: Version,
-        xid: u32,
-        message: Message,
         raw: &Bytes,
+        decoded: Option<Box<Message>>,
         now: Instant,
     ) -> Result<(), OfError> {
+        let message = match decoded {
+            Some(message) => *message,
+            None => {
+                let decoded = codec::decode(raw, &Dialect::from(version));
+                decoded.map_err(|e| e.error())?.message
+            }
+        };
+        let xid = Header::decode(raw).map_or(0, |h| h.xid);
         match message {
             Message::FlowMod(fm) => {
                 let conn = self.conns.get(&id).ok_or(OfError::BrcEperm)?;
