@@ -184,13 +184,13 @@ pub(super) fn features(version: Version) -> Message {
     /// `OFPAT_*` of 1.0: all but enqueue.
     const ACTIONS_10: u32 = (1 << 11) - 1;
     /// `OFPAT_*` of 1.1: output, the set actions but those of MPLS, push and pop of VLAN tags,
-    /// group, set and decrement of the TTL.
-    const ACTIONS_11: u32 = 0x7ff | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24;
-    /// `OFPAT_*` of 1.2 to 1.4: output, push and pop of VLAN tags, group, set and decrement of
-    /// the TTL, set-field.
-    const ACTIONS_12: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 24 | 1 << 25;
-    /// `OFPAT_*` of 1.5: copy-field and meter too.
-    const ACTIONS_15: u32 = ACTIONS_12 | 1 << 28 | 1 << 29;
+    /// set-queue, group, set and decrement of the TTL.
+    const ACTIONS_11: u32 = 0x7ff | 1 << 17 | 1 << 18 | 1 << 21 | 1 << 22 | 1 << 23 | 1 << 24;
+    /// `OFPAT_*` of 1.2 to 1.4: output, push and pop of VLAN tags, set-queue, group, set and
+    /// decrement of the TTL, set-field.
+    const ACTIONS_12: u32 = 1 | ACTIONS_11 & !0x7ff | 1 << 25;
+    /// `OFPAT_*` of 1.5: copy-field too.
+    const ACTIONS_15: u32 = ACTIONS_12 | 1 << 28;
     let actions = match version {
         Version::Of10 => ACTIONS_10,
         Version::Of11 => ACTIONS_11,
