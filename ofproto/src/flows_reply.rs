@@ -41,6 +41,11 @@ impl FlowsReply {
         }
     }
 
+    /// Is there no further message?
+    pub fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     /// The next message, with as many flows as fit; `None` after the last one.
     ///
     /// Errors: the version has no such message; nothing more comes after that.

@@ -524,15 +524,14 @@ impl Ofproto {
     pub(crate) fn retire(&mut self, id: BridgeId, changes: Vec<Change>) {
         let bridge = self.bridges.get_mut(&id);
         let tables = bridge.map_or_else(Vec::new, |bridge| bridge.tables.take_cleared());
-        if changes.len() < CROWD {
-            return;
-        }
         let removed = changes.into_iter().filter_map(|change| match change {
             Change::Removed(removed) => Some(removed.rule),
             Change::Added { .. } | Change::Modified { .. } => None,
         });
-        let rules = removed.collect();
-        self.retired = Retired { rules, tables };
+        let rules: Vec<Arc<Rule>> = removed.collect();
+        if rules.len() >= CROWD {
+            self.retired = Retired { rules, tables };
+        }
     }
 
     /// Is there memory to be freed when there is time? Tables that a snapshot in use still shows

@@ -13,9 +13,8 @@ use super::{Action, Ct, CtZone, Learn, LearnDst, LearnSrc, Nat, NatAddresses, Su
 use crate::error::OfError;
 use crate::field::{Field, Prereq, low_bits};
 use crate::flow_match::{Match, VLAN_CFI};
+use crate::message::METER_MAX;
 
-/// No meter has this number or a higher one.
-const METER_MAX: u32 = 0xffff_0001;
 const IP_PROTO_TCP: u128 = 6;
 const IP_PROTO_UDP: u128 = 17;
 const FTP: u16 = 21;
@@ -47,7 +46,9 @@ fn one(action: &Action, known: &mut Match) -> Result<(), OfError> {
         Action::Output {
             port: OfPort::ANY, ..
         } => return Err(OfError::BacBadOutPort),
-        Action::Meter(0 | METER_MAX..) => return Err(OfError::MmfcInvalidMeter),
+        Action::Meter(id) if !(1..=METER_MAX).contains(id) => {
+            return Err(OfError::MmfcInvalidMeter);
+        }
         Action::RegLoad { dst, .. } | Action::StackPop(dst) => part(*dst, known)?,
         Action::StackPush(src) | Action::OutputReg { src, .. } => part(*src, known)?,
         Action::RegMove { src, dst } => {

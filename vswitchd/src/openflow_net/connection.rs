@@ -246,11 +246,11 @@ async fn serve(
         if connection.transmit().len() < BLOCKED_OUTPUT
             && let Some((xid, reply)) = &mut flows
         {
-            if !send_part(&mut connection, *xid, reply, context) {
+            send_part(&mut connection, *xid, reply, context);
+            if reply.is_done() {
                 flows = None;
                 awaits = None;
                 queued.fetch_sub(1, Ordering::Relaxed);
-                continue;
             }
             // A long table leaves others their turns.
             tokio::task::yield_now().await;
@@ -316,20 +316,13 @@ fn send(connection: &mut Connection, xid: u32, message: &Message, context: &Cont
     );
 }
 
-/// Encodes the next message of an answer; false when there is none.
-fn send_part(
-    connection: &mut Connection,
-    xid: u32,
-    reply: &mut FlowsReply,
-    context: &Context,
-) -> bool {
-    let Some(part) = reply.next_message(connection.dialect(), xid, Instant::now()) else {
-        return false;
-    };
-    let sent = part.map_err(SendError::from);
-    let sent = sent.and_then(|bytes| connection.send_raw(&bytes));
-    check_sent(sent, "flows", context);
-    true
+/// Encodes the next message of an answer.
+fn send_part(connection: &mut Connection, xid: u32, reply: &mut FlowsReply, context: &Context) {
+    if let Some(part) = reply.next_message(connection.dialect(), xid, Instant::now()) {
+        let sent = part.map_err(SendError::from);
+        let sent = sent.and_then(|bytes| connection.send_raw(&bytes));
+        check_sent(sent, "flows", context);
+    }
 }
 
 fn check_sent(sent: Result<(), SendError>, what: &str, context: &Context) {
@@ -471,6 +464,15 @@ mod tests {
         }
     }
 
+    /// With or without the bitmap of versions.
+    async fn read_hello(peer: &mut Peer) {
+        let mut hello = [0; 16];
+        peer.pipe.read_exact(&mut hello[..8]).await.unwrap();
+        if hello[3] == 16 {
+            peer.pipe.read_exact(&mut hello[8..]).await.unwrap();
+        }
+    }
+
     fn port_status() -> Message {
         let desc = openflow::message::PortDesc {
             port: packet::OfPort(1),
@@ -592,11 +594,7 @@ mod tests {
     async fn flows_go_out_as_they_are_read() {
         const N: usize = 10_000;
         let mut peer = connect().await;
-        let mut hello = [0; 16];
-        peer.pipe.read_exact(&mut hello[..8]).await.unwrap();
-        if hello[3] == 16 {
-            peer.pipe.read_exact(&mut hello[8..]).await.unwrap();
-        }
+        read_hello(&mut peer).await;
         // A flow statistics request for all tables, and a barrier.
         let mut request = vec![4, 18, 0, 56, 0, 0, 0, 9, 0, 1, 0, 0, 0, 0, 0, 0];
         request.extend([
@@ -654,15 +652,29 @@ mod tests {
         assert_eq!(peer.sender.queued(), 0);
     }
 
+    /// Who waits until everything is written hears of it when flows were the last.
+    #[tokio::test]
+    async fn flows_count_until_they_are_written() {
+        let mut peer = connect().await;
+        read_hello(&mut peer).await;
+        peer.sender.tell_when_drained();
+        peer.sender.send_flows(9, flows(3));
+        let mut reply = [0; 16 + 3 * 64];
+        let reading = peer.pipe.read_exact(&mut reply[..]);
+        timeout(SOON, reading).await.unwrap().unwrap();
+        let drained = timeout(SOON, peer.events.recv()).await.unwrap();
+        assert!(
+            matches!(drained, Some(NetEvent::Drained { .. })),
+            "{drained:?}"
+        );
+        assert_eq!(peer.sender.queued(), 0);
+    }
+
     /// What cannot be decoded is answered with the request, and the next one is served.
     #[tokio::test]
     async fn a_malformed_request_is_answered_and_the_connection_goes_on() {
         let mut peer = connect().await;
-        let mut hello = [0; 16];
-        peer.pipe.read_exact(&mut hello[..8]).await.unwrap();
-        if hello[3] == 16 {
-            peer.pipe.read_exact(&mut hello[8..]).await.unwrap();
-        }
+        read_hello(&mut peer).await;
         let mut bad = vec![4, 14, 0, 100, 0, 0, 0, 9];
         bad.resize(100, 0xff);
         peer.pipe.write_all(&bad).await.unwrap();
